@@ -1,1 +1,36 @@
+//! The runner's decisions as one pure state machine.
+//!
+//! Events come in, effects go out; there is no clock, no I/O, no chance and no thread in here, and the compiler keeps
+//! it so (`no_std`). The same code runs live under a shell, under a simulator with faults, and over yesterday's log.
+//!
+//! Start reading at [`Core::step`] (in `engine`), then by the words of the contract: `lifecycle` (the provider
+//! process), `link` (the connection), `inbox` and `delivery` (messages on their way into the provider), `claims`,
+//! `turns`, `reports` (what the relay must accept), `queue` (commands), `ending`, `liveness`, `status`.
+#![no_std]
 
+extern crate alloc;
+
+pub mod body;
+pub mod config;
+pub mod draw;
+pub mod effect;
+pub mod event;
+pub mod facts;
+pub mod format;
+pub mod ids;
+pub mod journal;
+pub mod note;
+pub mod time;
+pub mod wire;
+
+mod engine;
+
+pub use body::BodyRef;
+pub use config::Config;
+pub use effect::{Act, Answer, Call, Effect, Effects, ExitCode, Frame, Lane, Offer, Outcome, Repeat, StopStep};
+pub use engine::Core;
+pub use event::{Event, Failure, FailureKind, OpResult, Order, ProviderReport};
+pub use facts::DurableFacts;
+pub use ids::{Generation, MessageId, OpId, RequestId, Text};
+pub use note::Note;
+pub use time::Stamp;

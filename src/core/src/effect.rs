@@ -1,0 +1,376 @@
+//! Everything that a core can ask of its shell.
+//!
+//! An effect never has a return value: what comes back comes as an [`Event`](crate::Event), and effects that expect
+//! an answer carry an [`OpId`]. No effect arms a timer. Effects are small and own no words: what a status, a
+//! registration or a message says is read off the core, or formatted by a pure function, when the effect is carried
+//! out, before the next step.
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+use relay_runner_protocol::{AgentStatus, CommandStatus, Stage, TaskStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text};
+use crate::note::Note;
+use crate::time::Millis;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Start the control server. Answered `Ok` or `Failed`.
+    StartControl { op: OpId },
+    /// Write the info file (behaviour 4). Answered `Ok` or `Failed`.
+    WriteInfo { op: OpId },
+    /// Open the bus with the newest token. Answered by link reports of this connection.
+    Connect { conn: Conn },
+    /// Close it; it reports nothing any more.
+    Disconnect { conn: Conn },
+    /// A frame on the bus. Lost silently when the connection is; the core finds out by itself.
+    Send { conn: Conn, frame: Frame },
+    /// A call of the relay's HTTP API, answered within `deadline`. `key` is the idempotency key's operation: the same
+    /// for every try.
+    Http { op: OpId, key: OpId, epoch: Epoch, deadline: Millis, call: Call },
+    /// Start a provider process. Answered `Spawned` or `Failed`.
+    Spawn { op: OpId, generation: Generation },
+    /// Something to do for the adapter of the living provider.
+    Provider { op: OpId, generation: Generation, act: Act },
+    /// A step of stopping the provider, not answered: the exit is.
+    Stop { generation: Generation, step: StopStep },
+    /// The answer to somebody at the control server.
+    Answer { request: RequestId, answer: Answer },
+    /// The run is over: nothing follows.
+    Finish { code: ExitCode },
+}
+
+/// What is said on the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// The words are [`wire::register`](crate::wire::register)'s.
+    Register,
+    /// The words are [`wire::heartbeat`](crate::wire::heartbeat)'s.
+    Heartbeat { status: AgentStatus },
+    /// The words are [`wire::status`](crate::wire::status)'s.
+    Status { seq: u64, status: AgentStatus, ready: bool },
+    Ack { frame: Text },
+    Resume { since: u64 },
+}
+
+/// A call of the relay's HTTP API; [`wire::request`](crate::wire::request) has the words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Call {
+    Claim { message: MessageId },
+    Renew { message: MessageId, fence: Fence },
+    Release { message: MessageId, fence: Fence },
+    Read { message: MessageId },
+    Delivery { message: MessageId, stage: Stage, attempt: u32, reason: Option<Text> },
+    Task { task: TaskId, message: MessageId, status: TaskStatus, fence: Option<Fence>, why: Option<Text> },
+    Command { id: Text, status: CommandStatus, outcome: Option<Arc<Outcome>> },
+    SetStatus { status: AgentStatus, seq: u64 },
+    SetReady { ready: bool, seq: u64 },
+    Heartbeat,
+    Unread { after: MessageId, limit: u32 },
+    DeleteAgent,
+}
+
+/// Calls in one lane are carried out in the order in which they were asked for; lanes are independent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    Agent,
+    Message(MessageId),
+    Command(Text),
+    Fetch,
+}
+
+impl Call {
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Claim { message }
+            | Self::Renew { message, .. }
+            | Self::Release { message, .. }
+            | Self::Read { message }
+            | Self::Delivery { message, .. }
+            | Self::Task { message, .. } => Lane::Message(*message),
+            Self::Command { id, .. } => Lane::Command(id.clone()),
+            Self::SetStatus { .. } | Self::SetReady { .. } | Self::Heartbeat | Self::DeleteAgent => Lane::Agent,
+            Self::Unread { .. } => Lane::Fetch,
+        }
+    }
+}
+
+/// What the adapter of a living provider can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Hand over a batch. Answered `Ok` once it is handed over; that the provider has it is a report of its own.
+    Offer { offers: Vec<Offer> },
+    /// Say the first prompt. Answered `Ok` once it is handed over.
+    Prompt,
+    Interrupt,
+    /// Find out whether the turn that runs is still alive. Answered `Ok` when it is.
+    Probe,
+    Compact,
+    Clear,
+    /// Give the provider the content of this command.
+    Inject { command: Text },
+    /// Pass on a person's decision.
+    Decide { approval: Text, decision: Decision, reason: Option<Text> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decision {
+    Approve,
+    ApproveSession,
+    Deny,
+    Abort,
+}
+
+/// One message of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    pub message: MessageId,
+    /// Counted from 1.
+    pub attempt: u32,
+    pub nonce: Nonce,
+    pub repeat: Repeat,
+}
+
+/// What the heading of an offer says about earlier ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Repeat {
+    #[default]
+    First,
+    /// An earlier process, or an earlier turn that failed, had it.
+    Redelivered,
+    /// It was handed over before, and whether it arrived is not known.
+    Ambiguous,
+}
+
+/// The steps of stopping a provider, each harder than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum StopStep {
+    /// In the provider's own words.
+    Ask,
+    /// TERM to its process group and its terminal session.
+    Terminate,
+    /// KILL to the same.
+    Kill,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Succeeded {
+        action: Text,
+        reason: Option<Text>,
+        /// What the provider said; canonical JSON text.
+        provider_result: Option<Text>,
+    },
+    Failed {
+        message: Text,
+    },
+}
+
+/// The answer to somebody at the control server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Command(Arc<Outcome>),
+    /// Why the agent is busy, after a report.
+    Busy(Vec<Text>),
+    /// The report was not of the living provider session.
+    Stale,
+}
+
+/// Exit codes of the program (behaviour 18).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum ExitCode {
+    Ok = 0,
+    Failed = 1,
+    Usage = 2,
+    /// With `--fail-fast`.
+    RelayUnreachable = 69,
+    GaveUp = 70,
+    /// Stepped aside; the next start takes it all up again.
+    Temporary = 75,
+    /// A newer instance holds the agent.
+    Superseded = 76,
+    CredentialRefused = 77,
+}
+
+/// What one step asks for. Kept by the caller and cleared before each step, so that a step allocates nothing for it.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Effects {
+    pub effects: Vec<Effect>,
+    pub notes: Vec<Note>,
+    /// Something outward depends on this step being on disk: the journal is synced before the effects are carried
+    /// out.
+    pub sync: bool,
+}
+
+impl Effects {
+    pub fn new() -> Self {
+        Self { effects: Vec::with_capacity(32), notes: Vec::with_capacity(16), sync: false }
+    }
+
+    pub fn clear(&mut self) {
+        self.effects.clear();
+        self.notes.clear();
+        self.sync = false;
+    }
+
+    pub(crate) fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// The effects as short canonical text, one space-separated line: what the journal seals.
+    pub fn canonical(&self, out: &mut String) {
+        for (n, effect) in self.effects.iter().enumerate() {
+            if n > 0 {
+                out.push(' ');
+            }
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{effect}");
+        }
+    }
+}
+
+/// Text of others inside canonical text: no space and no quote gets through, so that the form stays unambiguous.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if c.is_ascii_alphanumeric() || "-_.:/".contains(c) {
+                f.write_char(c)?;
+            } else {
+                write!(f, "%{:x};", c as u32)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StartControl { op } => write!(f, "control({op})"),
+            Self::WriteInfo { op } => write!(f, "info({op})"),
+            Self::Connect { conn } => write!(f, "connect(c{conn})"),
+            Self::Disconnect { conn } => write!(f, "disconnect(c{conn})"),
+            Self::Send { conn, frame } => write!(f, "send(c{conn},{frame})"),
+            Self::Http { op, key, epoch, deadline, call } => {
+                write!(f, "http({op},k{},e{epoch},{deadline}ms,{call})", key.0)
+            }
+            Self::Spawn { op, generation } => write!(f, "spawn({op},{generation})"),
+            Self::Provider { op, generation, act } => write!(f, "provider({op},{generation},{act})"),
+            Self::Stop { generation, step } => write!(f, "stop({generation},{step:?})"),
+            Self::Answer { request, answer } => match answer {
+                Answer::Command(outcome) => write!(f, "answer(r{},{outcome})", request.0),
+                Answer::Busy(reasons) => {
+                    write!(f, "answer(r{},busy", request.0)?;
+                    reasons.iter().try_for_each(|r| write!(f, ",{}", Quoted(r)))?;
+                    f.write_char(')')
+                }
+                Answer::Stale => write!(f, "answer(r{},stale)", request.0),
+            },
+            Self::Finish { code } => write!(f, "finish({})", *code as u8),
+        }
+    }
+}
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Register => f.write_str("register"),
+            Self::Heartbeat { status } => write!(f, "heartbeat,{}", status.as_str()),
+            Self::Status { seq, status, ready } => {
+                write!(f, "status,{seq},{},{}", status.as_str(), if *ready { "ready" } else { "not-ready" })
+            }
+            Self::Ack { frame } => write!(f, "ack,{}", Quoted(frame)),
+            Self::Resume { since } => write!(f, "resume,{since}"),
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claim { message } => write!(f, "claim,m{message}"),
+            Self::Renew { message, fence } => write!(f, "renew,m{message},f{fence}"),
+            Self::Release { message, fence } => write!(f, "release,m{message},f{fence}"),
+            Self::Read { message } => write!(f, "read,m{message}"),
+            Self::Delivery { message, stage, attempt, reason } => {
+                write!(f, "delivery,m{message},{},{attempt}", stage.as_str())?;
+                optional(f, reason.as_deref())
+            }
+            Self::Task { task, message, status, fence, why } => {
+                write!(f, "task,t{task},m{message},{}", status.as_str())?;
+                if let Some(fence) = fence {
+                    write!(f, ",f{fence}")?;
+                }
+                optional(f, why.as_deref())
+            }
+            Self::Command { id, status, outcome } => {
+                write!(f, "command,{},{}", Quoted(id), status.as_str())?;
+                match outcome {
+                    Some(outcome) => write!(f, ",{outcome}"),
+                    None => Ok(()),
+                }
+            }
+            Self::SetStatus { status, seq } => write!(f, "set-status,{},{seq}", status.as_str()),
+            Self::SetReady { ready, seq } => write!(f, "set-ready,{ready},{seq}"),
+            Self::Heartbeat => f.write_str("heartbeat"),
+            Self::Unread { after, limit } => write!(f, "unread,{after},{limit}"),
+            Self::DeleteAgent => f.write_str("delete-agent"),
+        }
+    }
+}
+
+fn optional(f: &mut fmt::Formatter<'_>, text: Option<&str>) -> fmt::Result {
+    text.map_or(Ok(()), |text| write!(f, ",{}", Quoted(text)))
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offer { offers } => {
+                f.write_str("offer")?;
+                offers.iter().try_for_each(|o| {
+                    write!(f, ",m{}/{}/{}", o.message, o.attempt, o.nonce)?;
+                    match o.repeat {
+                        Repeat::First => Ok(()),
+                        Repeat::Redelivered => f.write_str("/redelivered"),
+                        Repeat::Ambiguous => f.write_str("/ambiguous"),
+                    }
+                })
+            }
+            Self::Prompt => f.write_str("prompt"),
+            Self::Interrupt => f.write_str("interrupt"),
+            Self::Probe => f.write_str("probe"),
+            Self::Compact => f.write_str("compact"),
+            Self::Clear => f.write_str("clear"),
+            Self::Inject { command } => write!(f, "inject,{}", Quoted(command)),
+            Self::Decide { approval, decision, reason } => {
+                write!(f, "decide,{},{decision:?}", Quoted(approval))?;
+                optional(f, reason.as_deref())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Succeeded { action, reason, provider_result } => {
+                write!(f, "succeeded,{}", Quoted(action))?;
+                optional(f, reason.as_deref())?;
+                optional(f, provider_result.as_deref())
+            }
+            Self::Failed { message } => write!(f, "failed,{}", Quoted(message)),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Durable facts: what a restart of the runner needs, and no more (behaviour, before 18).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use relay_runner_protocol::{CommandStatus, Stage};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{Call, Outcome, Repeat};
+use crate::event::{Incoming, ProcessRef};
+use crate::ids::{Fence, Generation, MessageId, Nonce, OpId, Text, TurnNumber};
+use crate::time::Wall;
+
+/// What one run hands on to the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DurableFacts {
+    pub run_id: Text,
+    pub instance_id: Text,
+    pub generation: Generation,
+    pub next_op: OpId,
+    pub next_turn: TurnNumber,
+    pub status_seq: u64,
+    /// Position of the last event of the bus that was taken in.
+    pub bus_position: u64,
+    pub provider: Option<ProviderFact>,
+    pub first_prompt_done: bool,
+    /// When providers exited, within the restart window.
+    pub exits: Vec<Wall>,
+    pub parked: Option<Text>,
+    /// Messages from claimed on.
+    pub messages: BTreeMap<MessageId, MessageFact>,
+    /// Reports that the relay has not accepted yet, oldest first.
+    pub reports: Vec<ReportFact>,
+    pub settled: BTreeSet<MessageId>,
+    pub set_aside: BTreeMap<MessageId, Text>,
+    pub commands: Vec<CommandFact>,
+}
+
+/// The provider process that was alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderFact {
+    pub generation: Generation,
+    pub process: ProcessRef,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageFact {
+    pub meta: Incoming,
+    pub stage: Stage,
+    pub attempt: u32,
+    pub tries: u32,
+    pub failed_turns: u32,
+    pub nonce: Nonce,
+    pub repeat: Repeat,
+    pub fence: Option<Fence>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportFact {
+    pub key: OpId,
+    pub call: Call,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFact {
+    pub id: Text,
+    pub status: CommandStatus,
+    pub outcome: Option<Arc<Outcome>>,
+    pub at: Wall,
+}
+
+impl DurableFacts {
+    /// The facts of an agent that never ran. Both ids are random, made by the shell.
+    pub fn new(run_id: Text, instance_id: Text) -> Self {
+        Self {
+            run_id,
+            instance_id,
+            generation: Generation(0),
+            next_op: OpId(1),
+            next_turn: 1,
+            status_seq: 0,
+            bus_position: 0,
+            provider: None,
+            first_prompt_done: false,
+            exits: Vec::new(),
+            parked: None,
+            messages: BTreeMap::new(),
+            reports: Vec::new(),
+            settled: BTreeSet::new(),
+            set_aside: BTreeMap::new(),
+            commands: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The ids that run through the core, and how ids on the wire are derived from them.
+//!
+//! Nothing here is random: an id is a pure function of the run and of what it names, so that a retry after a crash
+//! uses the same one. Secrets are never derived; they are made in the shell from the operating system's randomness.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Immutable text, cheap to clone.
+pub type Text = Arc<str>;
+
+/// A message's id on the relay; inbox order is the order of these.
+pub type MessageId = u64;
+/// A task's id on the relay.
+pub type TaskId = u64;
+/// The number of a claim: a report under an old one is refused by the relay.
+pub type Fence = u64;
+/// Which registration of the agent is meant; a higher one makes all lower ones stale.
+pub type Epoch = u64;
+/// The n-th connection attempt of this process; frames of an older one are ignored.
+pub type Conn = u64;
+
+/// The n-th provider process of an agent. It goes on counting across restarts of the runner; 0 is "none yet".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+/// An operation that will be answered. Numbers go on counting across restarts of the runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OpId(pub u64);
+
+/// A request of somebody at the control server who waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// A turn of the provider, counted by the core; 0 is "none".
+pub type TurnNumber = u64;
+
+/// The short random text in an offer's heading, by which the provider's echo is recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Nonce(pub u32);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}", self.0)
+    }
+}
+
+impl fmt::Display for OpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "o{}", self.0)
+    }
+}
+
+impl fmt::Display for Nonce {
+    /// Six letters of Crockford's base 32: no letter that can be misread, nothing that a shell or a model changes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        for shift in [25, 20, 15, 10, 5, 0] {
+            let letter = ALPHABET[(self.0 >> shift) as usize & 31];
+            fmt::Write::write_char(f, char::from(letter))?;
+        }
+        Ok(())
+    }
+}
+
+/// The idempotency key of an operation: UUIDv5 of the run and the operation's number.
+pub fn idempotency_key(run: &str, key: OpId) -> String {
+    derived(run, &format!("operation:{}", key.0))
+}
+
+/// The provider session of a generation: hooks echo it, so that a hook of an older process is recognised.
+pub fn provider_session(run: &str, generation: Generation) -> String {
+    derived(run, &format!("provider-session:{}", generation.0))
+}
+
+fn derived(run: &str, name: &str) -> String {
+    let run = Uuid::new_v5(&Uuid::NAMESPACE_OID, run.as_bytes());
+    let mut buffer = Uuid::encode_buffer();
+    String::from(&*Uuid::new_v5(&run, name.as_bytes()).as_hyphenated().encode_lower(&mut buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_ids_are_stable_and_distinct() {
+        assert_eq!(idempotency_key("run", OpId(1)), idempotency_key("run", OpId(1)));
+        assert_ne!(idempotency_key("run", OpId(1)), idempotency_key("run", OpId(2)));
+        assert_ne!(idempotency_key("run", OpId(1)), idempotency_key("other", OpId(1)));
+        assert_ne!(idempotency_key("run", OpId(1)), provider_session("run", Generation(1)));
+    }
+
+    #[test]
+    fn a_nonce_reads_as_six_plain_letters() {
+        assert_eq!(format!("{}", Nonce(0)), "000000");
+        assert_eq!(format!("{}", Nonce(31)), "00000z");
+        assert_eq!(format!("{}", Nonce(1 << 29)), "g00000");
+    }
+}
