@@ -113,3 +113,15 @@ pub struct Heartbeat {
 pub struct Ok {
     pub ok: bool,
 }
+
+/// `PUT /agents/{id}/label`; null takes the label away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetLabel {
+    pub label: Option<String>,
+}
+
+/// `PUT /agents/{id}/tags`: the whole set, in place of what was there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetTags {
+    pub tags: Vec<String>,
+}

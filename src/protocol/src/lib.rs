@@ -14,6 +14,7 @@ pub mod claim;
 pub mod command;
 pub mod error;
 pub mod frame;
+pub mod health;
 pub mod http;
 pub mod message;
 pub mod target;

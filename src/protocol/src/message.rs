@@ -76,8 +76,13 @@ fn chat() -> String {
 impl Message {
     /// The task that this message carries: `payload.taskId`, when it is a positive safe integer (at most 2^53 - 1).
     pub fn task_id(&self) -> Option<u64> {
-        self.payload.get("taskId")?.as_u64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
+        task_id(&self.payload)
     }
+}
+
+/// The task that a payload names; see [`Message::task_id`].
+pub fn task_id(payload: &Value) -> Option<u64> {
+    payload.get("taskId")?.as_u64().filter(|id| (1..=MAX_SAFE_INTEGER).contains(id))
 }
 
 /// The largest integer that every JSON reader can hold: 2^53 - 1.

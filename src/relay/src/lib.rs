@@ -1,1 +1,32 @@
+//! The embedded relay: what agents talk through when there is no other.
+//!
+//! It serves the bus (a websocket) and the HTTP API in the words of `relay-runner-protocol`, and keeps its state in one
+//! SQLite file, so that neither its own restart nor a kill -9 loses a message, a claim or a position.
+//!
+//! - [`Relay`] starts and stops it, [`Config`] says how, [`Error`] why not.
+//! - `store` decides: one thread, one transaction per call. `hub` holds the live connections, `bus` and `http` read and
+//!   write them. `refusal` is how all of them say no.
+//!
+//! It makes no decisions for a runner and calls nobody: a task's `callbackUrl` is kept, not called.
 
+mod bus;
+mod clock;
+mod config;
+mod error;
+mod http;
+mod hub;
+mod refusal;
+mod relay;
+mod store;
+
+pub use config::Config;
+pub use error::Error;
+pub use relay::Relay;
+
+/// What every handler needs.
+#[derive(Debug)]
+struct App {
+    store: store::Store,
+    token: Option<String>,
+    heartbeat_interval_ms: u64,
+}

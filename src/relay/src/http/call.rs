@@ -1,0 +1,110 @@
+//! One HTTP call, taken apart: every refusal of its parts is said in the relay's own words.
+
+use std::sync::Arc;
+
+use axum::RequestExt;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Query, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use relay_runner_protocol::http::IDEMPOTENCY_HEADER;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::MAX_BODY;
+use crate::App;
+use crate::refusal::{Refusal, Result};
+use crate::store::{Answer, Tx};
+
+/// The answer of a handler.
+pub(super) type Reply = Result<Response>;
+
+pub(super) struct Call {
+    app: Arc<App>,
+    method: Method,
+    uri: Uri,
+    /// The `{id}` of the path, decoded; empty where there is none.
+    pub(super) id: String,
+    /// An idempotency key: the header's, or what a handler takes from the body.
+    pub(super) key: Option<String>,
+    body: Bytes,
+}
+
+impl FromRequest<Arc<App>> for Call {
+    type Rejection = Refusal;
+
+    async fn from_request(mut request: Request, app: &Arc<App>) -> Result<Self> {
+        let params = request.extract_parts::<RawPathParams>().await;
+        let params = params.map_err(|e| Refusal::invalid(format!("the path cannot be read: {e}")))?;
+        let id = params.iter().next().map(|(_, id)| id.to_owned()).unwrap_or_default();
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let key = key_in(request.headers())?;
+        let body = Bytes::from_request(request, app).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!("a body has at most {MAX_BODY} bytes; send what is larger as an artifact");
+                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+            }
+            _ => Refusal::invalid(format!("the body cannot be read: {rejection}")),
+        })?;
+        Ok(Self { app: Arc::clone(app), method, uri, id, key, body })
+    }
+}
+
+fn key_in(headers: &HeaderMap) -> Result<Option<String>> {
+    let Some(key) = headers.get(IDEMPOTENCY_HEADER) else { return Ok(None) };
+    let key = key.to_str().map_err(|_| Refusal::invalid("an idempotency key is printable ASCII"))?;
+    Ok(Some(key.to_owned()))
+}
+
+impl Call {
+    /// The `{id}` of a message or a task.
+    pub(super) fn number(&self) -> Result<u64> {
+        self.id.parse().map_err(|_| Refusal::invalid(format!("{} is not an id: a whole number is", self.id)))
+    }
+
+    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_slice(&self.body).map_err(|e| Refusal::invalid(format!("the body cannot be read: {e}")))
+    }
+
+    pub(super) fn query<T: DeserializeOwned>(&self) -> Result<T> {
+        let query = Query::try_from_uri(&self.uri);
+        query.map(|Query(query)| query).map_err(|e| Refusal::invalid(format!("the query cannot be read: {e}")))
+    }
+
+    pub(super) async fn read<T: Serialize + Send + 'static>(
+        self,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Reply {
+        let found = self.app.store.run(op).await?;
+        Ok(axum::Json(found).into_response())
+    }
+
+    /// A write that may be asked for again under its idempotency key.
+    pub(super) async fn write<T: Serialize>(
+        self,
+        status: StatusCode,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Reply {
+        let print = self.key.as_ref().map(|_| self.print()).unwrap_or_default();
+        let key = self.key;
+        let answer = self.app.store.run(move |tx| {
+            tx.once(key.as_deref(), &print, |tx| {
+                let body = serde_json::to_string(&op(tx)?)?;
+                Ok(Answer { status, body })
+            })
+        });
+        let Answer { status, body } = answer.await?;
+        Ok((status, [(CONTENT_TYPE, "application/json")], body).into_response())
+    }
+
+    /// Stands for what is asked for. The body counts by what it says: key order and white space do not matter.
+    fn print(&self) -> String {
+        let body = serde_json::from_slice::<Value>(&self.body)
+            .map_or_else(|_| self.body.to_vec(), |body| body.to_string().into());
+        let path = self.uri.path_and_query().map_or("", |path| path.as_str());
+        format!("{} {path} {:032x}", self.method, xxh3_128(&body))
+    }
+}

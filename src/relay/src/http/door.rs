@@ -1,0 +1,94 @@
+//! Who is let in.
+//!
+//! With a token: whoever shows it. Without one the relay listens on loopback only and lets in all programs of this
+//! machine, but not the pages in its browser: those announce themselves by `Origin`, or reach the relay under a foreign
+//! host name. A page that could post messages could have a coding agent do anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use relay_runner_protocol::http::TOKEN_HEADER;
+use subtle::ConstantTimeEq;
+
+use crate::App;
+use crate::refusal::{Refusal, Result};
+
+pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response> {
+    match &app.token {
+        Some(token) if shows(request.headers(), token) => {}
+        Some(_) => {
+            let message = format!("show the relay's token in the header {TOKEN_HEADER}");
+            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+        }
+        None if is_local(request.headers()) => {}
+        None => {
+            let message = "a relay without a token serves local programs only, not pages of a browser";
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_caller", message));
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// Compared in constant time: how long it takes tells nothing about the token but its length.
+fn shows(headers: &HeaderMap, token: &str) -> bool {
+    let own = headers.get(TOKEN_HEADER).map(axum::http::HeaderValue::as_bytes);
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| {
+        let (scheme, rest) = value.as_bytes().split_at_checked("bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(rest)
+    });
+    own.into_iter().chain(bearer).any(|shown| bool::from(shown.ct_eq(token.as_bytes())))
+}
+
+fn is_local(headers: &HeaderMap) -> bool {
+    !headers.contains_key(ORIGIN) && headers.get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_loopback))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_loopback_by_name_or_by_address() {
+        for host in ["localhost", "LOCALHOST:4850", "127.0.0.1", "127.1.2.3:1", "[::1]:4850"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "example.org", "localhost.example.org:4850", "10.0.0.1", "[::2]:4850", "127.0.0.1.example.org"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_shown_in_either_header_and_whole() {
+        let with = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            headers
+        };
+        assert!(shows(&with("x-agent-relay-token", "t0k"), "t0k"));
+        assert!(shows(&with("authorization", "Bearer t0k"), "t0k"));
+        assert!(shows(&with("authorization", "bearer t0k"), "t0k"));
+        for (name, value) in [
+            ("x-agent-relay-token", "t0"),
+            ("x-agent-relay-token", "t0kk"),
+            ("x-agent-relay-token", ""),
+            ("authorization", "t0k"),
+            ("authorization", "Basic t0k"),
+        ] {
+            assert!(!shows(&with(name, value), "t0k"), "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! The live connections of the bus: who is there, and what is queued for whom.
+//!
+//! The hub belongs to the store's thread and is only touched after a commit. Hence what goes out has been written down,
+//! and goes out in the order in which it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::ws::Utf8Bytes;
+use relay_runner_protocol::frame::{BusError, ServerFrame, Subscribe};
+use tokio::sync::{mpsc, oneshot};
+
+/// Frames that may wait for one connection.
+const QUEUE_FRAMES: usize = 1024;
+/// Bytes that may wait for one connection.
+const QUEUE_BYTES: usize = 16 << 20;
+
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS: usize = 64;
+
+pub(crate) type ConnId = u64;
+
+/// What the task of a connection is told to write.
+#[derive(Debug)]
+pub(crate) enum Out {
+    Frame(Utf8Bytes),
+    /// Fetch the events after this position page by page, and write them before anything that is queued behind.
+    Replay(u64),
+    /// The last frame before the connection is closed. What it carries keeps the connection alive until it is written.
+    Last(Utf8Bytes, Option<Alive>),
+}
+
+/// While this exists the connection may live; dropping it ends the connection at once, even amid a write.
+pub(crate) type Alive = oneshot::Sender<()>;
+
+/// The sending half of a connection's queue, bounded in frames and in bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbox {
+    queue: mpsc::Sender<Out>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    queue: mpsc::Receiver<Out>,
+    waiting: Arc<AtomicUsize>,
+}
+
+pub(crate) fn queue() -> (Outbox, Queue) {
+    let (sender, receiver) = mpsc::channel(QUEUE_FRAMES);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (Outbox { queue: sender, waiting: Arc::clone(&waiting) }, Queue { queue: receiver, waiting })
+}
+
+impl Outbox {
+    /// False: the connection is too slow, or gone. It then resumes from its own position, on a new connection.
+    #[must_use]
+    pub(crate) fn push(&self, out: Out) -> bool {
+        let size = out.size();
+        // A single frame may be larger than what may wait: it passes when nothing else does.
+        let before = self.waiting.fetch_add(size, Ordering::Relaxed);
+        if before > 0 && before + size > QUEUE_BYTES {
+            return false;
+        }
+        self.queue.try_send(out).is_ok()
+    }
+
+    #[must_use]
+    pub(crate) fn frame(&self, frame: &ServerFrame) -> bool {
+        self.push(Out::Frame(text(frame)))
+    }
+}
+
+impl Queue {
+    pub(crate) async fn next(&mut self) -> Option<Out> {
+        let out = self.queue.recv().await?;
+        self.waiting.fetch_sub(out.size(), Ordering::Relaxed);
+        Some(out)
+    }
+}
+
+impl Out {
+    fn size(&self) -> usize {
+        match self {
+            Self::Frame(text) | Self::Last(text, _) => text.len(),
+            Self::Replay(_) => 0,
+        }
+    }
+}
+
+/// A frame as it stands on the wire. The frames are plain data with string keys, which always have a JSON form.
+pub(crate) fn text(frame: &ServerFrame) -> Utf8Bytes {
+    serde_json::to_string(frame).unwrap_or_default().into()
+}
+
+/// An event on its way out.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) name: String,
+    pub(crate) audience: BTreeSet<String>,
+    pub(crate) frame: Utf8Bytes,
+}
+
+#[derive(Debug)]
+struct Connection {
+    outbox: Outbox,
+    alive: Alive,
+    agent: Option<String>,
+    subscriptions: Vec<Subscribe>,
+    /// Replays that are still being written: until then new events are left to them, so that order is kept.
+    replays: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    connections: BTreeMap<ConnId, Connection>,
+    newest: ConnId,
+}
+
+impl Hub {
+    pub(crate) fn open(&mut self, outbox: Outbox, alive: Alive) -> ConnId {
+        self.newest += 1;
+        let connection = Connection { outbox, alive, agent: None, subscriptions: Vec::new(), replays: 0 };
+        self.connections.insert(self.newest, connection);
+        self.newest
+    }
+
+    pub(crate) fn close(&mut self, id: ConnId) {
+        self.connections.remove(&id);
+    }
+
+    pub(crate) fn is_connected(&self, agent: &str) -> bool {
+        self.connections.values().any(|c| c.agent.as_deref() == Some(agent))
+    }
+
+    pub(crate) fn connected(&self) -> BTreeSet<String> {
+        self.connections.values().filter_map(|c| c.agent.clone()).collect()
+    }
+
+    /// From now on the connection speaks for the agent, and any other one of that agent is closed: with `superseded`
+    /// when its instance is a different one, without a word when the same instance has merely connected again.
+    pub(crate) fn bind(&mut self, id: ConnId, agent: &str, superseded: bool) {
+        self.unbind(agent, Some(id), superseded);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.agent = Some(agent.to_owned());
+        }
+    }
+
+    /// Closes what speaks for the agent, but for `keep`.
+    pub(crate) fn unbind(&mut self, agent: &str, keep: Option<ConnId>, superseded: bool) {
+        let is_old = |id: &ConnId, c: &mut Connection| Some(*id) != keep && c.agent.as_deref() == Some(agent);
+        let old: Vec<Connection> = self.connections.extract_if(.., is_old).map(|(_, c)| c).collect();
+        if superseded {
+            for connection in old {
+                let last = text(&superseded_frame(None, "another instance has taken this agent over"));
+                // When even this does not fit, dropping it closes the connection all the same.
+                let _ = connection.outbox.push(Out::Last(last, Some(connection.alive)));
+            }
+        }
+    }
+
+    /// The agent is gone: its connection stays, and may register again.
+    pub(crate) fn forget(&mut self, agent: &str) {
+        for connection in self.connections.values_mut().filter(|c| c.agent.as_deref() == Some(agent)) {
+            connection.agent = None;
+            connection.subscriptions.clear();
+        }
+    }
+
+    /// False: the connection has as many subscriptions as it may have.
+    pub(crate) fn subscribe(&mut self, id: ConnId, subscription: Subscribe) -> bool {
+        let Some(connection) = self.connections.get_mut(&id) else { return true };
+        if connection.subscriptions.contains(&subscription) {
+            return true;
+        }
+        let has_room = connection.subscriptions.len() < SUBSCRIPTIONS;
+        if has_room {
+            connection.subscriptions.push(subscription);
+        }
+        has_room
+    }
+
+    /// Whether an event concerns a connection: it is about what its agent sent or is sent, or it was subscribed to.
+    pub(crate) fn wants(&self, id: ConnId, name: &str, audience: &BTreeSet<String>) -> bool {
+        self.connections.get(&id).is_some_and(|c| c.wants(name, audience))
+    }
+
+    pub(crate) fn publish(&mut self, event: &Published) {
+        self.connections.retain(|id, c| {
+            let fits = c.replays > 0 || !c.wants(&event.name, &event.audience) || c.push(event.frame.clone());
+            if !fits {
+                tracing::warn!(connection = id, agent = c.agent, "a slow connection is closed; it can resume");
+            }
+            fits
+        });
+    }
+
+    pub(crate) fn send_to_agent(&mut self, agent: &str, frame: &ServerFrame) {
+        self.connections.retain(|_, c| c.agent.as_deref() != Some(agent) || c.outbox.frame(frame));
+    }
+
+    pub(crate) fn send(&mut self, id: ConnId, frame: &ServerFrame) {
+        self.connections.retain(|other, c| *other != id || c.outbox.frame(frame));
+    }
+
+    pub(crate) fn begin_replay(&mut self, id: ConnId, since: u64) {
+        self.connections.retain(|other, c| {
+            if *other != id {
+                return true;
+            }
+            c.replays += 1;
+            c.outbox.push(Out::Replay(since))
+        });
+    }
+
+    pub(crate) fn end_replay(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.replays = connection.replays.saturating_sub(1);
+        }
+    }
+}
+
+impl Connection {
+    fn push(&self, frame: Utf8Bytes) -> bool {
+        self.outbox.push(Out::Frame(frame))
+    }
+
+    fn wants(&self, name: &str, audience: &BTreeSet<String>) -> bool {
+        let Some(agent) = &self.agent else { return false };
+        audience.contains(agent) || self.subscriptions.iter().any(|s| covers(s, name, audience))
+    }
+}
+
+/// Names are exact or `prefix.*`; without scopes everything is in scope.
+fn covers(subscription: &Subscribe, name: &str, audience: &BTreeSet<String>) -> bool {
+    let named = subscription.events.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => name.starts_with(prefix),
+        None => pattern == name,
+    });
+    named && (subscription.scopes.is_empty() || subscription.scopes.iter().any(|s| audience.contains(s)))
+}
+
+pub(crate) fn superseded_frame(id: Option<String>, message: &str) -> ServerFrame {
+    let code = relay_runner_protocol::ErrorCode::Superseded;
+    ServerFrame::Error { id, payload: BusError { code, message: message.to_owned() } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(events: &[&str], scopes: &[&str]) -> Subscribe {
+        let owned = |texts: &[&str]| texts.iter().map(|t| (*t).to_owned()).collect();
+        Subscribe { events: owned(events), scopes: owned(scopes) }
+    }
+
+    #[test]
+    fn a_subscription_names_events_or_prefixes_within_its_scopes() {
+        let audience = BTreeSet::from(["a".to_owned(), "channel:x".to_owned()]);
+        for (events, scopes, expected) in [
+            (vec!["message.new"], vec![], true),
+            (vec!["message.*"], vec![], true),
+            (vec!["task.*"], vec![], false),
+            (vec!["message"], vec![], false),
+            (vec!["*"], vec!["b", "channel:x"], true),
+            (vec!["message.new"], vec!["b"], false),
+        ] {
+            assert_eq!(covers(&subscription(&events, &scopes), "message.new", &audience), expected, "{events:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_does_not_read_is_dropped_and_the_others_stay() {
+        let mut hub = Hub::default();
+        let (slow, _unread) = queue();
+        let (alive, mut closed) = oneshot::channel();
+        let slow = hub.open(slow, alive);
+        hub.bind(slow, "slow", false);
+        let event = |audience: &str| Published {
+            name: "message.new".into(),
+            audience: BTreeSet::from([audience.to_owned()]),
+            frame: "x".into(),
+        };
+        for _ in 0..QUEUE_FRAMES {
+            hub.publish(&event("slow"));
+        }
+        assert!(hub.is_connected("slow"));
+        hub.publish(&event("other"));
+        assert!(hub.is_connected("slow"));
+        hub.publish(&event("slow"));
+        assert!(!hub.is_connected("slow"));
+        assert!(closed.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_but_one_large_frame_passes() {
+        let (outbox, _queue) = queue();
+        let large = "x".repeat(QUEUE_BYTES + 1);
+        assert!(outbox.push(Out::Frame(large.into())));
+        assert!(!outbox.push(Out::Frame("x".into())));
+    }
+}

@@ -1,0 +1,96 @@
+//! How the relay says no: one value for the HTTP answer and for the bus.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use relay_runner_protocol::error::{ErrorBody, ErrorCode, ErrorDetail};
+
+pub(crate) type Result<T, E = Refusal> = std::result::Result<T, E>;
+
+/// A call or a frame that was not carried out; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+/// The code of a stale session, over HTTP the same word as on the bus.
+pub(crate) const SUPERSEDED: &str = "superseded";
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", message)
+    }
+
+    pub(crate) fn not_found(what: &str, id: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no {what} {id}"))
+    }
+
+    pub(crate) fn superseded(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, SUPERSEDED, message)
+    }
+
+    pub(crate) fn stale_fence(fence: u64) -> Self {
+        let message = format!("fence {fence} is not the one in force; claim the message again");
+        Self::new(StatusCode::CONFLICT, "stale_fence", message)
+    }
+
+    pub(crate) fn lease_ended(fence: u64) -> Self {
+        let message = format!("the lease of fence {fence} has ended; claim the message again");
+        Self::new(StatusCode::GONE, "lease_ended", message)
+    }
+
+    pub(crate) fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
+    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "the relay could not carry out a call");
+        let message = format!("the relay failed: {cause}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the relay is going down; try again in a moment")
+    }
+
+    /// The same refusal in the words of the bus; none when the connection should rather be closed and made anew.
+    pub(crate) fn on_the_bus(&self) -> Option<ErrorCode> {
+        match self.status {
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => Some(ErrorCode::InvalidFrame),
+            StatusCode::NOT_FOUND => Some(ErrorCode::NotRegistered),
+            StatusCode::CONFLICT if self.code == SUPERSEDED => Some(ErrorCode::Superseded),
+            _ => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// Only for JSON that the relay itself wrote; what a client sent is refused as invalid where it is read.
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let retry = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let body = ErrorBody { error: ErrorDetail { code: self.code.into(), message: self.message } };
+        let mut response = (self.status, Json(body)).into_response();
+        if retry {
+            response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

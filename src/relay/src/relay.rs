@@ -1,0 +1,131 @@
+//! A relay as a value: it runs while the value exists.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::store::{Store, Tx};
+use crate::{App, clock, http};
+
+/// What calls that are being answered have to end, when the relay is stopped.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+/// How often time is looked after, at most and at least: a lease's end is noticed within a quarter of a lease.
+const SWEEP_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// A running relay. Dropping it ends it like a kill, but in order: connections are closed, the database is closed, and
+/// nothing is lost that was answered. [`stop`](Self::stop) also lets calls end that are being answered.
+#[derive(Debug)]
+pub struct Relay {
+    addr: SocketAddr,
+    app: Arc<App>,
+    stopping: watch::Sender<bool>,
+    server: Option<JoinHandle<()>>,
+    sweeper: JoinHandle<()>,
+}
+
+impl Relay {
+    /// Opens the database, listens, and serves from then on, in tasks of the current tokio runtime (which needs its I/O
+    /// and time drivers) and one thread of its own.
+    ///
+    /// # Errors
+    /// [`Error`] says what could not be had: the address, the database, or a token where one is needed.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let token = config.token.clone().filter(|token| !token.is_empty());
+        if token.is_none() && !config.listen.ip().is_loopback() {
+            return Err(Error::OpenToTheNetwork(config.listen));
+        }
+        let listener = listen(config.listen).await?;
+        let addr = listener.local_addr().map_err(|source| Error::Listen { addr: config.listen, source })?;
+        let store = Store::open(&config)?;
+        let heartbeat_interval_ms = clock::millis(config.heartbeat_interval);
+        let app = Arc::new(App { store, token, heartbeat_interval_ms });
+
+        let (stopping, mut stop) = watch::channel(false);
+        // A frame is small and wanted at once: it must not wait for the next one to fill a packet.
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps its delay");
+            }
+        });
+        let server = axum::serve(listener, http::router(Arc::clone(&app))).with_graceful_shutdown(async move {
+            // An error says that the relay was dropped, which means the same.
+            let _ = stop.wait_for(|stop| *stop).await;
+        });
+        let server = tokio::spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "the relay's server ended");
+            }
+        });
+        let sweeper = tokio::spawn(sweep(Arc::clone(&app), config.lease));
+        tracing::info!(%addr, "relay listening");
+        Ok(Self { addr, app, stopping, server: Some(server), sweeper })
+    }
+
+    /// Where it listens, with the port it got.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The URL for clients on this machine, without a slash at its end.
+    pub fn url(&self) -> String {
+        let ip = match self.addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(ip, self.addr.port()))
+    }
+
+    /// Takes no more calls, lets those end that are being answered (2 s at most), and closes connections and database.
+    /// The port and the file are free when this comes back.
+    pub async fn stop(mut self) {
+        let _ = self.stopping.send(true);
+        if let Some(mut server) = self.server.take()
+            && tokio::time::timeout(LAST_CALLS, &mut server).await.is_err()
+        {
+            server.abort();
+            let _ = server.await;
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.stopping.send(true);
+        self.sweeper.abort();
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+        self.app.store.close();
+    }
+}
+
+async fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => Error::PortInUse(addr),
+        _ => Error::Listen { addr, source },
+    })
+}
+
+/// Looks after what time does, until the store is closed.
+async fn sweep(app: Arc<App>, lease: Duration) {
+    let mut tick = tokio::time::interval((lease / 4).clamp(SWEEP_EVERY.0, SWEEP_EVERY.1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(refusal) = app.store.run(Tx::sweep).await
+            && refusal.status == axum::http::StatusCode::SERVICE_UNAVAILABLE
+        {
+            return;
+        }
+    }
+}

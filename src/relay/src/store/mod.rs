@@ -1,0 +1,187 @@
+//! The state of the relay: one SQLite connection, owned by one thread.
+//!
+//! Every call and every frame is one closure, run by that thread inside one transaction; it happens as a whole or not
+//! at all, and one after the other, so that nothing here needs a lock. What is to go out on the bus is noted while the
+//! closure runs, and goes out after the commit, in the same order.
+
+mod agents;
+mod claims;
+mod columns;
+mod commands;
+mod delivery;
+mod events;
+mod idempotency;
+mod inbox;
+mod messages;
+mod registration;
+mod schema;
+mod sessions;
+mod sweep;
+mod targets;
+mod tasks;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rusqlite::{Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::clock;
+use crate::config::Config;
+use crate::error::Error;
+use crate::hub::Hub;
+use crate::refusal::{Refusal, Result};
+
+pub(crate) use idempotency::Answer;
+pub(crate) use inbox::InboxQuery;
+pub(crate) use tasks::TaskQuery;
+
+type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+type AfterCommit = Box<dyn FnOnce(&mut Hub)>;
+
+enum Order {
+    Run(Job),
+    Stop,
+}
+
+/// The way to the state, from any task.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// Unbounded, but each connection waits for the answer to its last order before it gives the next.
+    orders: mpsc::Sender<Order>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The settings that decide something here, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) lease: u64,
+    pub(crate) offline_after: u64,
+    pub(crate) prune_after: u64,
+    pub(crate) takeover_pause: u64,
+    pub(crate) keep_events: u64,
+    /// When this relay started: nobody can have been heard by it before.
+    pub(crate) started: u64,
+}
+
+struct Worker {
+    sql: rusqlite::Connection,
+    hub: Hub,
+    rules: Rules,
+}
+
+/// One call's view of the state.
+pub(crate) struct Tx<'a> {
+    sql: Transaction<'a>,
+    pub(crate) now: u64,
+    rules: Rules,
+    hub: &'a Hub,
+    after: Vec<AfterCommit>,
+}
+
+impl Store {
+    /// Opens the database and starts its thread.
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let sql = schema::open(config.db.as_deref())?;
+        let rules = Rules {
+            lease: clock::millis(config.lease).max(1),
+            offline_after: clock::millis(config.offline_after),
+            prune_after: clock::millis(config.prune_after),
+            takeover_pause: clock::millis(config.takeover_pause),
+            keep_events: config.keep_events.max(1),
+            started: clock::now(),
+        };
+        let (orders, inbox) = mpsc::channel();
+        let mut worker = Worker { sql, hub: Hub::default(), rules };
+        let thread = std::thread::Builder::new()
+            .name("relay-store".into())
+            .spawn(move || worker.work(&inbox))
+            .map_err(Error::Thread)?;
+        Ok(Self { orders, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Runs `op` as one transaction. When it refuses, nothing has changed.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.order(move |worker| worker.transact(op)).await?
+    }
+
+    /// Touches only the live connections.
+    pub(crate) async fn with_hub<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&mut Hub) -> T + Send + 'static,
+    ) -> Result<T> {
+        self.order(move |worker| op(&mut worker.hub)).await
+    }
+
+    async fn order<T: Send + 'static>(&self, op: impl FnOnce(&mut Worker) -> T + Send + 'static) -> Result<T> {
+        let (answer, wait) = oneshot::channel();
+        let job: Job = Box::new(move |worker| {
+            // Whoever asked may have gone meanwhile; what was ordered has been done all the same.
+            let _ = answer.send(op(worker));
+        });
+        self.orders.send(Order::Run(job)).map_err(|_| Refusal::unavailable())?;
+        wait.await.map_err(|_| Refusal::unavailable())
+    }
+
+    /// Closes every connection of the bus, then the database, and waits for it: the file is free afterwards. Takes as
+    /// long as what is already ordered, which is milliseconds.
+    pub(crate) fn close(&self) {
+        // An error says that the thread has already gone.
+        let _ = self.orders.send(Order::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the relay's store ended in a panic");
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Worker {
+    fn work(&mut self, orders: &mpsc::Receiver<Order>) {
+        while let Ok(Order::Run(job)) = orders.recv() {
+            // A panic rolls its transaction back; the caller gets a 503, and everybody else is served on.
+            if catch_unwind(AssertUnwindSafe(|| job(self))).is_err() {
+                tracing::error!("a call made the relay panic; it was undone");
+            }
+        }
+    }
+
+    fn transact<T>(&mut self, op: impl FnOnce(&mut Tx<'_>) -> Result<T>) -> Result<T> {
+        let (answer, after) = {
+            let sql = self.sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut tx = Tx { sql, now: clock::now(), rules: self.rules, hub: &self.hub, after: Vec::new() };
+            let answer = op(&mut tx)?;
+            tx.sql.commit()?;
+            (answer, tx.after)
+        };
+        for step in after {
+            step(&mut self.hub);
+        }
+        Ok(answer)
+    }
+}
+
+impl Tx<'_> {
+    /// What to do with the live connections once this is committed.
+    fn after_commit(&mut self, step: impl FnOnce(&mut Hub) + 'static) {
+        self.after.push(Box::new(step));
+    }
+}
+
+/// A path as errors name it.
+fn named(path: Option<&Path>) -> std::path::PathBuf {
+    path.map_or_else(|| ":memory:".into(), Path::to_path_buf)
+}
