@@ -202,6 +202,11 @@ impl Reader {
         Self::default()
     }
 
+    /// A reader that begins in the middle of a journal, at the mark behind a line with this chain hash.
+    pub const fn behind(chain: u64) -> Self {
+        Self { chain: Some(chain), number: 0 }
+    }
+
     /// Reads the next line (without its line end).
     pub fn read(&mut self, line: &str) -> Result<Line, Damage> {
         let (text, recorded) = split(line)?;

@@ -70,6 +70,11 @@ impl Replay {
         Self::default()
     }
 
+    /// Begins in the middle of a journal, at the mark behind a line with this chain hash.
+    pub fn behind(chain: u64) -> Self {
+        Self { reader: Reader::behind(chain), ..Self::default() }
+    }
+
     /// Takes the next line of the journal, without its line end.
     pub fn line(&mut self, text: &str) -> Result<(), ReplayError> {
         self.lines += 1;
