@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::store::{Store, Tx};
+use crate::store::Store;
 use crate::{App, clock, http};
 
 /// What calls that are being answered have to end, when the relay is stopped.
@@ -122,7 +122,13 @@ async fn sweep(app: Arc<App>, lease: Duration) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(refusal) = app.store.run(Tx::sweep).await
+        if let Err(refusal) = app
+            .store
+            .run(|tx| {
+                tx.sweep()?;
+                Ok(())
+            })
+            .await
             && refusal.status == axum::http::StatusCode::SERVICE_UNAVAILABLE
         {
             return;
