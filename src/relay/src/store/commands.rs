@@ -93,7 +93,7 @@ impl Tx<'_> {
 
     /// The agent is gone: what it never took is not for a later one of that name.
     pub(super) fn give_up_commands(&mut self, agent: &str) -> Result<()> {
-        self.fail_waiting("target = ?3", "the agent was deleted before it took the command", agent)
+        self.fail_waiting("target = ?3", "the agent was gone before it took the command", agent)
     }
 
     pub(super) fn give_up_old_commands(&mut self) -> Result<()> {

@@ -1,0 +1,13 @@
+//! What the relay promises, over real sockets. Nothing sleeps in order to wait: a test waits for a frame or an answer,
+//! and to see that nothing came it asks for something that would come after it.
+
+mod agents;
+mod bus;
+mod claims;
+mod commands;
+mod door;
+mod idempotency;
+mod messages;
+mod restart;
+mod tasks;
+mod wire;
