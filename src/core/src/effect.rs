@@ -49,11 +49,21 @@ pub enum Frame {
     /// The words are [`wire::register`](crate::wire::register)'s.
     Register,
     /// The words are [`wire::heartbeat`](crate::wire::heartbeat)'s.
-    Heartbeat { status: AgentStatus },
+    Heartbeat {
+        status: AgentStatus,
+    },
     /// The words are [`wire::status`](crate::wire::status)'s.
-    Status { seq: u64, status: AgentStatus, ready: bool },
-    Ack { frame: Text },
-    Resume { since: u64 },
+    Status {
+        seq: u64,
+        status: AgentStatus,
+        ready: bool,
+    },
+    Ack {
+        frame: Text,
+    },
+    Resume {
+        since: u64,
+    },
 }
 
 /// A call of the relay's HTTP API; [`wire::request`](crate::wire::request) has the words.
@@ -74,7 +84,7 @@ pub enum Call {
 }
 
 /// Calls in one lane are carried out in the order in which they were asked for; lanes are independent.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Lane {
     Agent,
     Message(MessageId),
@@ -83,6 +93,23 @@ pub enum Lane {
 }
 
 impl Call {
+    /// The fence that the call is made under.
+    pub const fn fence(&self) -> Option<Fence> {
+        match self {
+            Self::Renew { fence, .. } | Self::Release { fence, .. } => Some(*fence),
+            Self::Task { fence, .. } => *fence,
+            Self::Claim { .. }
+            | Self::Read { .. }
+            | Self::Delivery { .. }
+            | Self::Command { .. }
+            | Self::SetStatus { .. }
+            | Self::SetReady { .. }
+            | Self::Heartbeat
+            | Self::Unread { .. }
+            | Self::DeleteAgent => None,
+        }
+    }
+
     pub fn lane(&self) -> Lane {
         match self {
             Self::Claim { message }
@@ -102,7 +129,9 @@ impl Call {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
     /// Hand over a batch. Answered `Ok` once it is handed over; that the provider has it is a report of its own.
-    Offer { offers: Vec<Offer> },
+    Offer {
+        offers: Vec<Offer>,
+    },
     /// Say the first prompt. Answered `Ok` once it is handed over.
     Prompt,
     Interrupt,
@@ -111,9 +140,15 @@ pub enum Act {
     Compact,
     Clear,
     /// Give the provider the content of this command.
-    Inject { command: Text },
+    Inject {
+        command: Text,
+    },
     /// Pass on a person's decision.
-    Decide { approval: Text, decision: Decision, reason: Option<Text> },
+    Decide {
+        approval: Text,
+        decision: Decision,
+        reason: Option<Text>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +178,18 @@ pub enum Repeat {
     Redelivered,
     /// It was handed over before, and whether it arrived is not known.
     Ambiguous,
+}
+
+impl Repeat {
+    /// The one of two that says more: a doubt is not undone by a later certainty.
+    #[must_use]
+    pub const fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Ambiguous, _) | (_, Self::Ambiguous) => Self::Ambiguous,
+            (Self::Redelivered, _) | (_, Self::Redelivered) => Self::Redelivered,
+            (Self::First, Self::First) => Self::First,
+        }
+    }
 }
 
 /// The steps of stopping a provider, each harder than the one before.

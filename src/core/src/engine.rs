@@ -1,34 +1,350 @@
-use crate::*;
-use crate::time::Mono;
+//! The core as a whole: one step after the other. It only dispatches; what is decided stands in the module of its
+//! word.
+
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use serde::{Serialize,Deserialize};
-use serde_json::{Map,Value};
-use relay_runner_protocol::frame::{Register, Role};
-/// SKELETON: being written.
+use serde::{Deserialize, Serialize};
+
+use crate::approvals::Approvals;
+use crate::boot::Boot;
+use crate::claims::Claims;
+use crate::commands::Commands;
+use crate::config::Config;
+use crate::deadlines::{Deadlines, TimerKey};
+use crate::delivery::Delivery;
+use crate::effect::Effects;
+use crate::ending::Ending;
+use crate::event::{Event, Failure, FailureKind, OpResult, Order};
+use crate::facts::{DurableFacts, MessageFact, ProviderFact};
+use crate::ids::{OpId, Text};
+use crate::inbox::{Inbox, Item};
+use crate::lifecycle::{Happening, Lifecycle};
+use crate::link::Link;
+use crate::liveness::Liveness;
+use crate::note::Note;
+use crate::ops::{Op, Ops};
+use crate::prompt::Prompt;
+use crate::reports::Reports;
+use crate::restart::Window;
+use crate::status::Status;
+use crate::time::{Millis, Mono, Stamp};
+use crate::troubles::Troubles;
+use crate::turns::Turns;
+use crate::work::Work;
+
+/// The runner's state machine. Cheap to clone, serialisable whole, and never asks the world anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Core { config: Config, facts: DurableFacts }
-/// SKELETON: what deadline is next, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum TimerKey { Tick }
-/// SKELETON: serialisable view of the state for /status, /state, readyz.
-#[derive(Debug, Clone, Serialize)]
-pub struct View<'a> { pub agent_id: &'a str, pub status: &'a str, pub ready: bool }
+pub struct Core {
+    pub(crate) config: Arc<Config>,
+    pub(crate) run_id: Text,
+    pub(crate) instance_id: Text,
+    /// The time of the step that runs, or of the last one.
+    pub(crate) now: Stamp,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) ops: Ops,
+    pub(crate) boot: Boot,
+    pub(crate) link: Link,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) prompt: Prompt,
+    pub(crate) inbox: Inbox,
+    pub(crate) delivery: Delivery,
+    pub(crate) claims: Claims,
+    pub(crate) turns: Turns,
+    pub(crate) work: Work,
+    pub(crate) approvals: Approvals,
+    pub(crate) reports: Reports,
+    pub(crate) commands: Commands,
+    pub(crate) ending: Ending,
+    pub(crate) liveness: Liveness,
+    pub(crate) status: Status,
+    pub(crate) troubles: Troubles,
+    /// What changed in the step that runs; nothing between steps.
+    #[serde(skip)]
+    pub(crate) touched: Touched,
+    /// What the lifecycle machine said and nobody has heard yet; nothing between steps.
+    #[serde(skip)]
+    pub(crate) happened: Vec<Happening>,
+}
+
+/// What has to be looked at before a step ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Touched {
+    pub(crate) claims: bool,
+    pub(crate) reports: bool,
+    pub(crate) inbox: bool,
+}
+
+/// The clocks may differ by this much before it counts as a jump.
+const JUMP: Millis = 2_000;
+
 impl Core {
-    pub fn new(config: Config, facts: DurableFacts, _at: Stamp) -> Self { Self { config, facts } }
-    pub fn step(&mut self, _at: Stamp, _event: Event, _fx: &mut Effects) {}
-    pub fn next_deadline(&self) -> Option<(Mono, TimerKey)> { None }
-    pub fn view(&self) -> View<'_> { View { agent_id: &self.config.identity.agent_id, status: "idle", ready: false } }
-    pub fn facts(&self) -> DurableFacts { self.facts.clone() }
-    /// The whole core as JSON.
-    pub fn to_mark(&self) -> String { serde_json::to_string(self).unwrap_or_default() }
-    pub fn config(&self) -> &Config { &self.config }
-    pub fn run_id(&self) -> &str { &self.facts.run_id }
-    pub fn instance_id(&self) -> &str { &self.facts.instance_id }
-    pub(crate) fn registration(&self) -> Register {
-        Register { role: Role::Provider, component_id: String::new(), agent_id: None, instance_id: String::new(), capabilities: Vec::new(), tags: Vec::new(), machine: String::new(), meta: Map::new() }
+    /// A core that has not booted yet. `facts` are those of the run before, or [`DurableFacts::new`].
+    pub fn new(config: Config, facts: DurableFacts, at: Stamp) -> Self {
+        let mut core = Self {
+            run_id: facts.run_id,
+            instance_id: facts.instance_id,
+            now: at,
+            deadlines: Deadlines::default(),
+            ops: Ops::new(facts.next_op),
+            boot: Boot::default(),
+            link: Link::new(facts.bus_position, config.timing.heartbeat),
+            lifecycle: Lifecycle::new(facts.generation, Window::from_facts(facts.exits), facts.parked),
+            prompt: Prompt::new(config.first_prompt.is_none() || facts.first_prompt_done),
+            inbox: Inbox::from_facts(facts.settled, facts.set_aside),
+            delivery: Delivery::default(),
+            claims: Claims::default(),
+            turns: Turns::new(facts.next_turn),
+            work: Work::default(),
+            approvals: Approvals::default(),
+            reports: Reports::default(),
+            commands: Commands::from_facts(facts.commands),
+            ending: Ending::default(),
+            liveness: Liveness::default(),
+            status: Status::new(facts.status_seq),
+            troubles: Troubles::default(),
+            touched: Touched::default(),
+            happened: Vec::new(),
+            config: Arc::new(config),
+        };
+        for (id, fact) in facts.messages {
+            core.take_up(id, fact);
+        }
+        for report in facts.reports {
+            core.reports.push(report.key, report.call);
+        }
+        core
     }
-    pub(crate) fn heartbeat_meta(&self) -> Map<String, Value> { Map::new() }
-    pub(crate) fn status_meta(&self) -> Map<String, Value> { Map::new() }
-    pub(crate) fn command_result(&self, _action: &str, _reason: Option<&str>, _provider_result: Option<&str>) -> Value { Value::Null }
+
+    /// The only way state changes: fires every deadline that is due at `at`, in order, then handles the event.
+    ///
+    /// Infallible: what is stale, malformed or unexpected becomes a note and changes nothing. Times that run
+    /// backwards count as standing still. `fx` is to be cleared by the caller before each step.
+    pub fn step(&mut self, at: Stamp, event: Event, fx: &mut Effects) {
+        self.set_time(at, fx);
+        while let Some(key) = self.deadlines.take_due(self.now.mono) {
+            self.due(key, fx);
+        }
+        if self.ending.is_over() {
+            if event != Event::Wake {
+                fx.note(Note::Stale { what: "event after the end", number: 0 });
+            }
+        } else {
+            self.dispatch(event, fx);
+        }
+        self.settle(fx);
+    }
+
+    /// When the core next wants an [`Event::Wake`], and why.
+    pub fn next_deadline(&self) -> Option<(Mono, TimerKey)> {
+        self.deadlines.next()
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    pub fn instance_id(&self) -> &str {
+        &self.instance_id
+    }
+
+    /// The time of the last step.
+    pub const fn now(&self) -> Stamp {
+        self.now
+    }
+
+    /// The little that a restart needs.
+    pub fn facts(&self) -> DurableFacts {
+        let messages = self
+            .inbox
+            .iter()
+            .filter(|(_, item)| item.stage != relay_runner_protocol::Stage::Held || item.attempt > 0)
+            .map(|(id, item)| {
+                let fence = self.claims.get(id).and_then(|claim| claim.fence);
+                (id, MessageFact::of(item, fence))
+            })
+            .collect();
+        DurableFacts {
+            run_id: self.run_id.clone(),
+            instance_id: self.instance_id.clone(),
+            generation: self.lifecycle.generation(),
+            next_op: self.ops.next_number(),
+            next_turn: self.turns.next_number(),
+            status_seq: self.status.seq(),
+            bus_position: self.link.position,
+            provider: self
+                .lifecycle
+                .process()
+                .map(|process| ProviderFact { generation: self.lifecycle.generation(), process: process.clone() }),
+            first_prompt_done: self.prompt.is_done(),
+            exits: self.lifecycle.window().exits().to_vec(),
+            parked: self.lifecycle.parked().cloned(),
+            messages,
+            reports: self.reports.facts(),
+            settled: self.inbox.settled().clone(),
+            set_aside: self.inbox.set_aside().clone(),
+            commands: self.commands.facts(),
+        }
+    }
+
+    /// The whole core as JSON: a mark.
+    pub fn to_mark(&self) -> String {
+        serde_json::to_string(self).expect("a core has string and number keys only")
+    }
+
+    /// A core from its mark. Restoring does nothing: it goes on exactly where the other stood.
+    pub fn from_mark(mark: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(mark)
+    }
+
+    fn set_time(&mut self, at: Stamp, fx: &mut Effects) {
+        let mono = at.mono.max(self.now.mono);
+        let expected = self.now.wall.saturating_add(mono - self.now.mono);
+        if expected.abs_diff(at.wall) > JUMP && self.boot != Boot::New {
+            let millis = i64::try_from(i128::from(at.wall) - i128::from(expected)).unwrap_or(i64::MAX);
+            fx.note(Note::ClockJump { millis });
+            // Leases end on the clock that says so first.
+            self.deadlines.set(TimerKey::Claims, Some(mono));
+        }
+        self.now = Stamp { mono, wall: at.wall };
+    }
+
+    fn dispatch(&mut self, event: Event, fx: &mut Effects) {
+        match event {
+            Event::Boot => self.begin_boot(fx),
+            Event::Wake => {}
+            Event::Link(conn, report) => self.link_report(conn, report, fx),
+            Event::Bus(conn, frame) => self.bus_frame(conn, frame, fx),
+            Event::Provider(generation, report) => self.provider_report(generation, report, fx),
+            Event::Done(op, result) => match self.ops.finish(op) {
+                Some(kind) => self.answered(op, kind, result, fx),
+                None => fx.note(Note::Stale { what: "answer", number: op.0 }),
+            },
+            Event::Order(order) => self.order(order, fx),
+        }
+    }
+
+    fn answered(&mut self, op: OpId, kind: Op, result: OpResult, fx: &mut Effects) {
+        if let OpResult::Failed(failure) = &result {
+            let said_before = self.troubles.said(&failure.text, self.now.mono, &self.config);
+            fx.note(Note::Failed { op, what: kind.name(), failure: failure.clone(), said_before });
+        }
+        match kind {
+            Op::StartControl => self.control_started(result, fx),
+            Op::WriteInfo => {}
+            Op::Spawn(_) => self.spawn_answered(result, fx),
+            Op::Claim(message) => self.claim_answered(message, op, result, fx),
+            Op::Renew(message) => self.renewal_answered(message, op, result, fx),
+            Op::Report(lane) => self.report_answered(&lane, op, result, fx),
+            Op::Liveness => self.liveness_answered(),
+            Op::Heartbeat => self.heartbeat_answered(&result, fx),
+            Op::Unread => self.unread_answered(result, fx),
+            Op::Farewell => self.farewell_answered(fx),
+            Op::Offer(_) => self.offer_answered(op, result, fx),
+            Op::Prompt(_) => self.prompt_answered(&result, fx),
+            Op::Probe(_) => self.probe_answered(&result),
+            Op::Adapter(_) => self.adapter_answered(op, result, fx),
+            Op::Decide(_, approval) => self.decision_answered(&approval, op, result, fx),
+        }
+    }
+
+    fn order(&mut self, order: Order, fx: &mut Effects) {
+        match order {
+            Order::Signal(signal) => self.signal(signal, fx),
+            Order::Command { request, command } => self.local_command(request, *command, fx),
+            Order::Report { request, report } => self.hook_report(request, *report, fx),
+            Order::Fault { what } => self.fault(what, fx),
+            Order::JournalBroken { why } => self.status.journal_broke(why),
+        }
+    }
+
+    fn due(&mut self, key: TimerKey, fx: &mut Effects) {
+        match key {
+            TimerKey::Claims => self.claims_due(fx),
+            TimerKey::Operations => self.operations_overdue(fx),
+            TimerKey::Stop | TimerKey::Start | TimerKey::Cooling => self.lifecycle_due(key, fx),
+            TimerKey::Drain => self.drain_over(fx),
+            TimerKey::Ending => self.ending_over(fx),
+            TimerKey::Register => self.register_overdue(fx),
+            TimerKey::Reconnect => self.connect(fx),
+            TimerKey::StartWithoutRelay => self.start_provider(fx),
+            TimerKey::FailFast => self.fail_fast(fx),
+            TimerKey::StatusAck => self.status.forget_sent(),
+            TimerKey::FirstPrompt => self.prompt_overdue(fx),
+            TimerKey::Take => self.take_overdue(fx),
+            // The gate is open again.
+            TimerKey::TurnGrace => self.touched.inbox = true,
+            TimerKey::TurnProbe => self.turn_is_silent(fx),
+            TimerKey::Ambiguous => self.ambiguous_for_long(fx),
+            TimerKey::Inbox => self.touched.inbox = true,
+            TimerKey::Reports => self.touched.reports = true,
+            TimerKey::Heartbeat => self.heartbeat(fx),
+            TimerKey::Liveness => self.liveness_round(fx),
+            TimerKey::Tick => self.tick(),
+        }
+    }
+
+    fn tick(&mut self) {
+        self.deadlines.arm(TimerKey::Tick, self.now.mono, self.config.timing.tick);
+        if self.claims.any_over(self.now) {
+            self.deadlines.arm(TimerKey::Claims, self.now.mono, 0);
+        }
+    }
+
+    fn operations_overdue(&mut self, fx: &mut Effects) {
+        while let Some((op, kind)) = self.ops.take_overdue(self.now.mono) {
+            fx.note(Note::TimedOut { op, what: kind.name() });
+            let failure = Failure { kind: FailureKind::TimedOut, text: "no answer within the deadline".into() };
+            self.answered(op, kind, OpResult::Failed(failure), fx);
+        }
+    }
+
+    /// What every step ends with: whatever became possible is done, and the table of deadlines is in step.
+    fn settle(&mut self, fx: &mut Effects) {
+        if self.ending.is_over() {
+            return;
+        }
+        self.pump(fx);
+        if self.touched.reports {
+            self.send_reports(fx);
+        }
+        self.advance_ending(fx);
+        if self.ending.is_over() {
+            return;
+        }
+        self.publish(fx);
+        if self.touched.claims {
+            self.deadlines.set(TimerKey::Claims, self.claims.next_deadline());
+        }
+        self.deadlines.set(TimerKey::Operations, self.ops.next_deadline());
+        self.touched = Touched::default();
+    }
+
+    /// A message that the run before had from claimed on.
+    fn take_up(&mut self, id: u64, fact: MessageFact) {
+        use relay_runner_protocol::Stage;
+        let repeat = fact.repeat_now();
+        let mut item = Item::new(fact.meta, self.now.mono);
+        item.attempt = fact.attempt;
+        item.tries = fact.tries;
+        item.failed_turns = fact.failed_turns;
+        item.nonce = fact.nonce;
+        item.repeat = repeat;
+        item.stage =
+            match fact.stage {
+                // Its reports are taken up as well.
+                Stage::Worked | Stage::Settled | Stage::SetAside => fact.stage,
+                Stage::Held | Stage::Claimed | Stage::Offered | Stage::Taken | Stage::Ambiguous => {
+                    if fact.fence.is_some() { Stage::Claimed } else { Stage::Held }
+                }
+            };
+        self.inbox.insert(item);
+        if let Some(fence) = fact.fence {
+            self.claim_taken_up(id, fence);
+        }
+    }
 }

@@ -38,27 +38,65 @@ pub enum LinkReport {
 /// A frame of the relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BusFrame {
-    Registered { epoch: Epoch, cursor: u64, heartbeat: Option<Millis> },
-    Event { frame: Text, seq: u64, event: RelayEvent },
-    Command { frame: Text, command: Box<CommandOrder> },
-    Ack { frame: Text },
-    Replayed { from: u64, to: u64, gap: bool },
-    Error { code: ErrorCode, message: Text },
+    Registered {
+        epoch: Epoch,
+        cursor: u64,
+        heartbeat: Option<Millis>,
+    },
+    Event {
+        frame: Text,
+        seq: u64,
+        event: RelayEvent,
+    },
+    Command {
+        frame: Text,
+        command: Box<CommandOrder>,
+    },
+    Ack {
+        frame: Text,
+    },
+    Replayed {
+        from: u64,
+        to: u64,
+        gap: bool,
+    },
+    Error {
+        code: ErrorCode,
+        message: Text,
+    },
     /// A frame type that this version does not know.
-    Unknown { kind: Text },
+    Unknown {
+        kind: Text,
+    },
     /// Not a frame at all; the reason is the parser's.
-    Malformed { reason: Text },
+    Malformed {
+        reason: Text,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RelayEvent {
     MessageNew(Box<Incoming>),
-    MessageClaimed { message: MessageId, by: Option<Text> },
-    ClaimReleased { message: MessageId },
-    MessageDeleted { message: MessageId },
-    Task { task: TaskId, message: MessageId, status: TaskStatus, cancelled: bool },
+    MessageClaimed {
+        message: MessageId,
+        by: Option<Text>,
+    },
+    ClaimReleased {
+        message: MessageId,
+    },
+    MessageDeleted {
+        message: MessageId,
+    },
+    Task {
+        task: TaskId,
+        message: MessageId,
+        status: TaskStatus,
+        cancelled: bool,
+    },
     /// An event that does not concern the runner, or whose data could not be read.
-    Other { name: Text },
+    Other {
+        name: Text,
+    },
 }
 
 /// A message as the core needs it: who and what, never the words.
@@ -136,16 +174,23 @@ pub enum ProviderReport {
     Status(Box<StatusReport>),
     /// Evidence that the provider has these offers (behaviour 6). With a turn, the adapter says that they belong to
     /// the turn that runs.
-    Taken { offers: Vec<TakenOffer>, into_turn: bool },
+    Taken {
+        offers: Vec<TakenOffer>,
+        into_turn: bool,
+    },
     /// Anything that shows that a running turn is alive.
     SignOfLife,
     ApprovalOpened(Box<ApprovalRequest>),
     /// Answered elsewhere, or gone.
-    ApprovalClosed { id: Text },
+    ApprovalClosed {
+        id: Text,
+    },
     /// The process is over. Always the last report of a generation.
     Exit(ExitReport),
     /// Something that the adapter could not read; the text is cut and holds no content.
-    Malformed { reason: Text },
+    Malformed {
+        reason: Text,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,7 +233,9 @@ pub enum ExitClass {
     /// Bad credentials or configuration, or its session is held by another: another try would end the same way.
     Refused,
     /// Until this time, when it is known.
-    UsageLimit { until: Option<Wall> },
+    UsageLimit {
+        until: Option<Wall>,
+    },
 }
 
 /// A report on what the provider does (behaviour 8).
@@ -281,14 +328,24 @@ pub enum OpResult {
     Said(Text),
     /// The process runs; it is up once it reports [`ProviderReport::Ready`].
     Spawned(ProcessRef),
-    Granted { fence: Fence, lease: Option<Millis> },
+    Granted {
+        fence: Fence,
+        lease: Option<Millis>,
+    },
     /// Another holds the claim.
-    Refused { by: Option<Text> },
-    Renewed { lease: Option<Millis> },
+    Refused {
+        by: Option<Text>,
+    },
+    Renewed {
+        lease: Option<Millis>,
+    },
     /// `ok: false` of a heartbeat: the relay has forgotten us.
     Pruned,
     /// In id order. `full` when the relay may have more.
-    Unread { messages: Vec<Incoming>, full: bool },
+    Unread {
+        messages: Vec<Incoming>,
+        full: bool,
+    },
     Failed(Failure),
 }
 
@@ -347,13 +404,23 @@ impl FailureKind {
 pub enum Order {
     Signal(Signal),
     /// A command from the control server, answered by [`Effect::Answer`](crate::Effect::Answer).
-    Command { request: RequestId, command: Box<CommandOrder> },
+    Command {
+        request: RequestId,
+        command: Box<CommandOrder>,
+    },
     /// A report from the control server (a hook), answered with the busy reasons.
-    Report { request: RequestId, report: Box<StatusReport> },
+    Report {
+        request: RequestId,
+        report: Box<StatusReport>,
+    },
     /// A task of the shell panicked, or one of its parts failed for good.
-    Fault { what: Text },
+    Fault {
+        what: Text,
+    },
     /// The journal cannot be written any more; the run goes on without.
-    JournalBroken { why: Text },
+    JournalBroken {
+        why: Text,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

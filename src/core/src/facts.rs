@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::effect::{Call, Outcome, Repeat};
 use crate::event::{Incoming, ProcessRef};
 use crate::ids::{Fence, Generation, MessageId, Nonce, OpId, Text, TurnNumber};
+use crate::inbox::Item;
 use crate::time::Wall;
 
 /// What one run hands on to the next.
@@ -67,6 +68,30 @@ pub struct CommandFact {
     pub status: CommandStatus,
     pub outcome: Option<Arc<Outcome>>,
     pub at: Wall,
+}
+
+impl MessageFact {
+    pub(crate) fn of(item: &Item, fence: Option<Fence>) -> Self {
+        Self {
+            meta: item.meta.clone(),
+            stage: item.stage,
+            attempt: item.attempt,
+            tries: item.tries,
+            failed_turns: item.failed_turns,
+            nonce: item.nonce,
+            repeat: item.repeat,
+            fence,
+        }
+    }
+
+    /// What the next offer has to say, now that the process that had the last one is not ours any more.
+    pub(crate) const fn repeat_now(&self) -> Repeat {
+        match self.stage {
+            Stage::Offered | Stage::Ambiguous => Repeat::Ambiguous,
+            Stage::Taken => Repeat::Redelivered,
+            Stage::Held | Stage::Claimed | Stage::Worked | Stage::Settled | Stage::SetAside => self.repeat,
+        }
+    }
 }
 
 impl DurableFacts {

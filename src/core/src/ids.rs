@@ -71,9 +71,10 @@ impl fmt::Display for Nonce {
     }
 }
 
-/// The idempotency key of an operation: UUIDv5 of the run and the operation's number.
-pub fn idempotency_key(run: &str, key: OpId) -> String {
-    derived(run, &format!("operation:{}", key.0))
+/// The idempotency key of an operation: UUIDv5 of the run, the operation's number, and what its request says of the
+/// registration and the claim. A try under another epoch or fence is another request, and gets another key.
+pub fn idempotency_key(run: &str, key: OpId, epoch: Epoch, fence: Option<Fence>) -> String {
+    derived(run, &format!("operation:{}:{epoch}:{}", key.0, fence.unwrap_or(0)))
 }
 
 /// The provider session of a generation: hooks echo it, so that a hook of an older process is recognised.
@@ -93,10 +94,13 @@ mod tests {
 
     #[test]
     fn derived_ids_are_stable_and_distinct() {
-        assert_eq!(idempotency_key("run", OpId(1)), idempotency_key("run", OpId(1)));
-        assert_ne!(idempotency_key("run", OpId(1)), idempotency_key("run", OpId(2)));
-        assert_ne!(idempotency_key("run", OpId(1)), idempotency_key("other", OpId(1)));
-        assert_ne!(idempotency_key("run", OpId(1)), provider_session("run", Generation(1)));
+        let key = |run, op, epoch, fence| idempotency_key(run, OpId(op), epoch, fence);
+        assert_eq!(key("run", 1, 1, None), key("run", 1, 1, None));
+        assert_ne!(key("run", 1, 1, None), key("run", 2, 1, None));
+        assert_ne!(key("run", 1, 1, None), key("other", 1, 1, None));
+        assert_ne!(key("run", 1, 1, None), key("run", 1, 2, None));
+        assert_ne!(key("run", 1, 1, None), key("run", 1, 1, Some(1)));
+        assert_ne!(key("run", 1, 0, None), provider_session("run", Generation(1)));
     }
 
     #[test]

@@ -10,39 +10,124 @@ use relay_runner_protocol::Stage;
 #[non_exhaustive]
 pub enum Note {
     /// An input that came too late, or belongs to nothing: it changed nothing.
-    Stale { what: &'static str, number: u64 },
+    Stale {
+        what: &'static str,
+        number: u64,
+    },
     /// An input that a state neither handles nor expects.
-    Unexpected { state: &'static str, event: &'static str },
-    Malformed { what: &'static str, reason: Text },
-    Ignored { what: &'static str, name: Text },
+    Unexpected {
+        state: &'static str,
+        event: &'static str,
+    },
+    Malformed {
+        what: &'static str,
+        reason: Text,
+    },
+    Ignored {
+        what: &'static str,
+        name: Text,
+    },
 
-    Connecting { conn: Conn },
-    LinkFailed { failure: Failure, retry_in: Millis },
-    LinkClosed { reason: Text, retry_in: Millis },
-    Registered { epoch: u64 },
+    Connecting {
+        conn: Conn,
+    },
+    LinkFailed {
+        failure: Failure,
+        retry_in: Millis,
+        said_before: bool,
+    },
+    LinkClosed {
+        reason: Text,
+        retry_in: Millis,
+    },
+    Registered {
+        epoch: u64,
+    },
 
-    Spawning { generation: Generation },
-    Up { generation: Generation },
-    Exited { generation: Generation, class: ExitClass, detail: Text },
-    Cooling { wait: Millis, exits: usize },
-    Parked { why: Text },
-    Stopping { generation: Generation, step: &'static str },
-    TurnBegan { turn: u64 },
-    TurnEnded { turn: u64, how: &'static str },
+    Spawning {
+        generation: Generation,
+    },
+    Up {
+        generation: Generation,
+    },
+    Exited {
+        generation: Generation,
+        class: ExitClass,
+        detail: Text,
+    },
+    Cooling {
+        wait: Millis,
+        exits: usize,
+    },
+    Parked {
+        why: Text,
+    },
+    Stopping {
+        generation: Generation,
+        step: &'static str,
+    },
+    TurnBegan {
+        turn: u64,
+    },
+    TurnEnded {
+        turn: u64,
+        how: &'static str,
+    },
 
-    Stage { message: MessageId, stage: Stage, attempt: u32 },
-    NotOurs { message: MessageId },
-    Full { what: &'static str, dropped: u64 },
-    ClaimGranted { message: MessageId, fence: Fence },
-    ClaimRefused { message: MessageId },
-    ClaimLapsed { message: MessageId },
-    ClaimLost { message: MessageId },
-    TaskReported { task: TaskId, status: &'static str },
+    Stage {
+        message: MessageId,
+        stage: Stage,
+        attempt: u32,
+    },
+    NotOurs {
+        message: MessageId,
+    },
+    TakenOver {
+        message: MessageId,
+        why: &'static str,
+    },
+    Full {
+        what: &'static str,
+        dropped: u64,
+    },
+    ClaimGranted {
+        message: MessageId,
+        fence: Fence,
+    },
+    ClaimRefused {
+        message: MessageId,
+    },
+    ClaimLapsed {
+        message: MessageId,
+    },
+    ClaimLost {
+        message: MessageId,
+    },
+    TaskReported {
+        task: TaskId,
+        status: &'static str,
+    },
 
-    Command { id: Text, name: Text, what: &'static str },
-    Ending { why: &'static str },
+    Command {
+        id: Text,
+        name: Text,
+        what: &'static str,
+    },
+    Ending {
+        why: &'static str,
+    },
     /// An operation failed. `said_before`: the same was said in the last minutes, and need not be said again.
-    Failed { op: OpId, what: &'static str, failure: Failure, said_before: bool },
-    TimedOut { op: OpId, what: &'static str },
-    ClockJump { millis: i64 },
+    Failed {
+        op: OpId,
+        what: &'static str,
+        failure: Failure,
+        said_before: bool,
+    },
+    TimedOut {
+        op: OpId,
+        what: &'static str,
+    },
+    ClockJump {
+        millis: i64,
+    },
 }

@@ -43,9 +43,9 @@ pub enum Method {
 pub fn frame(core: &Core, frame: &Frame) -> String {
     let frame = match frame {
         Frame::Register => ClientFrame::Register { id: "register".to_string(), payload: core.registration() },
-        Frame::Heartbeat { status } => ClientFrame::Heartbeat {
-            payload: BusHeartbeat { status: *status, meta: Some(core.heartbeat_meta()) },
-        },
+        Frame::Heartbeat { status } => {
+            ClientFrame::Heartbeat { payload: BusHeartbeat { status: *status, meta: Some(core.heartbeat_meta()) } }
+        }
         Frame::Status { seq, status, ready } => ClientFrame::Status {
             id: format!("status-{seq}"),
             payload: BusStatus {
@@ -56,9 +56,7 @@ pub fn frame(core: &Core, frame: &Frame) -> String {
             },
         },
         Frame::Ack { frame } => ClientFrame::Ack { payload: Ack { frame_id: frame.to_string() } },
-        Frame::Resume { since } => {
-            ClientFrame::Resume { id: "resume".to_string(), payload: Resume { since: *since } }
-        }
+        Frame::Resume { since } => ClientFrame::Resume { id: "resume".to_string(), payload: Resume { since: *since } },
     };
     encode(&frame)
 }
@@ -68,11 +66,12 @@ pub fn request(core: &Core, key: OpId, epoch: Epoch, call: &Call) -> Request {
     let us = &*core.config().identity.agent_id;
     let agent_id = || us.to_string();
     let session = || Session { instance_id: core.instance_id().to_string(), epoch };
+    let idempotency_key = || Some(idempotency_key(core.run_id(), key, epoch, call.fence()));
     let keyed = |path: String, body: String| Request {
         method: Method::Post,
         path,
         body: Some(body),
-        idempotency_key: Some(idempotency_key(core.run_id(), key)),
+        idempotency_key: idempotency_key(),
     };
     let plain = |part: &str, body: String| Request {
         method: Method::Post,
@@ -141,14 +140,20 @@ pub fn request(core: &Core, key: OpId, epoch: Epoch, call: &Call) -> Request {
             method: Method::Delete,
             path: http::agent_with_session(us, core.instance_id(), epoch),
             body: None,
-            idempotency_key: Some(idempotency_key(core.run_id(), key)),
+            idempotency_key: idempotency_key(),
         },
     }
 }
 
 /// Reads the answer to a call. `us` is the agent's id. The messages of an unread list come back whole as well, for
 /// the shell to keep their words.
-pub fn answer(call: &Call, us: &str, status: u16, retry_after: Option<Millis>, body: &[u8]) -> (OpResult, Vec<Message>) {
+pub fn answer(
+    call: &Call,
+    us: &str,
+    status: u16,
+    retry_after: Option<Millis>,
+    body: &[u8],
+) -> (OpResult, Vec<Message>) {
     if !(200..300).contains(&status) {
         return (OpResult::Failed(refusal(status, retry_after, body)), Vec::new());
     }
@@ -203,9 +208,9 @@ fn odd_frame(text: &str, error: &serde_json::Error) -> BusFrame {
     match kind {
         Some(kind) => BusFrame::Unknown { kind: cut(&kind) },
         // The parser's words may quote what it read; position and category say enough.
-        None => BusFrame::Malformed {
-            reason: format!("{:?} error at column {}", error.classify(), error.column()).into(),
-        },
+        None => {
+            BusFrame::Malformed { reason: format!("{:?} error at column {}", error.classify(), error.column()).into() }
+        }
     }
 }
 

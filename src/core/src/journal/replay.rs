@@ -52,7 +52,11 @@ impl fmt::Display for ReplayError {
             Self::Damaged(line, damage) => write!(f, "line {line}: {damage}"),
             Self::Empty => f.write_str("the journal is empty"),
             Self::Differs(d) => {
-                writeln!(f, "line {}: event {} at {} ms is followed by other effects today", d.line, d.number, d.at.mono)?;
+                writeln!(
+                    f,
+                    "line {}: event {} at {} ms is followed by other effects today",
+                    d.line, d.number, d.at.mono
+                )?;
                 if let Some(event) = &d.event {
                     writeln!(f, "  event:    {event:?}")?;
                 }
@@ -147,11 +151,7 @@ impl Replay {
     }
 
     fn compare(&self, recorded: &str) -> Result<(), ReplayError> {
-        if self.effects == recorded {
-            Ok(())
-        } else {
-            Err(self.difference(recorded.to_string(), self.effects.clone()))
-        }
+        if self.effects == recorded { Ok(()) } else { Err(self.difference(recorded.to_string(), self.effects.clone())) }
     }
 
     fn difference(&self, recorded: String, today: String) -> ReplayError {
@@ -159,6 +159,13 @@ impl Replay {
             Some((number, at, event)) => (*number, *at, Some(Box::new(event.clone()))),
             None => (0, Stamp::default(), None),
         };
-        ReplayError::Differs(Box::new(Difference { line: self.lines.saturating_sub(1), number, at, event, recorded, today }))
+        ReplayError::Differs(Box::new(Difference {
+            line: self.lines.saturating_sub(1),
+            number,
+            at,
+            event,
+            recorded,
+            today,
+        }))
     }
 }

@@ -1,0 +1,269 @@
+//! Asking for claims, renewing them, losing them (behaviour 7).
+
+use relay_runner_protocol::{Stage, TaskStatus};
+
+use crate::Core;
+use crate::claims::{Claim, Phase};
+use crate::effect::{Call, Effects};
+use crate::event::{FailureKind, OpResult};
+use crate::ids::{Fence, MessageId, OpId};
+use crate::lease::{Lease, renew_again_in, renew_in};
+use crate::note::Note;
+use crate::ops::Op;
+use crate::reports;
+use crate::time::{Millis, Stamp};
+use crate::work::Kind;
+
+impl Core {
+    /// Asks for a claim that the next batch needs.
+    pub(crate) fn ask_for_claim(&mut self, id: MessageId, fx: &mut Effects) {
+        self.delivery.claiming = Some(id);
+        let key = self.ops.number();
+        self.ask(id, key, None, fx);
+    }
+
+    fn ask(&mut self, id: MessageId, key: OpId, fence: Option<Fence>, fx: &mut Effects) {
+        let op = self.http_keyed(Op::Claim(id), key, Call::Claim { message: id }, self.config.timing.call_deadline, fx);
+        let phase = Phase::Asking { asked: self.now, op };
+        self.claims.insert(id, Claim { phase, key, fence, lease: None, next: 0 });
+        self.touched.claims = true;
+    }
+
+    /// A claim of the run before: nothing is reported under it until the relay has confirmed it.
+    pub(crate) fn claim_taken_up(&mut self, id: MessageId, fence: Fence) {
+        let key = self.ops.number();
+        let claim = Claim { phase: Phase::Lapsed, key, fence: Some(fence), lease: None, next: u64::MAX };
+        self.claims.insert(id, claim);
+    }
+
+    pub(crate) fn claim_answered(&mut self, id: MessageId, op: OpId, result: OpResult, fx: &mut Effects) {
+        if self.delivery.claiming == Some(id) {
+            self.delivery.claiming = None;
+            self.touched.inbox = true;
+        }
+        let asked = match self.claims.get(id).map(|claim| claim.phase) {
+            Some(Phase::Asking { asked, op: current }) if current == op => asked,
+            _ => {
+                fx.note(Note::Stale { what: "claim", number: id });
+                if let OpResult::Granted { fence, .. } = result
+                    && self.inbox.get(id).is_none()
+                {
+                    self.report(Call::Release { message: id, fence }, fx);
+                }
+                return;
+            }
+        };
+        self.touched.claims = true;
+        match result {
+            OpResult::Granted { fence, lease } => self.granted(id, fence, lease, asked, fx),
+            OpResult::Refused { .. } => self.refused(id, fx),
+            OpResult::Failed(failure) => match failure.kind {
+                FailureKind::NotFound | FailureKind::Conflict | FailureKind::Expired | FailureKind::Invalid => {
+                    self.refused(id, fx);
+                }
+                FailureKind::Unreachable
+                | FailureKind::TimedOut
+                | FailureKind::Unauthorized
+                | FailureKind::Busy { .. }
+                | FailureKind::Server
+                | FailureKind::NotReady
+                | FailureKind::Unsupported
+                | FailureKind::Io
+                | FailureKind::Provider => self.ask_later(id),
+            },
+            OpResult::Ok
+            | OpResult::Said(_)
+            | OpResult::Spawned(_)
+            | OpResult::Renewed { .. }
+            | OpResult::Pruned
+            | OpResult::Unread { .. } => self.ask_later(id),
+        }
+    }
+
+    /// It may have been granted: it is asked for again, under the same key.
+    fn ask_later(&mut self, id: MessageId) {
+        let next = self.now.mono.saturating_add(self.config.timing.claim_retry);
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.phase = Phase::Lapsed;
+            claim.next = next;
+        }
+    }
+
+    fn granted(&mut self, id: MessageId, fence: Fence, lease: Option<Millis>, asked: Stamp, fx: &mut Effects) {
+        let lease = lease.map(|lease| Lease::counted(asked, lease));
+        let next = self.now.mono.saturating_add(renew_in(lease, self.now, self.config.timing.renew_max));
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.phase = Phase::Held;
+            claim.fence = Some(fence);
+            claim.lease = lease;
+            claim.next = next;
+        }
+        fx.note(Note::ClaimGranted { message: id, fence });
+        fx.sync = true;
+        self.touched.reports = true;
+        let Some(item) = self.inbox.get(id) else {
+            self.claims.remove(id);
+            self.report(Call::Release { message: id, fence }, fx);
+            return;
+        };
+        if item.stage != Stage::Held {
+            return;
+        }
+        let task = item.meta.task;
+        self.inbox.update(id, |item| item.stage = Stage::Claimed);
+        self.touched.inbox = true;
+        self.work.open(Kind::Message, id, self.now.wall);
+        self.say_stage(id, Stage::Claimed, None, fx);
+        if let Some(task) = task {
+            let started = self.inbox.iter().any(|(other, item)| {
+                other != id && item.meta.task == Some(task) && (item.is_work() || item.stage == Stage::Ambiguous)
+            });
+            if !started {
+                self.report(reports::task(task, id, TaskStatus::InProgress, None), fx);
+            }
+            self.work.open(Kind::Task, task, self.now.wall);
+        }
+    }
+
+    /// Somebody else has it, or it is gone.
+    fn refused(&mut self, id: MessageId, fx: &mut Effects) {
+        let had_it = self.claims.get(id).is_some_and(|claim| claim.fence.is_some());
+        if had_it {
+            self.lose(id, fx);
+            return;
+        }
+        self.claims.remove(id);
+        fx.note(Note::ClaimRefused { message: id });
+        self.forget_message(id, fx);
+    }
+
+    /// Lost: nothing is reported for its task any more, and it no longer counts as work.
+    pub(crate) fn lose(&mut self, id: MessageId, fx: &mut Effects) {
+        fx.note(Note::ClaimLost { message: id });
+        self.claims.remove(id);
+        self.touched.claims = true;
+        self.taken_over(id, "its claim was lost", fx);
+        self.fetch_unread(fx);
+        fx.sync = true;
+    }
+
+    pub(crate) fn claims_due(&mut self, fx: &mut Effects) {
+        self.touched.claims = true;
+        while let Some(id) = self.claims.first_due(self.now) {
+            let Some(claim) = self.claims.get(id) else { return };
+            let over = claim.lease.is_some_and(|lease| lease.is_over(self.now));
+            match claim.phase {
+                Phase::Held | Phase::Renewing { .. } if over => self.lapse(id, fx),
+                Phase::Held => self.renew(id, fx),
+                Phase::Lapsed => self.ask_again(id, fx),
+                // Their answers, or the deadlines of those, come by themselves.
+                Phase::Renewing { .. } | Phase::Asking { .. } => return,
+            }
+        }
+    }
+
+    fn renew(&mut self, id: MessageId, fx: &mut Effects) {
+        let Some(fence) = self.claims.get(id).and_then(|claim| claim.fence) else { return };
+        let call = Call::Renew { message: id, fence };
+        let op = self.http(Op::Renew(id), call, self.config.timing.call_deadline, fx);
+        let now = self.now;
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.phase = Phase::Renewing { asked: now, op };
+        }
+    }
+
+    pub(crate) fn renewal_answered(&mut self, id: MessageId, op: OpId, result: OpResult, fx: &mut Effects) {
+        let asked = match self.claims.get(id).map(|claim| claim.phase) {
+            Some(Phase::Renewing { asked, op: current }) if current == op => asked,
+            // It ended, lapsed, or was asked for again: this changes nothing.
+            _ => {
+                fx.note(Note::Stale { what: "renewal", number: id });
+                return;
+            }
+        };
+        self.touched.claims = true;
+        let now = self.now;
+        let most = self.config.timing.renew_max;
+        let Some(claim) = self.claims.get_mut(id) else { return };
+        match result {
+            OpResult::Renewed { lease } => {
+                claim.lease = lease.map(|lease| Lease::counted(asked, lease));
+                claim.phase = Phase::Held;
+                claim.next = now.mono.saturating_add(renew_in(claim.lease, now, most));
+            }
+            OpResult::Refused { .. } => self.lose(id, fx),
+            OpResult::Failed(failure) if failure.kind == FailureKind::Expired => self.lapse(id, fx),
+            OpResult::Failed(failure) if matches!(failure.kind, FailureKind::Conflict | FailureKind::NotFound) => {
+                self.lose(id, fx);
+            }
+            OpResult::Failed(_)
+            | OpResult::Ok
+            | OpResult::Said(_)
+            | OpResult::Spawned(_)
+            | OpResult::Granted { .. }
+            | OpResult::Pruned
+            | OpResult::Unread { .. } => {
+                claim.phase = Phase::Held;
+                claim.next = now.mono.saturating_add(renew_again_in(claim.lease, now, most));
+            }
+        }
+    }
+
+    /// The relay could not be reached in time: silence, until the claim was asked for again.
+    pub(crate) fn lapse(&mut self, id: MessageId, fx: &mut Effects) {
+        fx.note(Note::ClaimLapsed { message: id });
+        let key = self.ops.number();
+        if let Some(claim) = self.claims.get_mut(id) {
+            claim.phase = Phase::Lapsed;
+            claim.key = key;
+            claim.lease = None;
+            claim.next = self.now.mono;
+        }
+        self.touched.claims = true;
+        fx.sync = true;
+    }
+
+    fn ask_again(&mut self, id: MessageId, fx: &mut Effects) {
+        let Some(claim) = self.claims.get(id) else { return };
+        if self.link.epoch.is_none() || self.ending.is_begun() {
+            // Registration asks for it; an end releases it.
+            if let Some(claim) = self.claims.get_mut(id) {
+                claim.next = u64::MAX;
+            }
+            return;
+        }
+        let (key, fence) = (claim.key, claim.fence);
+        self.ask(id, key, fence, fx);
+    }
+
+    /// Lapsed claims are asked for again as soon as the relay is back.
+    pub(crate) fn claims_after_reconnect(&mut self, fx: &mut Effects) {
+        let lapsed: alloc::vec::Vec<_> =
+            self.claims.iter().filter(|(_, claim)| claim.phase == Phase::Lapsed).map(|(id, _)| id).collect();
+        for id in lapsed {
+            self.ask_again(id, fx);
+        }
+    }
+
+    /// Gives back what was not worked: when giving up, parking, ending.
+    pub(crate) fn release_claims(&mut self, fx: &mut Effects) {
+        let held: alloc::vec::Vec<_> = self
+            .claims
+            .iter()
+            .map(|(id, claim)| (id, claim.fence))
+            .filter(|(id, _)| {
+                !self.inbox.get(*id).is_some_and(|item| matches!(item.stage, Stage::Worked | Stage::SetAside))
+            })
+            .collect();
+        for (id, fence) in held {
+            self.claims.remove(id);
+            self.silence(id);
+            self.forget_message(id, fx);
+            if let Some(fence) = fence {
+                self.report(Call::Release { message: id, fence }, fx);
+            }
+        }
+        self.touched.claims = true;
+        fx.sync = true;
+    }
+}

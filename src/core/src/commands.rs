@@ -1,0 +1,432 @@
+//! Commands: orders of the relay and of this machine, carried out one lifecycle command at a time, each with exactly
+//! one outcome (behaviour 9).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use relay_runner_protocol::{CommandStatus, CommandType};
+use serde::{Deserialize, Serialize};
+
+use crate::Core;
+use crate::effect::{Act, Answer, Call, Decision, Effect, Effects, ExitCode, Outcome};
+use crate::ending::Why;
+use crate::event::{CommandOrder, ExitClass, OpResult, Params, Signal};
+use crate::facts::CommandFact;
+use crate::ids::{OpId, RequestId, Text};
+use crate::lifecycle::{Input, Purpose, Stop};
+use crate::note::Note;
+use crate::ops::Op;
+use crate::reports;
+use crate::time::{Millis, Wall};
+
+/// Who waits for the outcome of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Caller {
+    /// A command of the relay, by its id.
+    Relay(Text),
+    /// Somebody at the control server.
+    Local(RequestId),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Waiting {
+    caller: Caller,
+    command: CommandType,
+    reason: Option<Text>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    status: CommandStatus,
+    outcome: Option<Arc<Outcome>>,
+    at: Wall,
+    /// Key of the report of its outcome: the known outcome is reported again under its first key.
+    key: Option<OpId>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Commands {
+    known: BTreeMap<Text, Known>,
+    /// In the order in which they came.
+    order: VecDeque<Text>,
+    /// Restarts that wait for the new generation.
+    restarts: Vec<Waiting>,
+    /// Reconnects that wait for the registration.
+    reconnects: Vec<Waiting>,
+    /// Shutdowns and kills that wait for the provider to be gone.
+    ends: Vec<Waiting>,
+    /// The one operation of the adapter that is under way.
+    adapter: Option<(OpId, Waiting)>,
+    decisions: Vec<(OpId, Waiting)>,
+    version: u64,
+}
+
+impl Commands {
+    pub(crate) fn from_facts(facts: Vec<CommandFact>) -> Self {
+        let mut commands = Self::default();
+        for fact in facts {
+            commands.order.push_back(fact.id.clone());
+            let known = Known { status: fact.status, outcome: fact.outcome, at: fact.at, key: None };
+            commands.known.insert(fact.id, known);
+        }
+        commands
+    }
+
+    pub(crate) fn facts(&self) -> Vec<CommandFact> {
+        self.order
+            .iter()
+            .filter_map(|id| {
+                let known = self.known.get(id)?;
+                Some(CommandFact { id: id.clone(), status: known.status, outcome: known.outcome.clone(), at: known.at })
+            })
+            .collect()
+    }
+
+    pub(crate) const fn adapter_is_busy(&self) -> bool {
+        self.adapter.is_some()
+    }
+
+    /// A restart was asked for and has not come to its end.
+    pub(crate) fn is_restarting(&self) -> bool {
+        !self.restarts.is_empty()
+    }
+
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl Core {
+    pub(crate) fn relay_command(&mut self, order: CommandOrder, fx: &mut Effects) {
+        let us = &self.config.identity;
+        if order.target.as_ref().is_some_and(|target| *target != us.agent_id && *target != us.runner_id) {
+            fx.note(Note::Ignored { what: "command for another", name: order.id });
+            return;
+        }
+        if let Some(known) = self.commands.known.get(&order.id) {
+            fx.note(Note::Command { id: order.id.clone(), name: order.name, what: "known; not carried out again" });
+            if let Some(outcome) = known.outcome.clone() {
+                let key = known.key;
+                self.report_outcome(order.id, outcome, key, fx);
+            }
+            return;
+        }
+        self.remember(&order.id);
+        fx.note(Note::Command { id: order.id.clone(), name: order.name.clone(), what: "accepted" });
+        self.report(reports::command(order.id.clone(), CommandStatus::Accepted), fx);
+        self.carry_out(Caller::Relay(order.id.clone()), order, fx);
+    }
+
+    pub(crate) fn local_command(&mut self, request: RequestId, order: CommandOrder, fx: &mut Effects) {
+        fx.note(Note::Command { id: order.id.clone(), name: order.name.clone(), what: "accepted" });
+        self.carry_out(Caller::Local(request), order, fx);
+    }
+
+    fn remember(&mut self, id: &Text) {
+        let (now, memory) = (self.now.wall, self.config.timing.command_memory);
+        let Commands { known, order, .. } = &mut self.commands;
+        while let Some(oldest) = order.front() {
+            let forget = match known.get(oldest) {
+                Some(k) => k.outcome.is_some() && now.saturating_sub(k.at) > memory,
+                None => true,
+            };
+            if !forget && order.len() < self.config.limits.commands {
+                break;
+            }
+            if let Some(oldest) = order.pop_front() {
+                known.remove(&oldest);
+            }
+        }
+        order.push_back(id.clone());
+        known.insert(id.clone(), Known { status: CommandStatus::Accepted, outcome: None, at: now, key: None });
+    }
+
+    fn carry_out(&mut self, caller: Caller, order: CommandOrder, fx: &mut Effects) {
+        let Some(command) = CommandType::parse(&order.name) else {
+            self.fail_caller(&caller, "unknown command type".into(), fx);
+            return;
+        };
+        if let Caller::Relay(id) = &caller {
+            if let Some(known) = self.commands.known.get_mut(id) {
+                known.status = CommandStatus::Running;
+            }
+            self.report(reports::command(id.clone(), CommandStatus::Running), fx);
+        }
+        let waiting = Waiting { caller, command, reason: order.params.reason.clone() };
+        self.commands.version += 1;
+        match command {
+            CommandType::Shutdown => self.shutdown(waiting, &order.params, false, fx),
+            CommandType::Kill => self.shutdown(waiting, &order.params, true, fx),
+            CommandType::Restart => self.restart(waiting, fx),
+            CommandType::Reconnect => {
+                self.commands.reconnects.push(waiting);
+                self.reconnect(fx);
+            }
+            CommandType::Compact => self.adapter_operation(waiting, self.config.adapter.compact, Act::Compact, fx),
+            CommandType::ClearContext => self.adapter_operation(waiting, self.config.adapter.clear, Act::Clear, fx),
+            CommandType::InjectContext => {
+                if order.params.content.is_none_or(crate::BodyRef::is_blank) {
+                    self.fail(&waiting, "content required".into(), fx);
+                } else {
+                    let act = Act::Inject { command: order.id };
+                    self.adapter_operation(waiting, self.config.adapter.inject, act, fx);
+                }
+            }
+            CommandType::PermissionDecision => self.decide(waiting, order.params, fx),
+        }
+    }
+
+    fn shutdown(&mut self, waiting: Waiting, params: &Params, hard: bool, fx: &mut Effects) {
+        let timing = &self.config.timing;
+        let timeout: Millis = params
+            .timeout
+            .filter(|timeout| *timeout > 0)
+            .map_or(timing.shutdown_command, |timeout| timeout.min(timing.shutdown_command_max));
+        self.commands.ends.push(waiting);
+        self.fail_restarts(&"superseded by a shutdown".into(), fx);
+        self.end_by_command(hard, timeout, fx);
+    }
+
+    fn restart(&mut self, waiting: Waiting, fx: &mut Effects) {
+        if self.ending.is_begun() {
+            self.fail(&waiting, "the runner is shutting down".into(), fx);
+            return;
+        }
+        self.commands.restarts.push(waiting);
+        // A second one joins the first; before the first provider it joins its start.
+        if self.lifecycle.is_restarting() || self.lifecycle.is_starting() {
+            return;
+        }
+        self.timeline("restarting");
+        let stop = Stop { purpose: Purpose::Restart, hard: false, timeout: self.config.timing.shutdown };
+        self.lifecycle_input(&Input::Stop(stop), fx);
+    }
+
+    /// The new generation is up.
+    pub(crate) fn restarted(&mut self, fx: &mut Effects) {
+        for waiting in core::mem::take(&mut self.commands.restarts) {
+            self.succeed(&waiting, None, fx);
+        }
+    }
+
+    pub(crate) fn fail_restarts(&mut self, why: &Text, fx: &mut Effects) {
+        for waiting in core::mem::take(&mut self.commands.restarts) {
+            self.fail(&waiting, why.clone(), fx);
+        }
+    }
+
+    /// The generation that a restart waits for died while starting.
+    pub(crate) fn restart_failed_for(&mut self, class: ExitClass, detail: &Text, fx: &mut Effects) {
+        if self.commands.is_restarting() {
+            self.fail_restarts(
+                &format!("the new provider process ended while starting ({class:?}): {detail}").into(),
+                fx,
+            );
+        }
+    }
+
+    pub(crate) fn reconnected(&mut self, fx: &mut Effects) {
+        for waiting in core::mem::take(&mut self.commands.reconnects) {
+            self.succeed(&waiting, None, fx);
+        }
+    }
+
+    /// The provider is gone, or is given up on: whoever asked for the end has it.
+    pub(crate) fn ends_are_done(&mut self, stop_failed: bool, fx: &mut Effects) {
+        let escalated = self.commands.ends.iter().any(|w| w.command == CommandType::Kill);
+        for waiting in core::mem::take(&mut self.commands.ends) {
+            if stop_failed {
+                self.fail(&waiting, "the provider did not end within the time-out".into(), fx);
+            } else {
+                let overtaken = escalated && waiting.command == CommandType::Shutdown;
+                let said = overtaken.then(|| Text::from("{\"escalated\":true}"));
+                self.succeed(&waiting, said, fx);
+            }
+        }
+        for waiting in core::mem::take(&mut self.commands.reconnects) {
+            self.fail(&waiting, "the runner is shutting down".into(), fx);
+        }
+    }
+
+    /// Why nothing can be asked of the provider now.
+    fn unavailable(&self) -> Option<Text> {
+        if self.lifecycle.is_up() {
+            None
+        } else if self.lifecycle.is_cooling() || self.lifecycle.is_starting() || self.lifecycle.is_restarting() {
+            Some("provider is restarting".into())
+        } else {
+            Some("provider process is unavailable".into())
+        }
+    }
+
+    fn adapter_operation(&mut self, waiting: Waiting, supported: bool, act: Act, fx: &mut Effects) {
+        if !supported {
+            let why = format!("provider does not support {}", waiting.command.as_str());
+            self.fail(&waiting, why.into(), fx);
+        } else if let Some(why) = self.unavailable() {
+            self.fail(&waiting, why, fx);
+        } else if self.commands.adapter.is_some() {
+            self.fail(&waiting, "another operation on the provider is under way".into(), fx);
+        } else {
+            let generation = self.lifecycle.generation();
+            let deadline = self.now.mono + self.config.timing.adapter_deadline;
+            let op = self.ops.start(Op::Adapter(generation), deadline);
+            self.commands.adapter = Some((op, waiting));
+            fx.push(Effect::Provider { op, generation, act });
+        }
+    }
+
+    pub(crate) fn adapter_answered(&mut self, op: OpId, result: OpResult, fx: &mut Effects) {
+        let Some((_, waiting)) = self.commands.adapter.take_if(|(current, _)| *current == op) else { return };
+        self.touched.inbox = true;
+        self.conclude(&waiting, result, fx);
+    }
+
+    fn decide(&mut self, waiting: Waiting, params: Params, fx: &mut Effects) {
+        let Some(approval) = params.approval else {
+            self.fail(&waiting, "approvalId required".into(), fx);
+            return;
+        };
+        let decision = match params.decision.as_deref() {
+            Some("approve") => Decision::Approve,
+            Some("approve-session") => Decision::ApproveSession,
+            Some("deny") => Decision::Deny,
+            Some("abort") => Decision::Abort,
+            Some(_) | None => {
+                self.fail(&waiting, "decision must be approve, approve-session, deny or abort".into(), fx);
+                return;
+            }
+        };
+        match self.approvals.get_mut(&approval) {
+            None => self.fail(&waiting, "no such request".into(), fx),
+            Some(open) if open.decided => self.fail(&waiting, "it was decided already".into(), fx),
+            Some(open) => {
+                open.decided = true;
+                let generation = self.lifecycle.generation();
+                let deadline = self.now.mono + self.config.timing.call_deadline;
+                let op = self.ops.start(Op::Decide(generation, approval.clone()), deadline);
+                self.commands.decisions.push((op, waiting));
+                let act = Act::Decide { approval, decision, reason: params.reason };
+                fx.push(Effect::Provider { op, generation, act });
+            }
+        }
+    }
+
+    pub(crate) fn decision_answered(&mut self, approval: &Text, op: OpId, result: OpResult, fx: &mut Effects) {
+        let Some(at) = self.commands.decisions.iter().position(|(current, _)| *current == op) else { return };
+        let (_, waiting) = self.commands.decisions.remove(at);
+        if matches!(result, OpResult::Failed(_)) {
+            if let Some(open) = self.approvals.get_mut(approval) {
+                open.decided = false;
+            }
+        } else {
+            self.approval_closed(approval);
+        }
+        self.conclude(&waiting, result, fx);
+    }
+
+    /// The process died under the operations that were asked of it.
+    pub(crate) fn adapter_died(&mut self, fx: &mut Effects) {
+        let adapter = self.commands.adapter.take();
+        let decisions = core::mem::take(&mut self.commands.decisions);
+        for (_, waiting) in adapter.into_iter().chain(decisions) {
+            self.fail(&waiting, "the provider process ended".into(), fx);
+        }
+    }
+
+    fn conclude(&mut self, waiting: &Waiting, result: OpResult, fx: &mut Effects) {
+        match result {
+            OpResult::Failed(failure) => self.fail(waiting, failure.text, fx),
+            OpResult::Said(said) => self.succeed(waiting, Some(said), fx),
+            OpResult::Ok
+            | OpResult::Spawned(_)
+            | OpResult::Granted { .. }
+            | OpResult::Refused { .. }
+            | OpResult::Renewed { .. }
+            | OpResult::Pruned
+            | OpResult::Unread { .. } => self.succeed(waiting, None, fx),
+        }
+    }
+
+    fn succeed(&mut self, waiting: &Waiting, provider_result: Option<Text>, fx: &mut Effects) {
+        let action = waiting.command.as_str().into();
+        let reason = waiting.reason.clone();
+        self.outcome(&waiting.caller, Outcome::Succeeded { action, reason, provider_result }, fx);
+    }
+
+    fn fail(&mut self, waiting: &Waiting, message: Text, fx: &mut Effects) {
+        self.fail_caller(&waiting.caller, message, fx);
+    }
+
+    fn fail_caller(&mut self, caller: &Caller, message: Text, fx: &mut Effects) {
+        self.outcome(caller, Outcome::Failed { message }, fx);
+    }
+
+    fn outcome(&mut self, caller: &Caller, outcome: Outcome, fx: &mut Effects) {
+        let outcome = Arc::new(outcome);
+        self.commands.version += 1;
+        match caller {
+            Caller::Local(request) => {
+                fx.push(Effect::Answer { request: *request, answer: Answer::Command(outcome) });
+            }
+            Caller::Relay(id) => {
+                let first = match self.commands.known.get_mut(id) {
+                    Some(known) if known.outcome.is_none() => {
+                        known.outcome = Some(outcome.clone());
+                        known.status = match &*outcome {
+                            Outcome::Succeeded { .. } => CommandStatus::Succeeded,
+                            Outcome::Failed { .. } => CommandStatus::Failed,
+                        };
+                        true
+                    }
+                    Some(_) | None => false,
+                };
+                if first {
+                    fx.sync = true;
+                    self.report_outcome(id.clone(), outcome, None, fx);
+                }
+            }
+        }
+    }
+
+    fn report_outcome(&mut self, id: Text, outcome: Arc<Outcome>, key: Option<OpId>, fx: &mut Effects) {
+        let status = match &*outcome {
+            Outcome::Succeeded { .. } => CommandStatus::Succeeded,
+            Outcome::Failed { .. } => CommandStatus::Failed,
+        };
+        let same =
+            |call: &Call| matches!(call, Call::Command { id: other, status, .. } if *other == id && status.is_final());
+        if self.reports.any(same) {
+            return;
+        }
+        let key = key.unwrap_or_else(|| self.ops.number());
+        if let Some(known) = self.commands.known.get_mut(&id) {
+            known.key = Some(key);
+        }
+        fx.note(Note::Command { id: id.clone(), name: status.as_str().into(), what: "outcome" });
+        let call = Call::Command { id, status, outcome: Some(outcome) };
+        if !self.ending.is_silent(&call) {
+            self.reports.push(key, call);
+            self.touched.reports = true;
+        }
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal, fx: &mut Effects) {
+        match signal {
+            Signal::Term | Signal::Int if !self.ending.is_begun() => self.drain(fx),
+            Signal::Term | Signal::Int | Signal::Quit => self.stop_now(fx),
+            Signal::Usr2 => {
+                if !self.ending.is_begun() {
+                    self.end(Why::StepAside, ExitCode::Temporary, fx);
+                }
+            }
+            Signal::Hup => match self.config.mode {
+                crate::config::Mode::Interactive => self.signal(Signal::Term, fx),
+                crate::config::Mode::Headless => {
+                    fx.note(Note::Ignored { what: "signal", name: "HUP: nothing to read again".into() });
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Messages coming in: by the bus, and by fetching what is unread (behaviour 5).
+
+use relay_runner_protocol::Stage;
+
+use crate::Core;
+use crate::effect::{Call, Effects, Repeat};
+use crate::event::{Incoming, OpResult};
+use crate::ids::{MessageId, Text};
+use crate::inbox::Item;
+use crate::matching::is_ours;
+use crate::note::Note;
+use crate::ops::Op;
+
+impl Core {
+    /// A message from the bus. While older ones wait on the relay, it waits there as well, so that the order holds.
+    pub(crate) fn message_arrived(&mut self, message: Incoming, fx: &mut Effects) {
+        if self.inbox.overflow && !self.inbox.knows(message.id) && is_ours(&self.config, &message) {
+            self.turned_away(fx);
+            return;
+        }
+        self.take_in(message, fx);
+    }
+
+    fn take_in(&mut self, message: Incoming, fx: &mut Effects) {
+        let id = message.id;
+        if !is_ours(&self.config, &message) {
+            fx.note(Note::NotOurs { message: id });
+            return;
+        }
+        let held_by_another = message.claimed_by.as_ref().is_some_and(|by| *by != self.config.identity.agent_id);
+        if self.inbox.knows(id) || (message.claimable && held_by_another) {
+            return;
+        }
+        if self.inbox.len() >= self.config.limits.held {
+            self.turned_away(fx);
+            return;
+        }
+        self.inbox.insert(Item::new(message, self.now.mono));
+        self.touched.inbox = true;
+        self.say_stage(id, Stage::Held, None, fx);
+    }
+
+    fn turned_away(&mut self, fx: &mut Effects) {
+        self.inbox.overflow = true;
+        self.inbox.turned_away += 1;
+        fx.note(Note::Full { what: "inbox", dropped: self.inbox.turned_away });
+    }
+
+    /// Asks for what is unread. One question at a time; it goes on while the relay has more and there is room.
+    pub(crate) fn fetch_unread(&mut self, fx: &mut Effects) {
+        self.fetch_after(0, fx);
+    }
+
+    fn fetch_after(&mut self, after: MessageId, fx: &mut Effects) {
+        if self.ending.is_begun() || self.ops.any(|op| *op == Op::Unread) {
+            return;
+        }
+        let limit = self.config.limits.fetch;
+        self.http(Op::Unread, Call::Unread { after, limit }, self.config.timing.liveness_deadline, fx);
+    }
+
+    pub(crate) fn unread_answered(&mut self, result: OpResult, fx: &mut Effects) {
+        let OpResult::Unread { messages, full } = result else { return };
+        if self.ending.is_begun() {
+            return;
+        }
+        let last = messages.last().map(|m| m.id);
+        self.inbox.overflow = false;
+        for message in messages {
+            self.take_in(message, fx);
+        }
+        // What did not fit is fetched from the half-full mark.
+        if let Some(last) = last.filter(|_| full && !self.inbox.overflow) {
+            self.fetch_after(last, fx);
+        } else if full {
+            self.inbox.overflow = true;
+        }
+    }
+
+    /// Called when something left the inbox.
+    pub(crate) fn refill(&mut self, fx: &mut Effects) {
+        if self.inbox.overflow && self.inbox.len() <= self.config.limits.held / 2 {
+            self.fetch_unread(fx);
+        }
+    }
+
+    pub(crate) fn claimed_by(&mut self, id: MessageId, by: Option<&Text>, fx: &mut Effects) {
+        if by.is_some_and(|by| *by != self.config.identity.agent_id) {
+            self.taken_over(id, "another agent claimed it", fx);
+        }
+    }
+
+    /// Another let go of it: it may be ours now. What is unread says so.
+    pub(crate) fn claim_released(&mut self, id: MessageId, fx: &mut Effects) {
+        if !self.inbox.knows(id) {
+            self.fetch_unread(fx);
+        }
+    }
+
+    /// Another took it, or it is gone: dropped if not yet offered; else nothing more is reported for it.
+    pub(crate) fn taken_over(&mut self, id: MessageId, why: &'static str, fx: &mut Effects) {
+        let Some(item) = self.inbox.get(id) else { return };
+        let stage = item.stage;
+        fx.note(Note::TakenOver { message: id, why });
+        self.silence(id);
+        self.claims.remove(id);
+        self.touched.claims = true;
+        match stage {
+            Stage::Held | Stage::Claimed | Stage::Ambiguous | Stage::SetAside | Stage::Worked | Stage::Settled => {
+                self.forget_message(id, fx);
+            }
+            Stage::Offered | Stage::Taken => {
+                self.inbox.update(id, |item| item.taken_over = true);
+                self.close_work_of(id);
+            }
+        }
+        fx.sync = true;
+    }
+
+    /// Drops the reports that wait for a message, except those that are under way.
+    pub(crate) fn silence(&mut self, id: MessageId) {
+        self.reports.retain(|call| match call {
+            Call::Read { message }
+            | Call::Task { message, .. }
+            | Call::Delivery { message, .. }
+            | Call::Release { message, .. } => *message != id,
+            _ => true,
+        });
+    }
+
+    /// Takes a message out of the inbox, whatever became of it.
+    pub(crate) fn forget_message(&mut self, id: MessageId, fx: &mut Effects) {
+        self.close_work_of(id);
+        self.inbox.remove(id);
+        self.batch_without(id);
+        if self.delivery.claiming == Some(id) {
+            self.delivery.claiming = None;
+        }
+        self.touched.inbox = true;
+        self.refill(fx);
+    }
+
+    /// A message goes back to where it can be offered from, saying what the next offer has to say.
+    pub(crate) fn put_back(&mut self, id: MessageId, repeat: Repeat, wait: u64) {
+        let claimed = self.claims.get(id).is_some();
+        let not_before = if wait == 0 { 0 } else { self.now.mono.saturating_add(wait) };
+        let now = self.now.mono;
+        self.inbox.update(id, |item| {
+            item.stage = if claimed { Stage::Claimed } else { Stage::Held };
+            item.turn = None;
+            item.since = now;
+            item.not_before = not_before;
+            item.repeat = item.repeat.worse(repeat);
+        });
+        if !claimed {
+            self.work.close(crate::work::Kind::Message, id);
+        }
+        self.touched.inbox = true;
+    }
+}

@@ -1,0 +1,298 @@
+//! The connection to the relay's bus.
+//!
+//! ```text
+//! Down -> Connecting -> Registering -> Up       a loss: -> Waiting -> Connecting       the end: -> Closed
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::Core;
+use crate::backoff::doubling;
+use crate::deadlines::TimerKey;
+use crate::draw::{Stream, draw_below};
+use crate::effect::{Effect, Effects, ExitCode, Frame};
+use crate::ending::Why;
+use crate::event::{BusFrame, Failure, FailureKind, LinkReport, RelayEvent};
+use crate::ids::{Conn, Epoch, Text};
+use crate::note::Note;
+use crate::time::{Millis, Mono};
+use relay_runner_protocol::ErrorCode;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Phase {
+    Down,
+    Connecting(Conn),
+    /// Open, and `register` is under way.
+    Registering(Conn),
+    Up(Conn),
+    /// The next attempt has its deadline.
+    Waiting,
+    /// For good.
+    Closed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Link {
+    pub(crate) phase: Phase,
+    next_conn: Conn,
+    /// Losses since the link last held for a while.
+    failures: u32,
+    up_since: Mono,
+    /// The newest epoch that the relay gave; none before the first registration.
+    pub(crate) epoch: Option<Epoch>,
+    heartbeat: Millis,
+    /// Position of the last event taken in.
+    pub(crate) position: u64,
+}
+
+impl Link {
+    pub(crate) const fn new(position: u64, heartbeat: Millis) -> Self {
+        Self { phase: Phase::Down, next_conn: 1, failures: 0, up_since: 0, epoch: None, heartbeat, position }
+    }
+
+    pub(crate) const fn conn(&self) -> Option<Conn> {
+        match self.phase {
+            Phase::Connecting(conn) | Phase::Registering(conn) | Phase::Up(conn) => Some(conn),
+            Phase::Down | Phase::Waiting | Phase::Closed => None,
+        }
+    }
+
+    /// The connection over which something can be said now.
+    pub(crate) const fn up(&self) -> Option<Conn> {
+        match self.phase {
+            Phase::Up(conn) => Some(conn),
+            Phase::Down | Phase::Connecting(_) | Phase::Registering(_) | Phase::Waiting | Phase::Closed => None,
+        }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.phase {
+            Phase::Down => "down",
+            Phase::Connecting(_) => "connecting",
+            Phase::Registering(_) => "registering",
+            Phase::Up(_) => "up",
+            Phase::Waiting => "waiting",
+            Phase::Closed => "closed",
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn connect(&mut self, fx: &mut Effects) {
+        match self.link.phase {
+            Phase::Down | Phase::Waiting => {}
+            Phase::Connecting(_) | Phase::Registering(_) | Phase::Up(_) | Phase::Closed => return,
+        }
+        let conn = self.link.next_conn;
+        self.link.next_conn += 1;
+        self.link.phase = Phase::Connecting(conn);
+        // The shell has its own limit for connecting; this one is for a shell that says nothing.
+        self.deadlines.arm(TimerKey::Register, self.now.mono, 2 * self.config.timing.register_deadline);
+        fx.push(Effect::Connect { conn });
+        fx.note(Note::Connecting { conn });
+    }
+
+    pub(crate) fn link_report(&mut self, conn: Conn, report: LinkReport, fx: &mut Effects) {
+        if self.link.conn() != Some(conn) {
+            fx.note(Note::Stale { what: "link report", number: conn });
+            return;
+        }
+        match report {
+            LinkReport::Opened => match self.link.phase {
+                Phase::Connecting(_) => self.register(conn, fx),
+                Phase::Registering(_) | Phase::Up(_) | Phase::Down | Phase::Waiting | Phase::Closed => {
+                    fx.note(Note::Unexpected { state: self.link.name(), event: "opened" });
+                }
+            },
+            LinkReport::Failed(failure) => {
+                if failure.kind == FailureKind::Unauthorized && self.link.epoch.is_none() {
+                    self.end(Why::CredentialRefused(failure.text), ExitCode::CredentialRefused, fx);
+                    return;
+                }
+                let retry_in = self.lost();
+                let said_before = self.troubles.said(&failure.text, self.now.mono, &self.config);
+                fx.note(Note::LinkFailed { failure, retry_in, said_before });
+            }
+            LinkReport::Closed(reason) => {
+                let retry_in = self.lost();
+                fx.note(Note::LinkClosed { reason, retry_in });
+            }
+        }
+    }
+
+    fn register(&mut self, conn: Conn, fx: &mut Effects) {
+        self.link.phase = Phase::Registering(conn);
+        self.deadlines.arm(TimerKey::Register, self.now.mono, self.config.timing.register_deadline);
+        fx.push(Effect::Send { conn, frame: Frame::Register });
+    }
+
+    /// The relay has forgotten us: the same instance registers again.
+    pub(crate) fn register_again(&mut self, fx: &mut Effects) {
+        if let Phase::Up(conn) = self.link.phase
+            && !self.ending.is_begun()
+        {
+            self.register(conn, fx);
+        }
+    }
+
+    pub(crate) fn register_overdue(&mut self, fx: &mut Effects) {
+        let Some(conn) = self.link.conn() else { return };
+        fx.push(Effect::Disconnect { conn });
+        let retry_in = self.lost();
+        fx.note(Note::LinkClosed { reason: "the relay did not answer the registration in time".into(), retry_in });
+    }
+
+    /// Plans the next attempt: 0.5 s doubling to 30 s, jittered; anew after a minute without a loss.
+    fn lost(&mut self) -> Millis {
+        let timing = &self.config.timing;
+        let held = match self.link.phase {
+            Phase::Up(_) => self.now.mono.saturating_sub(self.link.up_since),
+            Phase::Down | Phase::Connecting(_) | Phase::Registering(_) | Phase::Waiting | Phase::Closed => 0,
+        };
+        self.link.failures = if held >= timing.link_stable { 1 } else { self.link.failures.saturating_add(1) };
+        let most = doubling(self.link.failures, timing.reconnect_min, timing.reconnect_max);
+        let jitter = draw_below(self.config.seed, Stream::Reconnect, self.link.next_conn, 0, most / 2 + 1);
+        let wait = most - jitter;
+        self.link.phase = Phase::Waiting;
+        self.status.link_lost();
+        for key in [TimerKey::Register, TimerKey::Heartbeat, TimerKey::StatusAck] {
+            self.deadlines.clear(key);
+        }
+        self.deadlines.arm(TimerKey::Reconnect, self.now.mono, wait);
+        wait
+    }
+
+    /// Closes and opens the transport; no failure, so no backoff.
+    pub(crate) fn reconnect(&mut self, fx: &mut Effects) {
+        if let Some(conn) = self.link.conn() {
+            fx.push(Effect::Disconnect { conn });
+        }
+        if self.link.phase != Phase::Closed {
+            self.link.phase = Phase::Down;
+            self.status.link_lost();
+            self.deadlines.clear(TimerKey::Reconnect);
+            self.deadlines.clear(TimerKey::Heartbeat);
+            self.connect(fx);
+        }
+    }
+
+    /// For good.
+    pub(crate) fn close_link(&mut self, fx: &mut Effects) {
+        if let Some(conn) = self.link.conn() {
+            fx.push(Effect::Disconnect { conn });
+        }
+        self.link.phase = Phase::Closed;
+    }
+
+    pub(crate) fn bus_frame(&mut self, conn: Conn, frame: BusFrame, fx: &mut Effects) {
+        let known = match self.link.phase {
+            Phase::Registering(c) | Phase::Up(c) => c == conn,
+            Phase::Connecting(_) | Phase::Down | Phase::Waiting | Phase::Closed => false,
+        };
+        if !known {
+            fx.note(Note::Stale { what: "frame", number: conn });
+            return;
+        }
+        match frame {
+            BusFrame::Registered { epoch, cursor, heartbeat } => self.registered(conn, epoch, cursor, heartbeat, fx),
+            BusFrame::Event { frame, seq, event } => self.relay_event(conn, frame, seq, event, fx),
+            BusFrame::Command { frame, command } => {
+                self.relay_command(*command, fx);
+                fx.push(Effect::Send { conn, frame: Frame::Ack { frame } });
+            }
+            BusFrame::Ack { frame } => self.status_acked(&frame),
+            BusFrame::Replayed { to, gap, .. } => {
+                if gap {
+                    self.link.position = self.link.position.max(to);
+                    self.fetch_unread(fx);
+                }
+            }
+            BusFrame::Error { code, message } => self.bus_error(conn, code, message, fx),
+            BusFrame::Unknown { kind } => fx.note(Note::Ignored { what: "frame type", name: kind }),
+            BusFrame::Malformed { reason } => {
+                self.status.malformed += 1;
+                fx.note(Note::Malformed { what: "frame", reason });
+            }
+        }
+    }
+
+    fn registered(&mut self, conn: Conn, epoch: Epoch, cursor: u64, heartbeat: Option<Millis>, fx: &mut Effects) {
+        let first = self.link.epoch.is_none();
+        let fresh = self.link.position == 0;
+        self.link.phase = Phase::Up(conn);
+        self.link.up_since = self.now.mono;
+        self.link.epoch = Some(epoch);
+        self.link.heartbeat =
+            heartbeat.filter(|h| *h > 0).map_or(self.config.timing.heartbeat, |h| h.clamp(1_000, 300_000));
+        self.troubles.forget();
+        fx.note(Note::Registered { epoch });
+        for key in [TimerKey::Register, TimerKey::FailFast, TimerKey::Reconnect] {
+            self.deadlines.clear(key);
+        }
+        self.deadlines.arm(TimerKey::Heartbeat, self.now.mono, self.link.heartbeat);
+        if fresh {
+            // Nothing before this concerns an agent that never listened; what is unread is fetched.
+            self.link.position = cursor;
+        } else {
+            fx.push(Effect::Send { conn, frame: Frame::Resume { since: self.link.position } });
+        }
+        self.status.forget_sent();
+        self.touched.reports = true;
+        self.touched.inbox = true;
+        self.start_provider(fx);
+        if first {
+            // The first round at once; it fetches what is unread as well.
+            self.liveness_round(fx);
+        } else {
+            self.fetch_unread(fx);
+        }
+        self.claims_after_reconnect(fx);
+        self.reconnected(fx);
+    }
+
+    fn relay_event(&mut self, conn: Conn, frame: Text, seq: u64, event: RelayEvent, fx: &mut Effects) {
+        if seq > self.link.position {
+            self.link.position = seq;
+            match event {
+                RelayEvent::MessageNew(message) => self.message_arrived(*message, fx),
+                RelayEvent::MessageClaimed { message, by } => self.claimed_by(message, by.as_ref(), fx),
+                RelayEvent::ClaimReleased { message } => self.claim_released(message, fx),
+                RelayEvent::MessageDeleted { message } => self.taken_over(message, "it was deleted", fx),
+                RelayEvent::Task { message, cancelled: true, .. } => {
+                    self.taken_over(message, "its task was cancelled", fx);
+                }
+                RelayEvent::Task { cancelled: false, .. } => {}
+                RelayEvent::Other { name } => fx.note(Note::Ignored { what: "event", name }),
+            }
+        } else {
+            fx.note(Note::Stale { what: "event of the bus", number: seq });
+        }
+        fx.push(Effect::Send { conn, frame: Frame::Ack { frame } });
+    }
+
+    fn bus_error(&mut self, conn: Conn, code: ErrorCode, message: Text, fx: &mut Effects) {
+        match code {
+            ErrorCode::Superseded => self.end(Why::Superseded, ExitCode::Superseded, fx),
+            ErrorCode::Unauthorized | ErrorCode::ExpiredToken if self.link.epoch.is_none() => {
+                self.end(Why::CredentialRefused(message), ExitCode::CredentialRefused, fx);
+            }
+            ErrorCode::NotRegistered => self.register(conn, fx),
+            ErrorCode::Unauthorized
+            | ErrorCode::ExpiredToken
+            | ErrorCode::InvalidFrame
+            | ErrorCode::RateLimited
+            | ErrorCode::Unknown => {
+                let failure = Failure { kind: FailureKind::Server, text: message };
+                let said_before = self.troubles.said(code.as_str(), self.now.mono, &self.config);
+                fx.note(Note::LinkFailed { failure, retry_in: 0, said_before });
+            }
+        }
+    }
+
+    pub(crate) fn heartbeat(&mut self, fx: &mut Effects) {
+        let Some(conn) = self.link.up() else { return };
+        self.deadlines.arm(TimerKey::Heartbeat, self.now.mono, self.link.heartbeat);
+        let status = self.heartbeat_status();
+        fx.push(Effect::Send { conn, frame: Frame::Heartbeat { status } });
+    }
+}

@@ -1,0 +1,200 @@
+//! What registration, status and heartbeat say about the agent, with the exact keys (behaviour 2, 8, 14). What is
+//! not known is null.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use relay_runner_protocol::PROVIDER_PLUGIN_PROTOCOL;
+use relay_runner_protocol::frame::{Register, Role};
+use serde_json::{Map, Value, json};
+
+use crate::Core;
+use crate::config::{Approval, Mode};
+use crate::ids::Text;
+use crate::work::{Id, Kind, Open};
+
+impl Core {
+    /// The words of `register`.
+    pub(crate) fn registration(&self) -> Register {
+        let us = &self.config.identity;
+        let list = |texts: &[Text]| texts.iter().map(ToString::to_string).collect::<Vec<String>>();
+        Register {
+            role: Role::Provider,
+            component_id: us.runner_id.to_string(),
+            agent_id: Some(us.agent_id.to_string()),
+            instance_id: self.instance_id.to_string(),
+            capabilities: list(&us.capabilities),
+            tags: list(&us.tags),
+            machine: us.machine.to_string(),
+            meta: object(json!({
+                "package": {"name": us.package.name, "version": us.package.version},
+                "version": us.package.version,
+                "contracts": {"providerPluginProtocol": PROVIDER_PLUGIN_PROTOCOL},
+                "provider": us.provider,
+                "model": us.model,
+                "effort": us.effort,
+                "profile": us.profile,
+                "agentProfile": null,
+                "runnerId": us.runner_id,
+                "startedAt": us.started_at,
+                "tmuxSession": us.tmux_session,
+                "tmuxSocket": null,
+                "policyName": us.policy_name,
+                "spawnRequestId": us.spawn_request_id,
+                "automationId": us.automation_id,
+                "automationRunId": us.automation_run_id,
+                "workspace": canonical(us.workspace.as_ref()),
+                "workspaceMode": us.workspace_mode,
+                "runnerManaged": true,
+                "cwd": us.cwd,
+                "approvalMode": us.approval.as_str(),
+                "label": us.label,
+                "auth": {"profileId": null, "jti": null, "expiresAt": null, "rootTokenFallback": false},
+                "lifecycleCapabilities": {
+                    "shutdownHard": true, "restart": true, "semanticStatus": true, "transportReconnect": true,
+                },
+                "providerCapabilities": self.provider_capabilities(),
+            })),
+        }
+    }
+
+    /// What the heartbeat says besides the status; what is not known is missing.
+    pub(crate) fn heartbeat_meta(&self) -> Map<String, Value> {
+        let mut meta = Map::new();
+        meta.insert("providerCapabilities".to_string(), self.provider_capabilities());
+        if let Some(session) = &self.config.identity.tmux_session {
+            meta.insert("tmuxSession".to_string(), json!(session));
+        }
+        meta
+    }
+
+    /// What a status says besides status and ready.
+    pub(crate) fn status_meta(&self) -> Map<String, Value> {
+        let us = &self.config.identity;
+        let work: Vec<Value> = self.work.iter().map(|(kind, id, open)| item(kind, id, open)).collect();
+        let subagents: Vec<&Value> = work.iter().filter(|w| w["kind"] == "subagent").collect();
+        let state = self
+            .work
+            .iter()
+            .filter(|(kind, ..)| **kind == Kind::ProviderTurn)
+            .map(|(_, _, open)| canonical(open.provider_state.as_ref()))
+            .find(Value::is_object);
+        let entries: Vec<Value> = self
+            .status
+            .entries()
+            .map(|entry| json!({"status": entry.status, "id": entry.id, "timestamp": entry.timestamp}))
+            .collect();
+        let action = self.action();
+        object(json!({
+            "runnerId": us.runner_id,
+            "startedAt": us.started_at,
+            "tmuxSession": us.tmux_session,
+            "tmuxSocket": null,
+            "policyName": us.policy_name,
+            "spawnRequestId": us.spawn_request_id,
+            "automationId": us.automation_id,
+            "automationRunId": us.automation_run_id,
+            "workspace": canonical(us.workspace.as_ref()),
+            "workspaceMode": us.workspace_mode,
+            "lifecycleAction": action.map(super::status::Action::as_str),
+            "lifecycleActionAt": action.map(|_| self.now.wall),
+            "lifecycleReason": self.lifecycle.parked().or_else(|| self.ending.why().and_then(|why| why.detail())),
+            "profile": us.profile,
+            "busyReasons": self.work.reasons().collect::<Vec<_>>(),
+            "activeSubagents": subagents,
+            "activeSubagentCount": subagents.len(),
+            "activeWork": work,
+            "providerState": state,
+            "auth": {"profileId": null, "jti": null, "expiresAt": null, "rootTokenFallback": false},
+            "timelineEvent": entries.last(),
+            "timelineEvents": entries,
+            "approvals": self.approvals.iter().map(|(id, open)| json!({
+                "approvalId": id, "kind": open.request.kind, "tool": open.request.tool,
+                "reason": open.request.reason, "since": open.since,
+            })).collect::<Vec<_>>(),
+            "journal": self.status.journal_broken().map(|_| "broken"),
+            "transport": {"bus": self.link.name()},
+            "generation": self.lifecycle.generation(),
+        }))
+    }
+
+    /// The result of a command that succeeded.
+    pub(crate) fn command_result(&self, action: &str, reason: Option<&str>, provider_result: Option<&str>) -> Value {
+        let us = &self.config.identity;
+        json!({
+            "action": action,
+            "agentId": us.agent_id,
+            "runnerId": us.runner_id,
+            "policyName": us.policy_name,
+            "spawnRequestId": us.spawn_request_id,
+            "reason": reason,
+            "providerResult": provider_result.and_then(|text| serde_json::from_str::<Value>(text).ok()),
+        })
+    }
+
+    fn provider_capabilities(&self) -> Value {
+        let us = &self.config.identity;
+        let writes = us.approval != Approval::ReadOnly;
+        let configured = us.model.is_some();
+        let adapter = &self.config.adapter;
+        json!({
+            "lifecycle": {
+                "managed": true,
+                "shutdownHard": true,
+                "restartHard": us.provider.as_ref() != "claude" || self.config.mode == Mode::Headless,
+                "semanticStatus": true,
+                "reconnect": true,
+            },
+            "model": {
+                "provider": us.provider,
+                "alias": us.model,
+                "id": us.model,
+                "effort": us.effort,
+                "source": "runtime",
+                "confidence": if configured { "reported" } else { "unknown" },
+                "lastUpdatedAt": us.started_at,
+            },
+            "session": {
+                "approvalMode": us.approval.as_str(),
+                "fileRead": true,
+                "fileWrite": writes,
+                "shell": writes,
+                "source": "runtime",
+                "confidence": "reported",
+            },
+            "context": {"compact": adapter.compact, "clear": adapter.clear, "inject": adapter.inject},
+            "source": "runtime",
+            "confidence": "reported",
+            "lastUpdatedAt": us.started_at,
+        })
+    }
+}
+
+fn item(kind: &Kind, id: &Id, open: &Open) -> Value {
+    let id = match id {
+        Id::Kind => json!(kind.as_str()),
+        Id::Number(number) => json!(number),
+        Id::Text(text) => json!(text),
+    };
+    json!({
+        "kind": kind.as_str(),
+        "id": id,
+        "label": open.label,
+        "role": open.role,
+        "parentId": open.parent,
+        "metadata": canonical(open.metadata.as_ref()),
+        "since": open.since,
+        "unverified": open.unverified,
+    })
+}
+
+/// JSON that passed through as text.
+fn canonical(text: Option<&Text>) -> Value {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or(Value::Null)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    }
+}

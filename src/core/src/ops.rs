@@ -1,0 +1,155 @@
+//! Operations under way: every effect that expects an answer, with its deadline.
+
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::effect::Lane;
+use crate::ids::{Generation, MessageId, OpId, Text};
+use crate::time::Mono;
+
+/// What an operation is, and whom its answer concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Op {
+    StartControl,
+    WriteInfo,
+    Spawn(Generation),
+    Claim(MessageId),
+    Renew(MessageId),
+    /// The head of this lane of reports.
+    Report(Lane),
+    Liveness,
+    Heartbeat,
+    Unread,
+    /// The last word to the relay: the agent deleted, or shown as offline.
+    Farewell,
+    Offer(Generation),
+    Prompt(Generation),
+    Probe(Generation),
+    /// An operation on the provider on behalf of a command.
+    Adapter(Generation),
+    /// A decision passed on to the provider, on behalf of a command.
+    Decide(Generation, Text),
+}
+
+impl Op {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::StartControl => "starting the control server",
+            Self::WriteInfo => "writing the info file",
+            Self::Spawn(_) => "starting the provider",
+            Self::Claim(_) => "claim",
+            Self::Renew(_) => "renewal of a claim",
+            Self::Report(_) => "report to the relay",
+            Self::Liveness => "liveness",
+            Self::Heartbeat => "heartbeat",
+            Self::Unread => "fetching unread messages",
+            Self::Farewell => "taking leave of the relay",
+            Self::Offer(_) => "offer",
+            Self::Prompt(_) => "first prompt",
+            Self::Probe(_) => "probe of the turn",
+            Self::Adapter(_) => "operation of the provider",
+            Self::Decide(..) => "passing on a decision",
+        }
+    }
+
+    /// The generation that the operation dies with.
+    const fn generation(&self) -> Option<Generation> {
+        match self {
+            Self::Spawn(g)
+            | Self::Offer(g)
+            | Self::Prompt(g)
+            | Self::Probe(g)
+            | Self::Adapter(g)
+            | Self::Decide(g, _) => Some(*g),
+            Self::StartControl
+            | Self::WriteInfo
+            | Self::Claim(_)
+            | Self::Renew(_)
+            | Self::Report(_)
+            | Self::Liveness
+            | Self::Heartbeat
+            | Self::Unread
+            | Self::Farewell => None,
+        }
+    }
+}
+
+/// In the order of their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ops {
+    next: u64,
+    open: Vec<(OpId, Mono, Op)>,
+    /// The least deadline of the open ones.
+    least: Mono,
+}
+
+impl Ops {
+    pub(crate) const fn new(next: OpId) -> Self {
+        Self { next: next.0, open: Vec::new(), least: Mono::MAX }
+    }
+
+    pub(crate) const fn next_number(&self) -> OpId {
+        OpId(self.next)
+    }
+
+    /// A number without an operation: the key of a report.
+    pub(crate) fn number(&mut self) -> OpId {
+        let id = OpId(self.next);
+        self.next += 1;
+        id
+    }
+
+    pub(crate) fn start(&mut self, op: Op, deadline: Mono) -> OpId {
+        let id = self.number();
+        self.open.push((id, deadline, op));
+        self.least = self.least.min(deadline);
+        id
+    }
+
+    /// Takes an operation out: by its answer, or because nobody waits for it any more.
+    pub(crate) fn finish(&mut self, id: OpId) -> Option<Op> {
+        let at = self.open.binary_search_by_key(&id, |(id, ..)| *id).ok()?;
+        let (_, deadline, op) = self.open.remove(at);
+        if deadline == self.least {
+            self.refresh();
+        }
+        Some(op)
+    }
+
+    pub(crate) fn take_overdue(&mut self, now: Mono) -> Option<(OpId, Op)> {
+        if self.least > now {
+            return None;
+        }
+        let at = self.open.iter().position(|(_, deadline, _)| *deadline <= now)?;
+        let (id, _, op) = self.open.remove(at);
+        self.refresh();
+        Some((id, op))
+    }
+
+    /// Forgets the operations of a process that is gone.
+    pub(crate) fn forget_generation(&mut self, generation: Generation) {
+        self.open.retain(|(_, _, op)| op.generation() != Some(generation));
+        self.refresh();
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.open.clear();
+        self.least = Mono::MAX;
+    }
+
+    pub(crate) fn any(&self, mut test: impl FnMut(&Op) -> bool) -> bool {
+        self.open.iter().any(|(_, _, op)| test(op))
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Mono> {
+        Some(self.least).filter(|least| *least != Mono::MAX)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    fn refresh(&mut self) {
+        self.least = self.open.iter().map(|(_, deadline, _)| *deadline).min().unwrap_or(Mono::MAX);
+    }
+}

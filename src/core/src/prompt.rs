@@ -1,0 +1,76 @@
+//! The first prompt: said once in the agent's life, before any offer (behaviour 2).
+
+use serde::{Deserialize, Serialize};
+
+use crate::Core;
+use crate::deadlines::TimerKey;
+use crate::effect::{Act, Effect, Effects};
+use crate::event::OpResult;
+use crate::ops::Op;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Phase {
+    Pending,
+    Saying,
+    Done,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Prompt {
+    phase: Phase,
+}
+
+impl Prompt {
+    pub(crate) const fn new(done: bool) -> Self {
+        Self { phase: if done { Phase::Done } else { Phase::Pending } }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.phase == Phase::Done
+    }
+}
+
+impl Core {
+    /// Says the first prompt to a provider that is up, if it was not said yet.
+    pub(crate) fn say_first_prompt(&mut self, fx: &mut Effects) {
+        if self.prompt.is_done() {
+            return;
+        }
+        self.prompt.phase = Phase::Saying;
+        let generation = self.lifecycle.generation();
+        let op = self.ops.start(Op::Prompt(generation), self.now.mono + self.config.timing.offer_deadline);
+        self.deadlines.arm(TimerKey::FirstPrompt, self.now.mono, self.config.timing.first_prompt);
+        fx.push(Effect::Provider { op, generation, act: Act::Prompt });
+    }
+
+    pub(crate) fn prompt_answered(&mut self, result: &OpResult, fx: &mut Effects) {
+        if self.prompt.phase != Phase::Saying {
+            return;
+        }
+        // A failed one holds nothing up: it was tried, and the note says why it failed.
+        let handed_over = !matches!(result, OpResult::Failed(_));
+        if handed_over && self.turns.current().is_none() {
+            self.deadlines.arm(TimerKey::TurnGrace, self.now.mono, self.config.timing.turn_grace);
+        }
+        self.prompt_is_over(fx);
+    }
+
+    pub(crate) fn prompt_overdue(&mut self, fx: &mut Effects) {
+        self.prompt_is_over(fx);
+    }
+
+    fn prompt_is_over(&mut self, fx: &mut Effects) {
+        self.prompt.phase = Phase::Done;
+        self.deadlines.clear(TimerKey::FirstPrompt);
+        self.touched.inbox = true;
+        fx.sync = true;
+    }
+
+    /// The process that was to hear it is gone: the next one hears it.
+    pub(crate) fn prompt_unheard(&mut self) {
+        if self.prompt.phase == Phase::Saying {
+            self.prompt.phase = Phase::Pending;
+            self.deadlines.clear(TimerKey::FirstPrompt);
+        }
+    }
+}

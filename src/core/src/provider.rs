@@ -1,0 +1,145 @@
+//! Between the lifecycle machine and the rest: its inputs, and what follows from what it says.
+
+use crate::Core;
+use crate::config::OnGiveUp;
+use crate::deadlines::TimerKey;
+use crate::effect::{Act, Answer, Effect, Effects, ExitCode};
+use crate::ending::Why;
+use crate::event::{ExitClass, OpResult, ProviderReport, StatusReport};
+use crate::ids::{Generation, RequestId, Text, provider_session};
+use crate::lifecycle::{Cx, Gone, Happening, Input, Next};
+use crate::note::Note;
+use crate::ops::Op;
+
+impl Core {
+    /// Feeds the machine, and lets the rest of the core hear what it says.
+    pub(crate) fn lifecycle_input(&mut self, input: &Input, fx: &mut Effects) {
+        let mut cx = Cx {
+            now: self.now,
+            config: &self.config,
+            ops: &mut self.ops,
+            deadlines: &mut self.deadlines,
+            fx,
+            happened: &mut self.happened,
+        };
+        self.lifecycle.handle(input, &mut cx);
+        while let Some(happening) = (!self.happened.is_empty()).then(|| self.happened.remove(0)) {
+            match happening {
+                Happening::Up => self.provider_is_up(fx),
+                Happening::Gone(gone) => self.provider_is_gone(&gone, fx),
+                Happening::StopFailed => self.stop_failed(fx),
+            }
+        }
+    }
+
+    pub(crate) fn lifecycle_due(&mut self, key: TimerKey, fx: &mut Effects) {
+        self.lifecycle_input(&Input::Due(key), fx);
+    }
+
+    pub(crate) fn spawn_answered(&mut self, result: OpResult, fx: &mut Effects) {
+        match result {
+            OpResult::Spawned(process) => {
+                self.lifecycle_input(&Input::Spawned(process), fx);
+                self.write_info(fx);
+            }
+            OpResult::Failed(failure) => self.lifecycle_input(&Input::SpawnFailed(failure.text), fx),
+            OpResult::Ok
+            | OpResult::Said(_)
+            | OpResult::Granted { .. }
+            | OpResult::Refused { .. }
+            | OpResult::Renewed { .. }
+            | OpResult::Pruned
+            | OpResult::Unread { .. } => {
+                fx.note(Note::Unexpected { state: "starting", event: "odd answer to a spawn" });
+            }
+        }
+    }
+
+    pub(crate) fn provider_report(&mut self, generation: Generation, report: ProviderReport, fx: &mut Effects) {
+        if generation != self.lifecycle.generation() || !self.lifecycle.is_alive() {
+            fx.note(Note::Stale { what: "report of a provider", number: generation.0 });
+            return;
+        }
+        match report {
+            ProviderReport::Ready => self.lifecycle_input(&Input::Ready, fx),
+            ProviderReport::Exit(exit) => self.lifecycle_input(&Input::Exited(exit.class, exit.detail), fx),
+            ProviderReport::Status(report) => self.status_report(&report, fx),
+            ProviderReport::Taken { offers, into_turn } => {
+                self.taken(&offers, into_turn, fx);
+                self.sign_of_life();
+            }
+            ProviderReport::SignOfLife => self.sign_of_life(),
+            ProviderReport::ApprovalOpened(request) => self.approval_opened(*request, fx),
+            ProviderReport::ApprovalClosed { id } => self.approval_closed(&id),
+            ProviderReport::Malformed { reason } => {
+                self.status.malformed += 1;
+                fx.note(Note::Malformed { what: "line of the provider", reason });
+            }
+        }
+    }
+
+    /// A report that came by a hook: of the living session, or it changes nothing.
+    pub(crate) fn hook_report(&mut self, request: RequestId, report: StatusReport, fx: &mut Effects) {
+        let living = provider_session(&self.run_id, self.lifecycle.generation());
+        let fits = report.session.as_deref() == Some(living.as_str()) && self.lifecycle.is_alive();
+        let nested = match (report.pid, self.lifecycle.process()) {
+            (Some(pid), Some(process)) => pid != process.pid,
+            (None, _) | (_, None) => false,
+        };
+        let answer = if fits && !nested {
+            self.status_report(&report, fx);
+            Answer::Busy(self.work.reasons().map(Text::from).collect())
+        } else {
+            fx.note(Note::Stale { what: "report of another session", number: 0 });
+            Answer::Stale
+        };
+        fx.push(Effect::Answer { request, answer });
+    }
+
+    pub(crate) fn probe(&mut self, fx: &mut Effects) {
+        let generation = self.lifecycle.generation();
+        if self.lifecycle.is_up() && !self.ops.any(|op| matches!(op, Op::Probe(_))) {
+            let op = self.ops.start(Op::Probe(generation), self.now.mono + self.config.timing.call_deadline);
+            fx.push(Effect::Provider { op, generation, act: Act::Probe });
+        }
+    }
+
+    fn provider_is_up(&mut self, fx: &mut Effects) {
+        self.touched.inbox = true;
+        self.timeline("provider-up");
+        self.say_first_prompt(fx);
+        self.restarted(fx);
+    }
+
+    fn provider_is_gone(&mut self, gone: &Gone, fx: &mut Effects) {
+        self.turn_of_the_dead();
+        self.deliveries_of_the_dead(fx);
+        self.prompt_unheard();
+        self.approvals_of_the_dead(fx);
+        self.adapter_died(fx);
+        self.timeline("provider-exited");
+        match gone.next {
+            Next::Off => {}
+            Next::Respawning => {}
+            Next::Cooling => self.restart_failed_for(gone.class, &gone.detail, fx),
+            Next::Parked => {
+                self.release_claims(fx);
+                self.fail_restarts(&gone.detail, fx);
+            }
+            Next::GaveUp => {
+                self.release_claims(fx);
+                let why = self.lifecycle.parked().cloned().unwrap_or_else(|| gone.detail.clone());
+                self.fail_restarts(&why, fx);
+                if self.config.on_give_up == OnGiveUp::Exit {
+                    self.end(Why::GaveUp(why), ExitCode::GaveUp, fx);
+                }
+            }
+            Next::RunnerEnds => {
+                let code = if gone.class == ExitClass::Clean { ExitCode::Ok } else { ExitCode::Failed };
+                self.end(Why::ProviderEnded, code, fx);
+            }
+            Next::NeverStarted => self.end(Why::Fault(gone.detail.clone()), ExitCode::Failed, fx),
+        }
+        self.stopped(fx);
+    }
+}

@@ -1,0 +1,145 @@
+//! What the relay must accept: stages, read marks, task reports, releases, command reports. Each is sent again until
+//! it is accepted or can never be (behaviour 6). In order within a lane; lanes are independent.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use relay_runner_protocol::{CommandStatus, Stage, TaskStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{Call, Lane};
+use crate::facts::ReportFact;
+use crate::ids::{MessageId, OpId, Text};
+use crate::time::Mono;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) key: OpId,
+    pub(crate) call: Call,
+    pub(crate) tries: u32,
+    /// The try that is under way.
+    pub(crate) sent: Option<OpId>,
+    /// Not to be tried before this.
+    pub(crate) not_before: Mono,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(Lane, VecDeque<Report>)>", into = "Vec<(Lane, VecDeque<Report>)>")]
+pub(crate) struct Reports {
+    lanes: BTreeMap<Lane, VecDeque<Report>>,
+    waiting: usize,
+}
+
+impl From<Reports> for Vec<(Lane, VecDeque<Report>)> {
+    fn from(reports: Reports) -> Self {
+        reports.lanes.into_iter().collect()
+    }
+}
+
+impl From<Vec<(Lane, VecDeque<Report>)>> for Reports {
+    fn from(lanes: Vec<(Lane, VecDeque<Report>)>) -> Self {
+        let waiting = lanes.iter().map(|(_, reports)| reports.len()).sum();
+        Self { lanes: lanes.into_iter().collect(), waiting }
+    }
+}
+
+impl Reports {
+    pub(crate) fn len(&self) -> usize {
+        self.waiting
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    pub(crate) fn push(&mut self, key: OpId, call: Call) -> Lane {
+        let lane = call.lane();
+        let report = Report { key, call, tries: 0, sent: None, not_before: 0 };
+        self.lanes.entry(lane.clone()).or_default().push_back(report);
+        self.waiting += 1;
+        lane
+    }
+
+    /// The oldest report of a lane: the only one that may be under way.
+    pub(crate) fn head(&mut self, lane: &Lane) -> Option<&mut Report> {
+        self.lanes.get_mut(lane)?.front_mut()
+    }
+
+    pub(crate) fn pop(&mut self, lane: &Lane) -> Option<Report> {
+        let queue = self.lanes.get_mut(lane)?;
+        let report = queue.pop_front();
+        self.waiting -= usize::from(report.is_some());
+        if queue.is_empty() {
+            self.lanes.remove(lane);
+        }
+        report
+    }
+
+    /// Drops what must no longer be said. What is under way stays: its answer is still to come.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Call) -> bool) {
+        for queue in self.lanes.values_mut() {
+            queue.retain(|report| report.sent.is_some() || keep(&report.call));
+        }
+        self.lanes.retain(|_, queue| !queue.is_empty());
+        self.waiting = self.lanes.values().map(VecDeque::len).sum();
+    }
+
+    pub(crate) fn any(&self, mut test: impl FnMut(&Call) -> bool) -> bool {
+        self.lanes.values().flatten().any(|report| test(&report.call))
+    }
+
+    pub(crate) fn lane(&self, lane: &Lane) -> impl Iterator<Item = &Report> {
+        self.lanes.get(lane).into_iter().flatten()
+    }
+
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (&Lane, &Report)> {
+        self.lanes.iter().filter_map(|(lane, queue)| Some((lane, queue.front()?)))
+    }
+
+    /// The first lane whose head may be tried now.
+    pub(crate) fn first_due(&self, now: Mono) -> Option<Lane> {
+        self.heads().find(|(_, head)| head.sent.is_none() && head.not_before <= now).map(|(lane, _)| lane.clone())
+    }
+
+    /// When the next waiting head may be tried.
+    pub(crate) fn next_try(&self) -> Option<Mono> {
+        self.heads().filter(|(_, report)| report.sent.is_none()).map(|(_, report)| report.not_before).min()
+    }
+
+    pub(crate) fn facts(&self) -> Vec<ReportFact> {
+        let mut facts: Vec<_> = self
+            .lanes
+            .values()
+            .flatten()
+            .map(|report| ReportFact { key: report.key, call: report.call.clone() })
+            .collect();
+        facts.sort_by_key(|fact| fact.key);
+        facts
+    }
+
+    /// Whether a message still has something that the relay must accept before it is settled.
+    pub(crate) fn owes(&self, message: MessageId) -> bool {
+        self.lane(&Lane::Message(message)).any(|report| match &report.call {
+            Call::Read { .. } => true,
+            Call::Task { status, .. } => status.is_final(),
+            _ => false,
+        })
+    }
+}
+
+/// Stages are for people who watch; when there are too many reports, these are the ones to do without.
+pub(crate) const fn is_only_a_stage(call: &Call) -> bool {
+    matches!(call, Call::Delivery { .. })
+}
+
+pub(crate) const fn stage(message: MessageId, stage: Stage, attempt: u32, reason: Option<Text>) -> Call {
+    Call::Delivery { message, stage, attempt, reason }
+}
+
+pub(crate) const fn task(task: u64, message: MessageId, status: TaskStatus, why: Option<Text>) -> Call {
+    // The fence is that of the claim at the moment of sending.
+    Call::Task { task, message, status, fence: None, why }
+}
+
+pub(crate) const fn command(id: Text, status: CommandStatus) -> Call {
+    Call::Command { id, status, outcome: None }
+}

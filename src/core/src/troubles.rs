@@ -1,0 +1,40 @@
+//! Which troubles were said lately, so that the same is not said again and again (behaviour 11).
+
+use alloc::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::config::Config;
+use crate::time::Mono;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Troubles {
+    /// By the digest of what was said; when.
+    said: BTreeMap<u64, Mono>,
+}
+
+impl Troubles {
+    /// Whether this was said within the last minutes. If not, it is said now.
+    pub(crate) fn said(&mut self, what: &str, now: Mono, config: &Config) -> bool {
+        let key = xxh3_64(what.as_bytes());
+        let repeat = config.timing.log_repeat;
+        if self.said.get(&key).is_some_and(|at| now.saturating_sub(*at) < repeat) {
+            return true;
+        }
+        if self.said.len() >= config.limits.log_keys && !self.said.contains_key(&key) {
+            self.said.retain(|_, at| now.saturating_sub(*at) < repeat);
+        }
+        if self.said.len() >= config.limits.log_keys {
+            // Full of fresh ones: the oldest makes room.
+            if let Some(oldest) = self.said.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key) {
+                self.said.remove(&oldest);
+            }
+        }
+        self.said.insert(key, now);
+        false
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.said.clear();
+    }
+}

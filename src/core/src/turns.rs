@@ -1,0 +1,209 @@
+//! Turns: stretches of provider work between busy and idle, and what their ends mean for messages and tasks
+//! (behaviour 7).
+
+use alloc::vec::Vec;
+use relay_runner_protocol::{Stage, TaskStatus};
+use serde::{Deserialize, Serialize};
+
+use crate::Core;
+use crate::deadlines::TimerKey;
+use crate::effect::{Effects, Repeat};
+use crate::event::{OpResult, ReportStatus, StatusReport, TurnEnd};
+use crate::ids::{MessageId, Text, TurnNumber};
+use crate::lifecycle::Input;
+use crate::note::Note;
+use crate::work::{Id, Kind};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Turns {
+    current: Option<Turn>,
+    next: TurnNumber,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Turn {
+    number: TurnNumber,
+    /// The provider's own id, where it gives one.
+    id: Option<Text>,
+}
+
+impl Turns {
+    pub(crate) const fn new(next: TurnNumber) -> Self {
+        Self { current: None, next }
+    }
+
+    pub(crate) fn current(&self) -> Option<TurnNumber> {
+        self.current.as_ref().map(|turn| turn.number)
+    }
+
+    pub(crate) const fn next_number(&self) -> TurnNumber {
+        self.next
+    }
+}
+
+impl Core {
+    /// A report of the living provider session on what it does.
+    pub(crate) fn status_report(&mut self, report: &StatusReport, fx: &mut Effects) {
+        let kind = Kind::of(report.reason.as_ref());
+        if let Some(entry) = &report.timeline {
+            let at = entry.timestamp.unwrap_or(self.now.wall);
+            self.status.timeline(entry.status.clone(), entry.id.clone(), at, self.config.limits.timeline);
+        }
+        match (report.status, &kind) {
+            (ReportStatus::Busy, Kind::ProviderTurn) => {
+                self.open_work(kind, report, fx);
+                self.turn_busy(report.id.as_ref(), fx);
+            }
+            (ReportStatus::Busy, _) => self.open_work(kind, report, fx),
+            (ReportStatus::Idle, Kind::ProviderTurn) => {
+                self.turn_idle(report.id.as_ref(), &report.end, &report.still_running, fx);
+            }
+            (ReportStatus::Idle, kind) => self.close_work(kind, report.id.as_ref()),
+            (ReportStatus::Error, _) => {
+                let end = TurnEnd::Failed { error: report.label.clone().unwrap_or_else(|| "error".into()) };
+                self.turn_idle(None, &end, &report.still_running, fx);
+            }
+            // The process lives; its exit is what says that it is over.
+            (ReportStatus::Offline, _) => {}
+        }
+        for name in &report.clear {
+            match Kind::of(Some(name)) {
+                Kind::ProviderTurn => self.turn_idle(None, &TurnEnd::Interrupted { by_person: false }, &[], fx),
+                kind => self.work.end_kind(&kind),
+            }
+        }
+        self.sign_of_life();
+    }
+
+    fn open_work(&mut self, kind: Kind, report: &StatusReport, fx: &mut Effects) {
+        let most = self.config.limits.work;
+        if !self.work.report(kind, Id::of(report.id.as_ref()), report, self.now.wall, most) {
+            fx.note(Note::Full { what: "work", dropped: 1 });
+        }
+    }
+
+    fn close_work(&mut self, kind: &Kind, id: Option<&Text>) {
+        match id {
+            Some(_) => {
+                self.work.end(kind, &Id::of(id));
+            }
+            None => self.work.end_kind(kind),
+        }
+    }
+
+    /// Any report shows that the turn lives.
+    pub(crate) fn sign_of_life(&mut self) {
+        if self.turns.current.is_some() {
+            self.deadlines.arm(TimerKey::TurnProbe, self.now.mono, self.config.timing.turn_probe);
+        }
+    }
+
+    fn turn_busy(&mut self, id: Option<&Text>, fx: &mut Effects) {
+        if let Some(turn) = &mut self.turns.current {
+            if let Some(id) = id {
+                turn.id = Some(id.clone());
+            }
+            return;
+        }
+        let number = self.turns.next;
+        self.turns.next += 1;
+        self.turns.current = Some(Turn { number, id: id.cloned() });
+        fx.note(Note::TurnBegan { turn: number });
+        // What was taken while idle is worked by this turn.
+        let waiting: Vec<_> = self.messages(|item| item.stage == Stage::Taken && item.turn.is_none());
+        for message in waiting {
+            self.inbox.update(message, |item| item.turn = Some(number));
+        }
+        self.deadlines.clear(TimerKey::TurnGrace);
+        self.deadlines.clear(TimerKey::Take);
+        self.lifecycle_input(&Input::Turn(true), fx);
+    }
+
+    fn turn_idle(&mut self, id: Option<&Text>, end: &TurnEnd, still_running: &[Text], fx: &mut Effects) {
+        let Some(turn) = &self.turns.current else {
+            // No turn, so nothing was worked: a task is done by its own turn only.
+            self.work.end_kind(&Kind::ProviderTurn);
+            return;
+        };
+        if let (Some(ended), Some(current)) = (id, &turn.id)
+            && ended != current
+        {
+            fx.note(Note::Stale { what: "end of another turn", number: turn.number });
+            self.work.end(&Kind::ProviderTurn, &Id::of(id));
+            return;
+        }
+        let number = turn.number;
+        self.turns.current = None;
+        self.work.end_kind(&Kind::ProviderTurn);
+        self.work.end_subagents_but(still_running);
+        self.deadlines.clear(TimerKey::TurnProbe);
+        let how = match end {
+            TurnEnd::Normal => "normally",
+            TurnEnd::Failed { .. } => "failed",
+            TurnEnd::Interrupted { .. } => "interrupted",
+        };
+        fx.note(Note::TurnEnded { turn: number, how });
+        fx.sync = true;
+        let had: Vec<_> = self.messages(|item| item.stage == Stage::Taken && item.turn == Some(number));
+        for message in had {
+            match end {
+                TurnEnd::Normal => self.worked(message, fx),
+                TurnEnd::Failed { error } => self.not_worked(message, error, fx),
+                TurnEnd::Interrupted { by_person: false } => self.not_worked(message, &"interrupted".into(), fx),
+                TurnEnd::Interrupted { by_person: true } => {
+                    let why = "interrupted by a person at the provider's terminal";
+                    self.set_aside(message, &why.into(), TaskStatus::Blocked, fx);
+                }
+            }
+        }
+        self.touched.inbox = true;
+        self.wait_for_taking();
+        self.lifecycle_input(&Input::Turn(false), fx);
+        self.drained(fx);
+    }
+
+    /// Offered again, marked, twice at most.
+    fn not_worked(&mut self, id: MessageId, error: &Text, fx: &mut Effects) {
+        let most = self.config.limits.failed_turns;
+        let Some((failed, taken_over)) = self.inbox.update(id, |item| {
+            item.failed_turns += 1;
+            (item.failed_turns, item.taken_over)
+        }) else {
+            return;
+        };
+        if taken_over {
+            self.forget_message(id, fx);
+        } else if failed > most {
+            self.set_aside(id, error, TaskStatus::Failed, fx);
+        } else {
+            self.put_back(id, Repeat::Redelivered, 0);
+            self.say_stage(id, Stage::Held, Some(error.clone()), fx);
+        }
+    }
+
+    /// No report for ten minutes: what cannot be confirmed is shown as unverified.
+    pub(crate) fn turn_is_silent(&mut self, fx: &mut Effects) {
+        if self.turns.current.is_none() {
+            return;
+        }
+        self.probe(fx);
+        self.deadlines.arm(TimerKey::TurnProbe, self.now.mono, self.config.timing.turn_probe);
+    }
+
+    pub(crate) fn probe_answered(&mut self, result: &OpResult) {
+        if matches!(result, OpResult::Failed(_)) {
+            self.work.mark_unverified(&Kind::ProviderTurn);
+        }
+    }
+
+    /// The turn of a process that is over ended with it, and completed nothing.
+    pub(crate) fn turn_of_the_dead(&mut self) {
+        self.turns.current = None;
+        self.deadlines.clear(TimerKey::TurnProbe);
+        self.work.end_session();
+    }
+
+    fn messages(&self, test: impl Fn(&crate::inbox::Item) -> bool) -> Vec<MessageId> {
+        self.inbox.iter().filter(|(_, item)| test(item)).map(|(id, _)| id).collect()
+    }
+}

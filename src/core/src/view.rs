@@ -1,0 +1,174 @@
+//! The core, seen from outside: read-only, for status, `/state`, and whoever checks it.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use relay_runner_protocol::{AgentStatus, Stage};
+use serde::Serialize;
+
+use crate::Core;
+use crate::claims::Phase;
+use crate::deadlines::TimerKey;
+use crate::effect::Repeat;
+use crate::event::ProcessRef;
+use crate::ids::{Epoch, Fence, Generation, MessageId, Nonce, TaskId, Text, TurnNumber};
+use crate::time::{Millis, Mono, Stamp};
+
+/// What the core knows, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View<'a> {
+    pub agent_id: &'a str,
+    pub runner_id: &'a str,
+    pub provider: &'a str,
+    pub status: AgentStatus,
+    pub ready: bool,
+    /// `shutting-down`, `killing`, `restarting` or `parked`.
+    pub lifecycle_action: Option<&'static str>,
+    pub process: ProcessView<'a>,
+    pub link: LinkView,
+    pub busy_reasons: Vec<&'a str>,
+    /// Messages in the inbox, by stage.
+    pub stages: BTreeMap<&'static str, usize>,
+    pub messages: Vec<MessageView>,
+    pub set_aside: Vec<SetAsideView<'a>>,
+    pub claims: Vec<ClaimView>,
+    pub turn: Option<TurnNumber>,
+    pub approvals: Vec<&'a str>,
+    /// Reports that the relay has not accepted yet.
+    pub reports_waiting: usize,
+    pub operations: usize,
+    pub status_seq: u64,
+    pub inbox_overflow: bool,
+    pub malformed: u64,
+    pub journal_broken: Option<&'a str>,
+    pub ending: Option<&'static str>,
+    pub ending_detail: Option<&'a str>,
+    pub over: bool,
+    pub next_deadline: Option<DeadlineView>,
+    pub now: Stamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessView<'a> {
+    pub state: &'static str,
+    pub generation: Generation,
+    pub process: Option<&'a ProcessRef>,
+    /// Exits in the restart window.
+    pub exits: usize,
+    pub parked: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkView {
+    pub state: &'static str,
+    pub epoch: Option<Epoch>,
+    /// Position of the last event taken in.
+    pub position: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageView {
+    pub id: MessageId,
+    pub task: Option<TaskId>,
+    pub stage: Stage,
+    pub attempt: u32,
+    pub nonce: Nonce,
+    pub repeat: Repeat,
+    pub turn: Option<TurnNumber>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetAsideView<'a> {
+    pub id: MessageId,
+    pub why: &'a str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimView {
+    pub message: MessageId,
+    /// `asking`, `held`, `renewing` or `lapsed`.
+    pub state: &'static str,
+    pub fence: Option<Fence>,
+    /// Milliseconds until it may no longer be used; none without an expiry.
+    pub left: Option<Millis>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadlineView {
+    pub at: Mono,
+    pub what: TimerKey,
+}
+
+impl Core {
+    pub fn view(&self) -> View<'_> {
+        let us = &self.config.identity;
+        let mut stages = BTreeMap::new();
+        let mut messages = Vec::with_capacity(self.inbox.len());
+        for (id, item) in self.inbox.iter() {
+            *stages.entry(item.stage.as_str()).or_insert(0) += 1;
+            messages.push(MessageView {
+                id,
+                task: item.meta.task,
+                stage: item.stage,
+                attempt: item.attempt,
+                nonce: item.nonce,
+                repeat: item.repeat,
+                turn: item.turn,
+            });
+        }
+        View {
+            agent_id: &us.agent_id,
+            runner_id: &us.runner_id,
+            provider: &us.provider,
+            status: self.agent_status(),
+            ready: self.is_ready(),
+            lifecycle_action: self.action().map(crate::status::Action::as_str),
+            process: ProcessView {
+                state: self.lifecycle.name(),
+                generation: self.lifecycle.generation(),
+                process: self.lifecycle.process(),
+                exits: self.lifecycle.window().exits().len(),
+                parked: self.lifecycle.parked().map(|why| &**why),
+            },
+            link: LinkView { state: self.link.name(), epoch: self.link.epoch, position: self.link.position },
+            busy_reasons: self.work.reasons().collect(),
+            stages,
+            messages,
+            set_aside: self.inbox.set_aside().iter().map(|(id, why)| SetAsideView { id: *id, why }).collect(),
+            claims: self
+                .claims
+                .iter()
+                .map(|(message, claim)| ClaimView {
+                    message,
+                    state: match claim.phase {
+                        Phase::Asking { .. } => "asking",
+                        Phase::Held => "held",
+                        Phase::Renewing { .. } => "renewing",
+                        Phase::Lapsed => "lapsed",
+                    },
+                    fence: claim.fence,
+                    left: claim.lease.map(|lease| lease.rest(self.now)),
+                })
+                .collect(),
+            turn: self.turns.current(),
+            approvals: self.approvals.iter().map(|(id, _)| &**id).collect(),
+            reports_waiting: self.reports.len(),
+            operations: self.ops.len(),
+            status_seq: self.status.seq(),
+            inbox_overflow: self.inbox.overflow,
+            malformed: self.status.malformed,
+            journal_broken: self.status.journal_broken().map(|why| &**why),
+            ending: self.ending.name(),
+            ending_detail: self.ending.why().and_then(|why| why.detail()).map(|text: &Text| &**text),
+            over: self.ending.is_over(),
+            next_deadline: self.next_deadline().map(|(at, what)| DeadlineView { at, what }),
+            now: self.now,
+        }
+    }
+}
