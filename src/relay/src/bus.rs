@@ -19,15 +19,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::App;
-use crate::hub::{ConnId, Out, Outbox, Queue, queue, text};
+use crate::hub::ConnId;
+use crate::outbox::{Out, Outbox, Queue, queue, text};
 use crate::refusal::{Refusal, Result};
 use crate::store::Store;
 
-/// Within which the first frame, `register`, has to come.
-const REGISTER_WITHIN: Duration = Duration::from_secs(10);
-const PING_EVERY: Duration = Duration::from_secs(15);
-/// Silence (pongs count as words) after which a connection is dead.
-const DEAD_AFTER: Duration = Duration::from_secs(45);
 /// What a client has to take in the last frame and say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Bytes of one frame of a client: as for a body over HTTP.
@@ -56,7 +52,7 @@ async fn serve(socket: WebSocket, app: Arc<App>) {
     let mut reader = Reader { id, app: &app, outbox, stream, speaker: None };
     tokio::select! {
         () = reader.read() => {}
-        () = write(id, &app.store, queue, sink) => {}
+        () = write(id, &app, queue, sink) => {}
         // The hub let go of it: too slow, replaced, or the relay stops.
         _ = closed => {}
     }
@@ -88,11 +84,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Until the client leaves, is silent for too long, or does not take what it is sent.
     async fn read(&mut self) {
-        let register_by = Instant::now() + REGISTER_WITHIN;
+        let register_by = Instant::now() + self.app.pace.register_within;
         loop {
             let next = match self.speaker {
                 None => timeout_at(register_by, self.stream.next()).await,
-                Some(_) => timeout(DEAD_AFTER, self.stream.next()).await,
+                Some(_) => timeout(self.app.pace.dead_after, self.stream.next()).await,
             };
             let goes_on = match next {
                 Ok(Some(Ok(Message::Text(frame)))) => self.take(&frame).await,
@@ -160,7 +156,7 @@ impl Reader<'_> {
     }
 
     async fn register(&mut self, frame: String, payload: Register) -> Result<()> {
-        let (connection, every) = (self.id, self.app.heartbeat_interval_ms);
+        let (connection, every) = (self.id, self.app.pace.heartbeat_interval_ms);
         let instance_id = payload.instance_id.clone();
         let answer =
             self.app.store.run(move |tx| tx.register_on_bus(&payload.into(), connection, frame, every)).await?;
@@ -186,14 +182,14 @@ impl Reader<'_> {
 }
 
 /// Writes what is queued, in order, and pings. Ends when the connection is to be closed.
-async fn write(id: ConnId, store: &Store, mut queue: Queue, mut sink: SplitSink<WebSocket, Message>) {
-    let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+async fn write(id: ConnId, app: &App, mut queue: Queue, mut sink: SplitSink<WebSocket, Message>) {
+    let mut ping = tokio::time::interval_at(Instant::now() + app.pace.ping_interval, app.pace.ping_interval);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let written = tokio::select! {
             out = queue.next() => match out {
                 Some(Out::Frame(frame)) => sink.send(Message::Text(frame)).await.is_ok(),
-                Some(Out::Replay(since)) => replay(id, store, since, &mut sink).await,
+                Some(Out::Replay(since)) => replay(id, &app.store, since, &mut sink).await,
                 Some(Out::Last(frame, alive)) => {
                     say_goodbye(frame, &mut sink).await;
                     drop(alive);

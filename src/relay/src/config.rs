@@ -31,6 +31,12 @@ pub struct Config {
     /// After taking an agent over from another instance, an instance cannot take the same agent over again for this
     /// long: two runners do not evict each other for ever. Default 60 s.
     pub takeover_pause: Duration,
+    /// Within which a connection of the bus has to register. Default 10 s.
+    pub register_within: Duration,
+    /// How often a connection of the bus is pinged. Default 15 s.
+    pub ping_interval: Duration,
+    /// A connection of the bus from which nothing came for this long, not even a pong, is dead. Default 45 s, three pings.
+    pub dead_after: Duration,
     /// How many of the newest events are kept for connections that resume. Default 10,000, at least 1.
     pub keep_events: u64,
 }
@@ -46,6 +52,9 @@ impl Default for Config {
             offline_after: Duration::from_secs(90),
             prune_after: Duration::from_hours(24),
             takeover_pause: Duration::from_mins(1),
+            register_within: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(15),
+            dead_after: Duration::from_secs(45),
             keep_events: 10_000,
         }
     }
@@ -63,6 +72,9 @@ impl fmt::Debug for Config {
             .field("offline_after", &self.offline_after)
             .field("prune_after", &self.prune_after)
             .field("takeover_pause", &self.takeover_pause)
+            .field("register_within", &self.register_within)
+            .field("ping_interval", &self.ping_interval)
+            .field("dead_after", &self.dead_after)
             .field("keep_events", &self.keep_events)
             .finish()
     }

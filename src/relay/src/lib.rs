@@ -4,7 +4,7 @@
 //! SQLite file, so that neither its own restart nor a kill -9 loses a message, a claim or a position.
 //!
 //! - [`Relay`] starts and stops it, [`Config`] says how, [`Error`] why not.
-//! - `store` decides: one thread, one transaction per call. `hub` holds the live connections, `bus` and `http` read and
+//! - `store` decides: one thread, one transaction per call. `hub` holds the live connections and `outbox` what waits for each, `bus` and `http` read and
 //!   write them. `refusal` is how all of them say no.
 //!
 //! It makes no decisions for a runner and calls nobody: a task's `callbackUrl` is kept, not called.
@@ -15,18 +15,30 @@ mod config;
 mod error;
 mod http;
 mod hub;
+mod outbox;
 mod refusal;
 mod relay;
 mod store;
 
+use std::time::Duration;
+
 pub use config::Config;
 pub use error::Error;
 pub use relay::Relay;
+
+/// The times of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    heartbeat_interval_ms: u64,
+    register_within: Duration,
+    ping_interval: Duration,
+    dead_after: Duration,
+}
 
 /// What every handler needs.
 #[derive(Debug)]
 struct App {
     store: store::Store,
     token: Option<String>,
-    heartbeat_interval_ms: u64,
+    pace: Pace,
 }

@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use crate::config::Config;
 use crate::error::Error;
 use crate::store::Store;
-use crate::{App, clock, http};
+use crate::{App, Pace, clock, http};
 
 /// What calls that are being answered have to end, when the relay is stopped.
 const LAST_CALLS: Duration = Duration::from_secs(2);
@@ -46,8 +46,14 @@ impl Relay {
         let listener = listen(config.listen).await?;
         let addr = listener.local_addr().map_err(|source| Error::Listen { addr: config.listen, source })?;
         let store = Store::open(&config)?;
-        let heartbeat_interval_ms = clock::millis(config.heartbeat_interval);
-        let app = Arc::new(App { store, token, heartbeat_interval_ms });
+        let pace = Pace {
+            heartbeat_interval_ms: clock::millis(config.heartbeat_interval),
+            register_within: config.register_within,
+            // A timer cannot tick at no interval at all.
+            ping_interval: config.ping_interval.max(Duration::from_millis(1)),
+            dead_after: config.dead_after,
+        };
+        let app = Arc::new(App { store, token, pace });
 
         let (stopping, mut stop) = watch::channel(false);
         // A frame is small and wanted at once: it must not wait for the next one to fill a packet.

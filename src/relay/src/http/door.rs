@@ -27,7 +27,8 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
         }
         None if is_local(request.headers()) => {}
         None => {
-            let message = "a relay without a token serves local programs only, not pages of a browser";
+            let message = "a relay without a token serves programs of this machine only, at 127.0.0.1 or localhost, and no pages of \
+                           a browser; set a token for others";
             return Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_caller", message));
         }
     }

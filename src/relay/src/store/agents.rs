@@ -9,8 +9,9 @@ use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 use super::Tx;
+use super::bounds::{check_meta, check_word, check_words, without_repeats};
 use super::columns::{Columns, int, json};
-use super::registration::{DELETED, check_meta, check_word, check_words, without_repeats};
+use super::registration::DELETED;
 use crate::hub::ConnId;
 use crate::refusal::{Refusal, Result};
 

@@ -6,8 +6,8 @@ use relay_runner_protocol::{Session, Target};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::Tx;
+use super::bounds::check_word;
 use super::columns::{Columns, int, json};
-use super::registration::check_word;
 use crate::refusal::{Refusal, Result};
 
 /// Commands handed over at one registration, oldest first; what is beyond comes with the next one.

@@ -10,11 +10,14 @@ use serde::Serialize;
 
 use super::Tx;
 use super::columns::{Columns, int, json};
-use crate::hub::{ConnId, Published, text};
+use crate::hub::{ConnId, Published};
+use crate::outbox::text;
 use crate::refusal::Result;
 
 /// Events that one step of a replay looks at.
-pub(crate) const PAGE: u32 = 200;
+const PAGE: u32 = 200;
+/// Bytes after which a step ends early.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// One step of a replay.
 #[derive(Debug)]
@@ -83,18 +86,23 @@ impl Tx<'_> {
         let mut page = Page { frames: Vec::new(), next: None };
         let mut query = self.sql.prepare_cached("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?")?;
         let mut rows = query.query(params![int(after), PAGE])?;
-        let (mut seen, mut last) = (0, after);
+        let (mut seen, mut last, mut bytes) = (0, after, 0);
         while let Some(row) = rows.next()? {
             seen += 1;
             last = row.nat("seq")?;
             let name: String = row.get("name")?;
             if self.hub.wants(connection, &name, &row.json_in("audience")?) {
-                page.frames.push(frame(last, name, row.json_in("data")?));
+                let frame = frame(last, name, row.json_in("data")?);
+                bytes += frame.len();
+                page.frames.push(frame);
+            }
+            if bytes >= PAGE_BYTES {
+                break;
             }
         }
         drop(rows);
         drop(query);
-        if seen == PAGE {
+        if seen == PAGE || bytes >= PAGE_BYTES {
             page.next = Some(last);
         } else {
             self.after_commit(move |hub| hub.end_replay(connection));

@@ -12,8 +12,8 @@ use relay_runner_protocol::message::{MarkRead, NewMessage};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::Tx;
+use super::bounds::check_word;
 use super::columns::{Columns, int, json, word};
-use super::registration::check_word;
 use super::targets::check_target;
 use crate::refusal::{Refusal, Result};
 

@@ -5,6 +5,7 @@
 //! closure runs, and goes out after the commit, in the same order.
 
 mod agents;
+mod bounds;
 mod claims;
 mod columns;
 mod commands;
@@ -39,19 +40,19 @@ pub(crate) use idempotency::Answer;
 pub(crate) use inbox::InboxQuery;
 pub(crate) use tasks::TaskQuery;
 
-type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+type Work = Box<dyn FnOnce(&mut Worker) + Send>;
 type AfterCommit = Box<dyn FnOnce(&mut Hub)>;
 
-enum Order {
-    Run(Job),
+enum Job {
+    Run(Work),
     Stop,
 }
 
 /// The way to the state, from any task.
 #[derive(Debug)]
 pub(crate) struct Store {
-    /// Unbounded, but each connection waits for the answer to its last order before it gives the next.
-    orders: mpsc::Sender<Order>,
+    /// Unbounded, but each connection waits for the answer to its last job before it gives the next.
+    jobs: mpsc::Sender<Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -94,13 +95,13 @@ impl Store {
             keep_events: config.keep_events.max(1),
             started: clock::now(),
         };
-        let (orders, inbox) = mpsc::channel();
+        let (jobs, inbox) = mpsc::channel();
         let mut worker = Worker { sql, hub: Hub::default(), rules };
         let thread = std::thread::Builder::new()
             .name("relay-store".into())
             .spawn(move || worker.work(&inbox))
             .map_err(Error::Thread)?;
-        Ok(Self { orders, thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs, thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs `op` as one transaction. When it refuses, nothing has changed.
@@ -121,11 +122,11 @@ impl Store {
 
     async fn order<T: Send + 'static>(&self, op: impl FnOnce(&mut Worker) -> T + Send + 'static) -> Result<T> {
         let (answer, wait) = oneshot::channel();
-        let job: Job = Box::new(move |worker| {
+        let work: Work = Box::new(move |worker| {
             // Whoever asked may have gone meanwhile; what was ordered has been done all the same.
             let _ = answer.send(op(worker));
         });
-        self.orders.send(Order::Run(job)).map_err(|_| Refusal::unavailable())?;
+        self.jobs.send(Job::Run(work)).map_err(|_| Refusal::unavailable())?;
         wait.await.map_err(|_| Refusal::unavailable())
     }
 
@@ -133,7 +134,7 @@ impl Store {
     /// long as what is already ordered, which is milliseconds.
     pub(crate) fn close(&self) {
         // An error says that the thread has already gone.
-        let _ = self.orders.send(Order::Stop);
+        let _ = self.jobs.send(Job::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -150,10 +151,10 @@ impl Drop for Store {
 }
 
 impl Worker {
-    fn work(&mut self, orders: &mpsc::Receiver<Order>) {
-        while let Ok(Order::Run(job)) = orders.recv() {
+    fn work(&mut self, jobs: &mpsc::Receiver<Job>) {
+        while let Ok(Job::Run(work)) = jobs.recv() {
             // A panic rolls its transaction back; the caller gets a 503, and everybody else is served on.
-            if catch_unwind(AssertUnwindSafe(|| job(self))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
                 tracing::error!("a call made the relay panic; it was undone");
             }
         }

@@ -1,24 +1,16 @@
 //! Registration: epochs, and the taking over of an agent by another instance.
 
-use std::collections::BTreeSet;
-
+use relay_runner_protocol::Agent;
 use relay_runner_protocol::agent::RegisterAgent;
 use relay_runner_protocol::frame::{Register, Registered, ServerFrame};
-use relay_runner_protocol::{Agent, Target};
 use rusqlite::{OptionalExtension, params};
 use serde_json::{Map, Value};
 
 use super::Tx;
+use super::bounds::{check_agent_id, check_meta, check_word, check_words, without_repeats};
 use super::columns::{Columns, int, json};
 use crate::hub::ConnId;
 use crate::refusal::{Refusal, Result};
-
-/// Characters of an id, a name, a tag.
-const MAX_WORD: usize = 200;
-/// Tags, and capabilities, of one agent.
-const MAX_WORDS: usize = 128;
-/// Bytes of an agent's metadata.
-const MAX_META: usize = 256 << 10;
 
 /// Why an agent is gone, as its row says it.
 pub(super) const DELETED: &str = "deleted";
@@ -89,6 +81,10 @@ impl Tx<'_> {
         frame: String,
         heartbeat_interval_ms: u64,
     ) -> Result<Registered> {
+        // Replaced or superseded a moment ago: what it still says must not take the agent back.
+        if !self.hub.is_open(connection) {
+            return Err(Refusal::unavailable());
+        }
         let (epoch, superseded) = self.enter(new)?;
         let payload = Registered {
             agent_id: new.agent.clone(),
@@ -236,41 +232,4 @@ fn check(new: &Registration) -> Result<()> {
         check_word("label", label)?;
     }
     check_meta(&new.meta)
-}
-
-/// An agent id must read as one in an address, so `broadcast` or `tag:x` cannot be the id of anybody.
-pub(super) fn check_agent_id(id: &str) -> Result<()> {
-    check_word("the agent id", id)?;
-    match Target::parse(id) {
-        Target::Agent(_) => Ok(()),
-        _ => Err(Refusal::invalid(format!("{id} is an address of several agents, and cannot be the id of one"))),
-    }
-}
-
-pub(super) fn check_word(what: &str, word: &str) -> Result<()> {
-    if word.is_empty() || word.chars().count() > MAX_WORD || word.chars().any(char::is_control) {
-        let message = format!("{what} must have 1 to {MAX_WORD} characters and no control characters");
-        return Err(Refusal::invalid(message));
-    }
-    Ok(())
-}
-
-pub(super) fn check_words(what: &str, words: &[String]) -> Result<()> {
-    if words.len() > MAX_WORDS {
-        return Err(Refusal::invalid(format!("{what}: at most {MAX_WORDS}")));
-    }
-    words.iter().try_for_each(|word| check_word(what, word))
-}
-
-pub(super) fn check_meta(meta: &Map<String, Value>) -> Result<()> {
-    if json(meta)?.len() > MAX_META {
-        return Err(Refusal::invalid(format!("an agent's metadata may have {MAX_META} bytes")));
-    }
-    Ok(())
-}
-
-/// In the order in which they were first given.
-pub(super) fn without_repeats(words: &[String]) -> Vec<&str> {
-    let mut seen = BTreeSet::new();
-    words.iter().map(String::as_str).filter(|word| seen.insert(*word)).collect()
 }

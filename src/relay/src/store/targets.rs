@@ -12,8 +12,8 @@ use rusqlite::{OptionalExtension, params};
 use serde_json::Value;
 
 use super::Tx;
+use super::bounds::check_word;
 use super::columns::{Columns, int};
-use super::registration::check_word;
 use crate::refusal::{Refusal, Result};
 
 /// What an agent can be reached by.

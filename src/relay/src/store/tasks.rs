@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Tx;
+use super::bounds::check_word;
 use super::claims::Lease;
 use super::columns::{Columns, int, json};
-use super::registration::check_word;
 use super::targets::check_target;
 use crate::refusal::{Refusal, Result};
 

@@ -1,10 +1,13 @@
 //! The bus: registration, frames, events in order, and their resuming.
 
+use std::time::Duration;
+
 use relay_runner_relay::Config;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::wire::{Bus, World, config, seqs};
+use crate::wire::{Bus, PATIENCE, World, config, seqs};
 
 #[tokio::test]
 async fn a_registration_is_answered_with_epoch_cursor_and_pace() {
@@ -144,7 +147,7 @@ async fn two_instances_do_not_evict_each_other_for_ever() {
 
 #[tokio::test]
 async fn an_instance_may_take_over_again_after_the_pause() {
-    let world = World::with(Config { takeover_pause: std::time::Duration::ZERO, ..config() }).await;
+    let world = World::with(Config { takeover_pause: Duration::ZERO, ..config() }).await;
     for (turn, instance) in ["i1", "i2", "i1", "i2", "i1"].into_iter().enumerate() {
         assert_eq!(world.agent("a", instance).await.session["epoch"], turn as u64 + 1);
     }
@@ -297,4 +300,66 @@ async fn stopping_closes_the_connections() {
     let mut bus: Bus = world.agent("a", "i1").await;
     world.relay.stop().await;
     bus.closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_register_is_closed() {
+    let world = World::with(Config { register_within: Duration::from_millis(50), ..config() }).await;
+    let mut silent = world.bus().await;
+    silent.closed().await;
+    // And one that only talks is closed as well.
+    let mut talker = world.bus().await;
+    talker.send("heartbeat", json!({"status": "idle"})).await;
+    talker.closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_pings_lives_and_a_silent_one_is_dead() {
+    let pace = Config {
+        ping_interval: Duration::from_millis(20),
+        dead_after: Duration::from_millis(200),
+        offline_after: Duration::ZERO,
+        ..config()
+    };
+    let world = World::with(pace).await;
+    let mut awake = world.agent("awake", "i1").await;
+    // Nobody reads this one, so that nobody answers its pings.
+    let _asleep = world.agent("asleep", "i1").await;
+    let mut watch = async || loop {
+        awake.pinged().await;
+        if world.api.get("/agents/asleep").await.ok()["status"] == "offline" {
+            return;
+        }
+    };
+    timeout(PATIENCE, watch()).await.expect("a silent connection is noticed");
+    assert_eq!(world.api.get("/agents/awake").await.ok()["status"], "idle");
+    assert_eq!(awake.so_far().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_large_ends_the_connection_and_changes_nothing() {
+    let world = World::new().await;
+    let mut bus = world.agent("a", "i1").await;
+    let meta = json!({"big": "x".repeat(2 << 20)});
+    bus.send("heartbeat", json!({"status": "busy", "meta": meta})).await;
+    bus.closed().await;
+    assert_eq!(world.api.get("/agents/a").await.ok()["status"], "idle");
+}
+
+#[tokio::test]
+async fn many_large_events_are_replayed_whole() {
+    let world = World::new().await;
+    let mut a = world.agent("a", "i1").await;
+    let body = "x".repeat(900_000);
+    for _ in 0..12 {
+        world.api.send("a", json!({"body": body})).await;
+        a.event("message.new").await;
+    }
+    a.send("resume", json!({"since": 0})).await;
+    a.expect("replayed").await;
+    for seq in 1..=12 {
+        assert_eq!(a.expect("event").await["payload"]["seq"], seq);
+    }
+    world.api.send("a", json!({})).await;
+    assert_eq!(a.event("message.new").await["id"], 13);
 }

@@ -114,6 +114,7 @@ async fn bad_input_is_refused_with_a_reason_and_changes_nothing() {
         ("DELETE", "/agents/none?instanceId=i1&epoch=1", Value::Null, 404),
         ("GET", "/agents/a/inbox?limit=many", Value::Null, 422),
         ("GET", "/agents/a/inbox?after=-1", Value::Null, 422),
+        ("GET", "/agents/%ff", Value::Null, 422),
         ("GET", "/messages/abc", Value::Null, 422),
         ("GET", "/messages/-1", Value::Null, 422),
         ("GET", "/messages/99", Value::Null, 404),

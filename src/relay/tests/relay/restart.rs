@@ -159,7 +159,7 @@ async fn relay_in_a_process_of_its_own() {
     let relay = Relay::start(Config { db: Some(db.into()), ..config() }).await.unwrap();
     println!("{}", relay.url());
     // Should whoever is to kill it not live to do so.
-    let _ = timeout(Duration::from_secs(60), std::future::pending::<()>()).await;
+    let _ = timeout(Duration::from_mins(1), std::future::pending::<()>()).await;
 }
 
 #[tokio::test]

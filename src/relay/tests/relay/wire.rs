@@ -210,6 +210,17 @@ impl Bus {
         }
     }
 
+    /// Waits for a ping, which is answered by reading it.
+    pub(crate) async fn pinged(&mut self) {
+        loop {
+            match timeout(PATIENCE, self.socket.next()).await.expect("a ping in time") {
+                Some(Ok(Message::Ping(_))) => return,
+                Some(Ok(_)) => {}
+                other => panic!("closed: {other:?}"),
+            }
+        }
+    }
+
     #[track_caller]
     pub(crate) fn expect(&mut self, kind: &'static str) -> impl Future<Output = Value> {
         let place = std::panic::Location::caller();
