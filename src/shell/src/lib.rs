@@ -1,1 +1,40 @@
+//! The runner's I/O: a thin tokio shell around the pure core.
+//!
+//! One loop ([`runner`]) takes one input, stamps it, appends it to the journal, steps the core, and carries the
+//! effects out. Each source is a task of its own (bus, HTTP, provider, control server, signals) with a channel into
+//! the loop; there are no locks. Nothing here decides, and nothing here tries again.
+//!
+//! Start reading at [`run`], then at `runner::Runner::take_in`.
 
+mod bodies;
+mod bus;
+mod clock;
+mod control;
+mod environment;
+mod error;
+mod handle;
+mod http;
+mod info;
+mod input;
+mod lock;
+mod notes;
+mod options;
+mod provider;
+mod relay_url;
+mod runner;
+mod secret;
+mod signals;
+mod tls;
+
+pub mod client;
+pub mod journal;
+pub mod runner_dir;
+
+pub use environment::{EnvironmentPolicy, Inherit};
+pub use error::{RunError, StartError};
+pub use handle::Handle;
+pub use options::{Options, Program, ProviderSpec};
+pub use provider::command::CommandSpec;
+pub use relay_runner_core::ExitCode;
+pub use relay_url::RelayUrl;
+pub use runner::{Runner, run};

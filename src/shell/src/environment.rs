@@ -1,0 +1,214 @@
+//! The provider's environment (behaviour 3): a pure function of ours, the policy, and the run.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+const PREFIX: &[u8] = b"AGENT_RELAY_";
+
+/// What every program needs to find itself at home.
+const ALLOWED: [&str; 26] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "SSH_AUTH_SOCK",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+];
+const ALLOWED_PREFIXES: [&[u8]; 2] = [b"LC_", b"XDG_"];
+
+/// What of our own environment a provider gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Inherit {
+    #[default]
+    Listed,
+    All,
+}
+
+#[derive(Debug, Clone)]
+pub struct EnvironmentPolicy {
+    pub inherit: Inherit,
+    /// Further names that are passed on.
+    pub also: Vec<String>,
+    /// Variables of the provider's configuration.
+    pub set: BTreeMap<String, String>,
+    /// Whether the token itself is in the provider's environment.
+    pub export_token: bool,
+    /// The token's `jti`, profile id and expiry (seconds since the epoch), where they are known.
+    pub token_jti: Option<String>,
+    pub token_profile: Option<String>,
+    pub token_expires_at: Option<u64>,
+}
+
+impl Default for EnvironmentPolicy {
+    fn default() -> Self {
+        Self {
+            inherit: Inherit::Listed,
+            also: Vec::new(),
+            set: BTreeMap::new(),
+            export_token: true,
+            token_jti: None,
+            token_profile: None,
+            token_expires_at: None,
+        }
+    }
+}
+
+/// What the run adds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Additions<'a> {
+    pub(crate) runner_dir: &'a OsStr,
+    /// The control server's port, once it listens.
+    pub(crate) runner_port: Option<u16>,
+    pub(crate) runner_id: &'a str,
+    pub(crate) agent_id: &'a str,
+    pub(crate) relay_url: &'a str,
+    pub(crate) approval: &'a str,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) provider_session: &'a str,
+}
+
+pub(crate) fn build(
+    ours: impl IntoIterator<Item = (OsString, OsString)>,
+    policy: &EnvironmentPolicy,
+    add: &Additions<'_>,
+) -> BTreeMap<OsString, OsString> {
+    let mut env: BTreeMap<OsString, OsString> =
+        ours.into_iter().filter(|(name, _)| policy.inherit == Inherit::All || is_allowed(name, policy)).collect();
+    env.extend(policy.set.iter().map(|(name, value)| (name.into(), value.into())));
+    env.retain(|name, _| !name.as_encoded_bytes().starts_with(PREFIX));
+
+    let mut put = |name: &str, value: &OsStr| env.insert(format!("AGENT_RELAY_{name}").into(), value.to_owned());
+    put("RUNNER_DIR", add.runner_dir);
+    put("RUNNER_ID", add.runner_id.as_ref());
+    put("PROVIDER_SESSION_ID", add.provider_session.as_ref());
+    put("ID", add.agent_id.as_ref());
+    put("URL", add.relay_url.as_ref());
+    put("APPROVAL", add.approval.as_ref());
+    if let Some(port) = add.runner_port {
+        put("RUNNER_PORT", port.to_string().as_ref());
+    }
+    if let Some(token) = add.token.filter(|_| policy.export_token) {
+        put("TOKEN", token.as_ref());
+        if let Some(jti) = &policy.token_jti {
+            put("TOKEN_JTI", jti.as_ref());
+        }
+        if let Some(profile) = &policy.token_profile {
+            put("TOKEN_PROFILE", profile.as_ref());
+        }
+        if let Some(expires) = policy.token_expires_at {
+            put("TOKEN_EXPIRES_AT", expires.to_string().as_ref());
+        }
+    }
+    env
+}
+
+fn is_allowed(name: &OsStr, policy: &EnvironmentPolicy) -> bool {
+    ALLOWED.iter().any(|allowed| name == *allowed)
+        || ALLOWED_PREFIXES.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix))
+        || policy.also.iter().any(|allowed| name == allowed.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ours() -> Vec<(OsString, OsString)> {
+        ["PATH=/bin", "LC_ALL=C", "XDG_DATA_HOME=/d", "AWS_SECRET=x", "AGENT_RELAY_TOKEN=old", "AGENT_RELAY_CAPS=c"]
+            .iter()
+            .map(|pair| pair.split_once('=').unwrap())
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
+    fn additions() -> Additions<'static> {
+        Additions {
+            runner_dir: OsStr::new("/run/r"),
+            runner_port: Some(4711),
+            runner_id: "r1",
+            agent_id: "a1",
+            relay_url: "http://127.0.0.1:4850",
+            approval: "guarded",
+            token: Some("tok"),
+            provider_session: "session",
+        }
+    }
+
+    fn lines(env: &BTreeMap<OsString, OsString>) -> Vec<String> {
+        env.iter().map(|(n, v)| format!("{}={}", n.display(), v.display())).collect()
+    }
+
+    #[test]
+    fn only_what_is_listed_is_inherited_and_the_runs_own_words_are_set() {
+        let env = build(ours(), &EnvironmentPolicy::default(), &additions());
+        assert_eq!(
+            lines(&env),
+            [
+                "AGENT_RELAY_APPROVAL=guarded",
+                "AGENT_RELAY_ID=a1",
+                "AGENT_RELAY_PROVIDER_SESSION_ID=session",
+                "AGENT_RELAY_RUNNER_DIR=/run/r",
+                "AGENT_RELAY_RUNNER_ID=r1",
+                "AGENT_RELAY_RUNNER_PORT=4711",
+                "AGENT_RELAY_TOKEN=tok",
+                "AGENT_RELAY_URL=http://127.0.0.1:4850",
+                "LC_ALL=C",
+                "PATH=/bin",
+                "XDG_DATA_HOME=/d",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_inherited_word_of_the_relay_gets_through_in_any_way() {
+        let policy = EnvironmentPolicy {
+            inherit: Inherit::All,
+            also: vec!["AGENT_RELAY_CAPS".to_owned()],
+            set: BTreeMap::from([("AGENT_RELAY_CAPS".to_owned(), "c".to_owned()), ("MINE".to_owned(), "1".to_owned())]),
+            export_token: false,
+            token_jti: Some("j".to_owned()),
+            ..EnvironmentPolicy::default()
+        };
+        let env = lines(&build(ours(), &policy, &additions()));
+        assert!(env.contains(&"AWS_SECRET=x".to_owned()) && env.contains(&"MINE=1".to_owned()));
+        assert!(!env.iter().any(|line| line.contains("CAPS") || line.contains("TOKEN")), "{env:?}");
+    }
+
+    #[test]
+    fn names_of_the_configuration_are_passed_on_and_the_tokens_facts_go_with_it() {
+        let policy = EnvironmentPolicy {
+            also: vec!["AWS_SECRET".to_owned()],
+            token_jti: Some("j".to_owned()),
+            token_profile: Some("p".to_owned()),
+            token_expires_at: Some(9),
+            ..EnvironmentPolicy::default()
+        };
+        let env = lines(&build(ours(), &policy, &additions()));
+        for line in
+            ["AWS_SECRET=x", "AGENT_RELAY_TOKEN_JTI=j", "AGENT_RELAY_TOKEN_PROFILE=p", "AGENT_RELAY_TOKEN_EXPIRES_AT=9"]
+        {
+            assert!(env.contains(&line.to_owned()), "{line}: {env:?}");
+        }
+        let none = build(ours(), &policy, &Additions { token: None, runner_port: None, ..additions() });
+        assert!(!lines(&none).iter().any(|line| line.contains("TOKEN") || line.contains("PORT")));
+    }
+}

@@ -1,0 +1,218 @@
+//! Calls of the relay's HTTP API: one queue per lane, lanes side by side.
+//!
+//! A call's deadline runs from the moment at which it was asked for, also while it waits behind others.
+
+use crate::clock;
+use crate::error::StartError;
+use crate::input::{Input, Inputs, Task, caught};
+use crate::relay_url::RelayUrl;
+use crate::tls;
+use relay_runner_core::event::{Failure, FailureKind};
+use relay_runner_core::time::Millis;
+use relay_runner_core::wire::{self, Method, Request};
+use relay_runner_core::{Call, Lane, OpId, OpResult, Text};
+use relay_runner_protocol::Message;
+use relay_runner_protocol::http::{IDEMPOTENCY_HEADER, TOKEN_HEADER, message};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Requests on their way at a time, over all lanes.
+const AT_A_TIME: usize = 32;
+/// The largest answer that is read.
+const ANSWER_MOST: usize = 8 * 1024 * 1024;
+/// How long a message that an offer needs may take to come.
+const FETCH_DEADLINE: Duration = Duration::from_secs(15);
+
+/// The relay, as a client sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay {
+    client: reqwest::Client,
+    base: Text,
+    agent_id: Text,
+}
+
+#[derive(Debug)]
+pub(crate) struct Http {
+    relay: Relay,
+    inputs: Inputs,
+    lanes: BTreeMap<Lane, Waiting>,
+    /// Lanes that could go on if fewer requests were on their way.
+    ready: VecDeque<Lane>,
+    running: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    running: Option<Task>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) op: OpId,
+    pub(crate) call: Call,
+    pub(crate) request: Request,
+    pub(crate) deadline: Instant,
+}
+
+impl Relay {
+    pub(crate) fn new(url: &RelayUrl, token: Option<&SecretString>, agent_id: Text) -> Result<Self, StartError> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| StartError::Token)?;
+            value.set_sensitive(true);
+            headers.insert(TOKEN_HEADER, value);
+        }
+        let tls = if url.is_secured() { tls::secured().map(|c| (*c).clone()) } else { tls::none() };
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.map_err(StartError::Client)?)
+            .default_headers(headers)
+            // The token goes to the relay, and nowhere that the relay points to.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(2)
+            .build()
+            .map_err(|e| StartError::Client(format!("cannot set up the client of {url}: {}", causes(&e))))?;
+        Ok(Self { client, base: url.base().into(), agent_id })
+    }
+
+    /// A message by its id, for an offer whose words are no longer at hand.
+    pub(crate) async fn message(&self, id: u64) -> Result<Message, Failure> {
+        let request = Request { method: Method::Get, path: message(id), body: None, idempotency_key: None };
+        let (status, _, body) = self.send(&request, clock::after(FETCH_DEADLINE)).await?;
+        let failed = |kind, why: String| Failure { kind, text: format!("GET {}: {why}", request.path).into() };
+        match status {
+            200..=299 => serde_json::from_slice(&body).map_err(|e| {
+                failed(FailureKind::Server, format!("the answer cannot be read ({:?} error)", e.classify()))
+            }),
+            401 | 403 => Err(failed(FailureKind::Unauthorized, format!("HTTP {status}"))),
+            404 => Err(failed(FailureKind::NotFound, "HTTP 404: the relay has no such message".to_owned())),
+            _ => Err(failed(FailureKind::Server, format!("HTTP {status}"))),
+        }
+    }
+
+    async fn call(&self, job: &Job) -> (OpResult, Vec<Message>) {
+        match self.send(&job.request, job.deadline).await {
+            Ok((status, retry_after, body)) => wire::answer(&job.call, &self.agent_id, status, retry_after, &body),
+            Err(failure) => (OpResult::Failed(failure), Vec::new()),
+        }
+    }
+
+    async fn send(&self, request: &Request, deadline: Instant) -> Result<(u16, Option<Millis>, Vec<u8>), Failure> {
+        let (name, method) = match request.method {
+            Method::Get => ("GET", reqwest::Method::GET),
+            Method::Post => ("POST", reqwest::Method::POST),
+            Method::Delete => ("DELETE", reqwest::Method::DELETE),
+        };
+        let path = request.path.split('?').next().unwrap_or_default();
+        let failed = |kind, why: String| Failure { kind, text: format!("{name} {path}: {why}").into() };
+        let exchange = async {
+            let mut builder = self.client.request(method, format!("{}{}", self.base, request.path));
+            if let Some(key) = &request.idempotency_key {
+                builder = builder.header(IDEMPOTENCY_HEADER, key);
+            }
+            if let Some(body) = &request.body {
+                builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
+            }
+            let unreachable = |e: reqwest::Error| failed(FailureKind::Unreachable, causes(&e.without_url()));
+            let mut response = builder.send().await.map_err(unreachable)?;
+            let status = response.status().as_u16();
+            let retry_after = retry_after(response.headers());
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+                if body.len() + chunk.len() > ANSWER_MOST {
+                    return Err(failed(FailureKind::Server, format!("the answer is larger than {ANSWER_MOST} bytes")));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok((status, retry_after, body))
+        };
+        match tokio::time::timeout_at(deadline, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(failed(FailureKind::TimedOut, "no answer within the deadline".to_owned())),
+        }
+    }
+}
+
+impl Http {
+    pub(crate) fn new(relay: Relay, inputs: Inputs) -> Self {
+        Self { relay, inputs, lanes: BTreeMap::new(), ready: VecDeque::new(), running: 0 }
+    }
+
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// Queues a call. Its answer comes as an input, which is to be followed by [`Http::answered`].
+    pub(crate) fn ask(&mut self, job: Job) {
+        let lane = job.call.lane();
+        let waiting = self.lanes.entry(lane.clone()).or_default();
+        waiting.jobs.push_back(job);
+        if waiting.running.is_none() && waiting.jobs.len() == 1 {
+            self.ready.push_back(lane);
+            self.go_on();
+        }
+    }
+
+    /// The lane's call is over: the next may go.
+    pub(crate) fn answered(&mut self, lane: &Lane) {
+        self.running -= 1;
+        if let Some(waiting) = self.lanes.get_mut(lane) {
+            waiting.running = None;
+            if waiting.jobs.is_empty() {
+                self.lanes.remove(lane);
+            } else {
+                self.ready.push_back(lane.clone());
+            }
+        }
+        self.go_on();
+    }
+
+    fn go_on(&mut self) {
+        while self.running < AT_A_TIME {
+            let Some(lane) = self.ready.pop_front() else { return };
+            let Some(waiting) = self.lanes.get_mut(&lane) else { continue };
+            let Some(job) = waiting.jobs.pop_front() else { continue };
+            self.running += 1;
+            let (relay, inputs) = (self.relay.clone(), self.inputs.clone());
+            waiting.running = Some(Task::start("HTTP", &self.inputs, async move {
+                let op = job.op;
+                let (result, messages) = match caught(relay.call(&job)).await {
+                    Ok(answer) => answer,
+                    Err(what) => {
+                        inputs.fault(format!("an HTTP call panicked: {what}")).await;
+                        let text = "the call was broken off by a fault of the runner".into();
+                        (OpResult::Failed(Failure { kind: FailureKind::Server, text }), Vec::new())
+                    }
+                };
+                inputs.send(Input::Answered { lane, op, result, messages }).await;
+            }));
+        }
+    }
+}
+
+/// In seconds; the form with a date is not used by relays.
+fn retry_after(headers: &HeaderMap) -> Option<Millis> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1_000))
+}
+
+/// An error with all its causes, on one line.
+pub(crate) fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}

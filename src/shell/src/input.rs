@@ -1,0 +1,130 @@
+//! What the loop takes in, and how tasks hand it over.
+
+use futures_util::FutureExt;
+use relay_runner_core::event::{CommandOrder, StatusReport};
+use relay_runner_core::ids::Conn;
+use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offer, OpId, OpResult, Order, Text};
+use relay_runner_protocol::Message;
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Inputs that wait at a time; whoever has more waits, and with it the socket that it reads from.
+const WAITING_MOST: usize = 256;
+
+#[derive(Debug)]
+pub(crate) enum Input {
+    Event(Event),
+    /// A frame, and the words that came with it.
+    Bus {
+        conn: Conn,
+        frame: relay_runner_core::event::BusFrame,
+        words: Words,
+    },
+    Answered {
+        lane: Lane,
+        op: OpId,
+        result: OpResult,
+        messages: Vec<Message>,
+    },
+    /// Messages that an offer needed and that were no longer at hand.
+    Fetched {
+        op: OpId,
+        generation: Generation,
+        offers: Vec<Offer>,
+        messages: Result<Vec<Message>, Failure>,
+    },
+    Command {
+        order: Box<CommandOrder>,
+        content: Option<Arc<str>>,
+        answer: oneshot::Sender<Answer>,
+    },
+    Report {
+        report: Box<StatusReport>,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Somebody wants to see the state, as JSON.
+    Look(oneshot::Sender<Arc<str>>),
+}
+
+/// The words of a frame, which the core never sees.
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    pub(crate) message: Option<Box<Message>>,
+    /// What a command wants to be injected, under the command's id.
+    pub(crate) content: Option<(Text, Arc<str>)>,
+}
+
+/// The way into the loop.
+#[derive(Debug, Clone)]
+pub(crate) struct Inputs(mpsc::Sender<Input>);
+
+impl Inputs {
+    pub(crate) fn channel() -> (Self, mpsc::Receiver<Input>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MOST);
+        (Self(sender), receiver)
+    }
+
+    /// Waits for room. False when the run is over and nobody takes it.
+    pub(crate) async fn send(&self, input: Input) -> bool {
+        self.0.send(input).await.is_ok()
+    }
+
+    pub(crate) async fn event(&self, event: Event) -> bool {
+        self.send(Input::Event(event)).await
+    }
+
+    pub(crate) async fn fault(&self, what: String) -> bool {
+        self.event(Event::Order(Order::Fault { what: what.into() })).await
+    }
+}
+
+/// A task of the run. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Task {
+    handle: JoinHandle<()>,
+}
+
+impl Task {
+    /// Starts it. A panic in it becomes a fault that the core is told of.
+    pub(crate) fn start(name: &'static str, inputs: &Inputs, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        let inputs = inputs.clone();
+        let handle = tokio::spawn(async move {
+            if let Err(what) = caught(work).await {
+                inputs.fault(format!("{name} panicked: {what}")).await;
+            }
+        });
+        Self { handle }
+    }
+
+    /// Waits for its end, and ends it when that takes longer.
+    pub(crate) async fn end_within(mut self, limit: Duration) {
+        // Whether it came to its end or is aborted by the drop: either way it is over.
+        let _ = tokio::time::timeout(limit, &mut self.handle).await;
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+/// Carries something out, and gives a panic back as text.
+pub(crate) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| panic_text(&*panic))
+}
+
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    if let Some(text) = panic.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "without a text".to_owned()
+    }
+}

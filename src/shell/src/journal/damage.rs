@@ -1,0 +1,44 @@
+//! What can be wrong with a journal on disk: each error names the file, and the way on.
+
+use relay_runner_core::journal::{Damage, ReplayError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "{}, line {line}: {damage}. Nothing was changed; look at it with `relay-runner replay`, or start with --fresh, which moves the old journal aside and forgets what it knew",
+        path.display()
+    )]
+    Damaged { path: PathBuf, line: u64, damage: Damage },
+    #[error(
+        "{}, {text}\nThis program does not do what the recorded one did; replay it with the version in the journal's first line, or start with --fresh",
+        path.display()
+    )]
+    Differs { path: PathBuf, difference: Box<relay_runner_core::journal::Difference>, text: Box<str> },
+    #[error("{}: there is no journal here; name a journal's file, its folder, or an agent's state folder", path.display())]
+    None { path: PathBuf },
+}
+
+impl JournalError {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    /// An error of the core's replay, whose lines are counted over all that it was given; `line` turns such a number
+    /// into one of this file.
+    pub(crate) fn replay(path: &Path, error: ReplayError, line: impl Fn(u64) -> u64) -> Self {
+        match error {
+            ReplayError::Damaged(at, damage) => Self::Damaged { path: path.to_owned(), line: line(at), damage },
+            ReplayError::Differs(mut difference) => {
+                difference.line = line(difference.line);
+                let text = ReplayError::Differs(difference.clone()).to_string().into();
+                Self::Differs { path: path.to_owned(), difference, text }
+            }
+            ReplayError::Empty => Self::None { path: path.to_owned() },
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the last run knew: its journal, run again from the last mark, gives the facts for the next.
+
+use super::damage::JournalError;
+use super::segments::{self, Lines, Segment};
+use relay_runner_core::DurableFacts;
+use relay_runner_core::journal::Replay;
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// The facts at the end of the last run; none when there was none.
+pub(crate) fn last_facts(folder: &Path) -> Result<Option<DurableFacts>, JournalError> {
+    let mut later: Vec<Segment> = Vec::new();
+    for segment in segments::list(folder)?.into_iter().rev() {
+        // A segment whose head was never written whole: everything ended while it was being opened.
+        let Some(begins_run) = segments::begins_run(&segment)? else { continue };
+        if let Some(mark) = last_mark(&segment)? {
+            return facts_from(Some(mark), &segment, &later);
+        }
+        if begins_run {
+            return facts_from(None, &segment, &later);
+        }
+        // Continued, but without the mark that belongs there: the segments before it have one.
+        later.insert(0, segment);
+    }
+    Ok(None)
+}
+
+/// Moves the journal out of the way, to `journal.old-1` and so on. Returns where it is now; none when there was none.
+pub(crate) fn move_aside(folder: &Path) -> Result<Option<PathBuf>, JournalError> {
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let mut number = 1_u32;
+    let mut aside = folder.with_file_name("journal.old-1");
+    while aside.exists() {
+        number += 1;
+        aside = folder.with_file_name(format!("journal.old-{number}"));
+    }
+    std::fs::rename(folder, &aside).map_err(JournalError::io("move aside", folder))?;
+    Ok(Some(aside))
+}
+
+fn facts_from(
+    mark: Option<LastMark>,
+    segment: &Segment,
+    later: &[Segment],
+) -> Result<Option<DurableFacts>, JournalError> {
+    let (mut replay, mut lines, skipped) = match mark {
+        Some(mark) => {
+            let mut file = File::open(&segment.path).map_err(JournalError::io("open", &segment.path))?;
+            file.seek(SeekFrom::Start(mark.at)).map_err(JournalError::io("read", &segment.path))?;
+            (Replay::behind(mark.chain), Lines::of(&segment.path, file), mark.lines_before)
+        }
+        None => (Replay::new(), Lines::open(&segment.path)?, 0),
+    };
+    while let Some(text) = lines.next()? {
+        replay.line(text).map_err(|e| JournalError::replay(&segment.path, e, |line| line + skipped))?;
+    }
+    let mut before = lines.number();
+    for segment in later {
+        let mut lines = Lines::open(&segment.path)?;
+        while let Some(text) = lines.next()? {
+            replay
+                .line(text)
+                .map_err(|e| JournalError::replay(&segment.path, e, |line| line.saturating_sub(before)))?;
+        }
+        before += lines.number();
+    }
+    Ok(replay.core().map(relay_runner_core::Core::facts))
+}
+
+/// Where the last whole mark of a segment begins.
+#[derive(Debug, Clone, Copy)]
+struct LastMark {
+    /// Bytes before it.
+    at: u64,
+    lines_before: u64,
+    /// The chain hash at the end of the line before it.
+    chain: u64,
+}
+
+fn last_mark(segment: &Segment) -> Result<Option<LastMark>, JournalError> {
+    let mut lines = Lines::open(&segment.path)?;
+    let mut last = None;
+    let (mut at, mut lines_before) = (0, 0);
+    let mut chain = None;
+    while let Some(text) = lines.next()? {
+        // Behind a line whose hash cannot be read nothing can begin: the replay from the head will name it.
+        if let Some(chain) = chain.filter(|_| text.starts_with("{\"mark\":")) {
+            last = Some(LastMark { at, lines_before, chain });
+        }
+        chain = chain_hash(text);
+        at += text.len() as u64 + 1;
+        lines_before += 1;
+    }
+    Ok(last)
+}
+
+/// The 16 hexadecimal digits that end every line: `...,"h":"0123456789abcdef"}`.
+fn chain_hash(line: &str) -> Option<u64> {
+    let start = line.len().checked_sub(18)?;
+    u64::from_str_radix(line.get(start..start + 16)?, 16).ok()
+}

@@ -1,0 +1,58 @@
+//! What a run is given (behaviour 1), as far as it is the shell's.
+
+use crate::environment::EnvironmentPolicy;
+use crate::provider::command::CommandSpec;
+use crate::relay_url::RelayUrl;
+use relay_runner_core::Config;
+use relay_runner_core::config::Adapter;
+use secrecy::SecretString;
+use std::path::PathBuf;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What the core is given. Its `adapter` and `first_prompt` are filled in by the run, from `provider` and
+    /// `first_prompt`.
+    pub config: Config,
+    pub relay: RelayUrl,
+    pub token: Option<SecretString>,
+    /// The agent's own folder: journal, lock, logs. Made when it is missing.
+    pub state_dir: PathBuf,
+    /// Where sockets and info file go; none: found by [`runner_dir`](crate::runner_dir).
+    pub runner_dir: Option<PathBuf>,
+    pub provider: ProviderSpec,
+    pub environment: EnvironmentPolicy,
+    /// Where the provider is started.
+    pub cwd: PathBuf,
+    /// Said once in the agent's life; trimmed, and nothing when it is empty then.
+    pub first_prompt: Option<String>,
+    /// A second place for the info file (`AGENT_RELAY_RUNNER_INFO_FILE`).
+    pub info_file: Option<PathBuf>,
+    pub program: Program,
+    /// Forget the earlier runs: their journal is moved aside.
+    pub fresh: bool,
+    /// Whether the signals of the process are this run's. Not so in a process with several.
+    pub signals: bool,
+}
+
+/// What stands in the journal about the program that wrote it.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub version: String,
+    pub commit: Option<String>,
+}
+
+/// Which kind of provider, and what it needs.
+#[derive(Debug, Clone)]
+pub enum ProviderSpec {
+    /// Any program that speaks JSON lines.
+    Command(CommandSpec),
+}
+
+impl ProviderSpec {
+    /// What the adapter of this provider can do.
+    pub fn adapter(&self) -> Adapter {
+        match self {
+            Self::Command(spec) => spec.can,
+        }
+    }
+}

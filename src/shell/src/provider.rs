@@ -1,0 +1,64 @@
+//! Providers, seen from the loop: an acknowledged conversation.
+//!
+//! An adapter is told to start a process, to hand something over, or to stop, and never waits: answers and reports
+//! come back as inputs, each with its operation or generation. What an adapter owes: every operation is answered;
+//! every process that was spawned has exactly one exit, as its last report; and after an exit, or when the adapter is
+//! dropped, nothing is left of the process group.
+
+pub(crate) mod command;
+pub(crate) mod lines;
+pub(crate) mod process;
+pub(crate) mod reporter;
+
+use relay_runner_core::effect::Decision;
+use relay_runner_core::{Generation, Offer, OpId, StopStep, Text};
+use relay_runner_protocol::Message;
+use reporter::Reporter;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A kind of provider, driven for one agent.
+pub(crate) trait Provider: Send + std::fmt::Debug {
+    /// Answered `Spawned` or `Failed`.
+    fn start(&mut self, start: Start);
+
+    /// Answered once it is handed over, or cannot be.
+    fn act(&mut self, generation: Generation, op: OpId, deed: Deed);
+
+    /// A step of stopping; of another generation than the living one it means nothing.
+    fn stop(&mut self, generation: Generation, step: StopStep);
+
+    /// The run is over. Whatever lives is killed, unless it is to be taken up again.
+    fn end(self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// A process to be started.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) op: OpId,
+    pub(crate) generation: Generation,
+    pub(crate) env: BTreeMap<OsString, OsString>,
+    pub(crate) cwd: PathBuf,
+    pub(crate) reporter: Reporter,
+}
+
+/// What is to be done, with the words to it.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    /// In order.
+    Offer(Vec<(Offer, Arc<Message>)>),
+    Prompt(Arc<str>),
+    Interrupt,
+    Probe,
+    Compact,
+    Clear,
+    Inject(Arc<str>),
+    Decide {
+        approval: Text,
+        decision: Decision,
+        reason: Option<Text>,
+    },
+}

@@ -1,0 +1,162 @@
+//! Any program as a provider: JSON lines on its standard input and output, or, when it listens itself, over a socket
+//! in the runner folder.
+//!
+//! One task per generation owns the process. It is reached through two queues: what is to be said (bounded: a program
+//! that does not read must not hold up the loop), and the steps of stopping.
+
+mod generation;
+mod socket;
+mod talk;
+mod words;
+
+use super::{Deed, Provider, Start};
+use crate::input::Task;
+use crate::runner_dir::COMMAND_SOCKET;
+use generation::Running;
+use relay_runner_core::config::Adapter;
+use relay_runner_core::event::{Failure, FailureKind};
+use relay_runner_core::{Event, Generation, OpId, OpResult, StopStep};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Deeds that wait for a program which does not read.
+const WAITING_MOST: usize = 64;
+/// How long the end of the run waits for a killed process to be gone.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A program that speaks the command protocol.
+#[derive(Debug, Clone)]
+pub struct CommandSpec {
+    /// The program and its arguments.
+    pub argv: Vec<OsString>,
+    /// The program listens on `AGENT_RELAY_COMMAND_SOCKET` instead of using its standard input and output.
+    pub listen: bool,
+    /// What the program can do.
+    pub can: Adapter,
+}
+
+impl CommandSpec {
+    /// With all that the command protocol has words for.
+    pub fn new(argv: Vec<OsString>, listen: bool) -> Self {
+        let can = Adapter {
+            restartable: true,
+            // Taking a listening program up again is not there yet.
+            adoptable: false,
+            typed: false,
+            evidence: true,
+            steer: true,
+            interrupt: true,
+            compact: true,
+            clear: true,
+            inject: true,
+        };
+        Self { argv, listen, can }
+    }
+}
+
+/// Something to be said to the program.
+#[derive(Debug)]
+struct Say {
+    op: OpId,
+    lines: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Command {
+    spec: CommandSpec,
+    runner_dir: PathBuf,
+    state_dir: PathBuf,
+    inputs: crate::input::Inputs,
+    running: Option<Living>,
+}
+
+#[derive(Debug)]
+struct Living {
+    generation: Generation,
+    say: mpsc::Sender<Say>,
+    stop: mpsc::UnboundedSender<Halt>,
+    task: Task,
+}
+
+/// How a generation is brought to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Halt {
+    Step(StopStep),
+    /// The runner goes, the program stays.
+    Leave,
+}
+
+impl Command {
+    pub(crate) fn new(
+        spec: CommandSpec,
+        runner_dir: PathBuf,
+        state_dir: PathBuf,
+        inputs: crate::input::Inputs,
+    ) -> Self {
+        Self { spec, runner_dir, state_dir, inputs, running: None }
+    }
+
+    fn refuse(&self, op: OpId, kind: FailureKind, why: &str) {
+        let inputs = self.inputs.clone();
+        let event = Event::Done(op, OpResult::Failed(Failure { kind, text: why.into() }));
+        tokio::spawn(async move { inputs.event(event).await });
+    }
+}
+
+impl Provider for Command {
+    fn start(&mut self, start: Start) {
+        let (say, said) = mpsc::channel(WAITING_MOST);
+        let (stop, stops) = mpsc::unbounded_channel();
+        let generation = start.generation;
+        let running = Running {
+            spec: self.spec.clone(),
+            socket: self.spec.listen.then(|| self.runner_dir.join(COMMAND_SOCKET)),
+            log: self.state_dir.join("provider.log"),
+            start,
+            said,
+            stops,
+        };
+        let task = Task::start("the provider", &self.inputs, running.run());
+        // An earlier one that is still alive would be killed by this drop: the core never starts two.
+        self.running = Some(Living { generation, say, stop, task });
+    }
+
+    fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
+        let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) else {
+            return self.refuse(op, FailureKind::NotReady, "provider process is unavailable");
+        };
+        let Some(lines) = words::lines(&deed) else {
+            return self.refuse(op, FailureKind::Unsupported, "the command protocol has no words for that");
+        };
+        match living.say.try_send(Say { op, lines }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.refuse(op, FailureKind::NotReady, "the provider does not read what it is told; its queue is full");
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                self.refuse(op, FailureKind::NotReady, "the provider takes nothing any more");
+            }
+        }
+    }
+
+    fn stop(&mut self, generation: Generation, step: StopStep) {
+        if let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) {
+            // Closed when the process is over: then there is nothing to stop.
+            let _ = living.stop.send(Halt::Step(step));
+        }
+    }
+
+    fn end(mut self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let living = self.running.take();
+        let halt = if leave_adoptable && self.spec.can.adoptable { Halt::Leave } else { Halt::Step(StopStep::Kill) };
+        Box::pin(async move {
+            if let Some(Living { stop, task, .. }) = living {
+                let _ = stop.send(halt);
+                task.end_within(GONE_WITHIN).await;
+            }
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! The conversation itself: lines to the program, lines from it.
+
+use super::Say;
+use super::words::{self, Heard, Level};
+use crate::provider::lines::{Line, Lines};
+use crate::provider::reporter::Reporter;
+use relay_runner_core::event::FailureKind;
+use relay_runner_core::{OpId, OpResult, ProviderReport};
+use std::convert::Infallible;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// The longest line that is read.
+const LINE_MOST: usize = 1024 * 1024;
+/// The longest line of standard error that is logged.
+const LOG_MOST: usize = 8 * 1024;
+
+/// What is to be said, and what is being said.
+#[derive(Debug)]
+pub(super) struct Speaker<'a> {
+    pub(super) said: mpsc::Receiver<Say>,
+    pub(super) under_way: Option<OpId>,
+    /// Wakes when the program is to be asked to end.
+    pub(super) ask: &'a Notify,
+    /// Whether nothing more is coming out of the program just now.
+    pub(super) quiet: watch::Sender<bool>,
+    pub(super) reporter: Reporter,
+}
+
+/// Why nothing more is said on this way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// The program was asked to end.
+    Asked,
+    /// It takes nothing any more.
+    Broken,
+    /// Nobody has anything to say: the run is over.
+    Over,
+}
+
+impl Speaker<'_> {
+    /// Says what there is to say, until one of the reasons for silence. The way is closed at the end.
+    pub(super) async fn speak(&mut self, mut to: impl AsyncWrite + Unpin) -> Silence {
+        loop {
+            let say = tokio::select! {
+                biased;
+                () = self.ask.notified() => return farewell(to).await,
+                say = self.said.recv() => say,
+            };
+            let Some(Say { op, lines }) = say else { return Silence::Over };
+            self.under_way = Some(op);
+            let written = tokio::select! {
+                written = to.write_all(lines.as_bytes()) => written,
+                // A program that reads nothing is not waited for: closing its input is all that is left.
+                () = self.ask.notified() => {
+                    self.refuse("the provider is being stopped and did not read it whole").await;
+                    return Silence::Asked;
+                }
+            };
+            match written {
+                Ok(()) => {
+                    self.under_way = None;
+                    self.reporter.answer(op, OpResult::Ok).await;
+                }
+                Err(error) => {
+                    self.refuse(&format!("the provider does not take it: {error}")).await;
+                    return Silence::Broken;
+                }
+            }
+        }
+    }
+
+    /// Answers everything that is still to be said, now and later, with a failure; never returns by itself.
+    pub(super) async fn refuse_all(&mut self, why: &str) -> Infallible {
+        loop {
+            match self.said.recv().await {
+                Some(say) => self.reporter.fail(say.op, FailureKind::NotReady, why).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The process is over: what was not said fails.
+    pub(super) async fn hush(&mut self) {
+        self.refuse("the provider ended before it had all of it").await;
+        self.said.close();
+        while let Some(say) = self.said.recv().await {
+            self.reporter.fail(say.op, FailureKind::NotReady, "the provider ended before it got it").await;
+        }
+    }
+
+    /// The way broke.
+    pub(super) async fn lost(&mut self) {
+        self.refuse("the connection to the provider broke before it had all of it").await;
+    }
+
+    async fn refuse(&mut self, why: &str) {
+        if let Some(op) = self.under_way.take() {
+            self.reporter.fail(op, FailureKind::NotReady, why).await;
+        }
+    }
+}
+
+async fn farewell(mut to: impl AsyncWrite + Unpin) -> Silence {
+    // A program that takes no farewell is terminated in due course.
+    if to.write_all(words::SHUTDOWN.as_bytes()).await.is_ok() {
+        let _ = to.shutdown().await;
+    }
+    Silence::Asked
+}
+
+/// Turns the program's lines into reports, until its end of the way is closed.
+pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter) {
+    let mut lines = Lines::new(from, LINE_MOST);
+    let mut oddities = Oddities::default();
+    loop {
+        let heard = match lines.next().await {
+            Ok(None) => return,
+            Ok(Some(Line::Text(text))) => words::hear(text, |text| reporter.text(text)),
+            Ok(Some(Line::TooLong(bytes))) => {
+                Heard::Malformed(format!("a line of {bytes} bytes; the longest that is read is {LINE_MOST}"))
+            }
+            Ok(Some(Line::NotUtf8)) => Heard::Malformed("a line that is not UTF-8".to_owned()),
+            Err(error) => {
+                tracing::debug!("the provider's output broke: {error}");
+                return;
+            }
+        };
+        match heard {
+            Heard::Nothing => {}
+            Heard::Report(report) => reporter.report(report).await,
+            Heard::Log { level, message } => log(level, &message, reporter),
+            Heard::Malformed(reason) => {
+                if let Some(reason) = oddities.worth_saying(reason) {
+                    reporter.report(ProviderReport::Malformed { reason: reason.into() }).await;
+                }
+            }
+        }
+    }
+}
+
+/// Logs standard error, and remembers its last line for the exit's report.
+pub(super) async fn overhear(from: impl AsyncRead + Unpin, reporter: &Reporter, last: &mut String) {
+    let generation = reporter.generation().0;
+    let mut lines = Lines::new(from, LOG_MOST);
+    loop {
+        match lines.next().await {
+            Ok(Some(Line::Text(text))) if !text.trim().is_empty() => {
+                *last = reporter.text(text);
+                tracing::info!(generation, "provider: {last}");
+            }
+            Ok(Some(Line::Text(_))) => {}
+            Ok(Some(Line::TooLong(bytes))) => tracing::info!(generation, "provider: (a line of {bytes} bytes)"),
+            Ok(Some(Line::NotUtf8)) => tracing::info!(generation, "provider: (a line that is not UTF-8)"),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+fn log(level: Level, message: &str, reporter: &Reporter) {
+    let generation = reporter.generation().0;
+    match level {
+        Level::Debug => tracing::debug!(generation, "provider: {message}"),
+        Level::Info => tracing::info!(generation, "provider: {message}"),
+        Level::Warn => tracing::warn!(generation, "provider: {message}"),
+        Level::Error => tracing::error!(generation, "provider: {message}"),
+    }
+}
+
+/// Lines that cannot be read: the first few are reported, then every doubling of their number.
+#[derive(Debug, Default)]
+struct Oddities {
+    seen: u64,
+}
+
+impl Oddities {
+    const ALL_OF_THE_FIRST: u64 = 8;
+
+    fn worth_saying(&mut self, reason: String) -> Option<String> {
+        self.seen += 1;
+        if self.seen <= Self::ALL_OF_THE_FIRST {
+            return Some(reason);
+        }
+        self.seen.is_power_of_two().then(|| format!("{reason} ({} such lines so far)", self.seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_babbling_program_is_reported_less_and_less() {
+        let mut oddities = Oddities::default();
+        let said = (0..10_000).filter(|_| oddities.worth_saying("odd".to_owned()).is_some()).count();
+        assert!((8..30).contains(&said), "{said}");
+    }
+}

@@ -1,0 +1,278 @@
+//! The lines of the command protocol: what the program is told, and what it says.
+
+use crate::provider::Deed;
+use relay_runner_core::effect::Decision;
+use relay_runner_core::event::{ApprovalRequest, ReportStatus, StatusReport, TakenOffer, TurnEnd};
+use relay_runner_core::format::{self, Attached};
+use relay_runner_core::{Offer, ProviderReport};
+use relay_runner_protocol::Message;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What is told in a shutdown; the input is closed after it.
+pub(super) const SHUTDOWN: &str = "{\"type\":\"shutdown\"}\n";
+
+/// Why attachments are not there yet.
+const NO_ATTACHMENTS: &str = "this version does not fetch attachments; they are on the relay";
+
+/// A deed as lines; none when the command protocol has no words for it.
+pub(super) fn lines(deed: &Deed) -> Option<String> {
+    Some(match deed {
+        Deed::Offer(offers) => offers.iter().map(|(offer, message)| offered(offer, message)).collect(),
+        Deed::Prompt(text) => line(&json!({"type": "prompt", "text": &**text})),
+        Deed::Inject(text) => line(&json!({"type": "prompt", "text": &**text, "memoryInjection": true})),
+        Deed::Interrupt => line(&json!({"type": "interrupt"})),
+        Deed::Compact => line(&json!({"type": "compact"})),
+        Deed::Clear => line(&json!({"type": "clear"})),
+        Deed::Decide { approval, decision, reason } => {
+            let mut said = json!({"type": "approval", "approvalId": &**approval, "decision": word(*decision)});
+            if let Some(reason) = reason {
+                said["reason"] = json!(&**reason);
+            }
+            line(&said)
+        }
+        Deed::Probe => return None,
+    })
+}
+
+fn offered(offer: &Offer, message: &Message) -> String {
+    let missing: Vec<Attached<'_>> =
+        message.attachments.iter().map(|a| Attached::Missing { name: &a.name, why: NO_ATTACHMENTS }).collect();
+    line(&json!({
+        "type": "message",
+        "id": message.id,
+        "nonce": offer.nonce.to_string(),
+        "attempt": offer.attempt,
+        "from": message.from,
+        "subject": message.subject,
+        "body": message.body,
+        "payload": message.payload,
+        "attachments": message.attachments,
+        "text": format::message(message, offer, &missing),
+    }))
+}
+
+const fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "approve",
+        Decision::ApproveSession => "approve-session",
+        Decision::Deny => "deny",
+        Decision::Abort => "abort",
+    }
+}
+
+fn line(value: &Value) -> String {
+    let mut line = value.to_string();
+    line.push('\n');
+    line
+}
+
+/// What a program may say.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum Said {
+    Ready {},
+    Taken {
+        ids: Vec<u64>,
+        #[serde(default)]
+        turn: Value,
+    },
+    Busy {
+        #[serde(default)]
+        turn: Value,
+    },
+    Idle {
+        #[serde(default)]
+        turn: Value,
+        #[serde(default)]
+        failed: Value,
+        #[serde(default)]
+        interrupted: bool,
+    },
+    Approval {
+        approval_id: String,
+        #[serde(default)]
+        kind: Option<String>,
+        #[serde(default)]
+        tool: Option<String>,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    ApprovalClosed {
+        approval_id: String,
+    },
+    Log {
+        message: String,
+        #[serde(default)]
+        level: Option<String>,
+    },
+}
+
+const TYPES: [&str; 7] = ["ready", "taken", "busy", "idle", "approval", "approvalClosed", "log"];
+
+/// A line of the program, understood.
+#[derive(Debug, PartialEq)]
+pub(super) enum Heard {
+    Report(ProviderReport),
+    Log {
+        level: Level,
+        message: String,
+    },
+    /// Known, and nothing to be done about.
+    Nothing,
+    /// The reason holds no content.
+    Malformed(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+pub(super) fn hear(text: &str, cut: impl Fn(&str) -> String) -> Heard {
+    if text.trim().is_empty() {
+        return Heard::Nothing;
+    }
+    let said = match serde_json::from_str::<Said>(text) {
+        Ok(said) => said,
+        Err(error) => return Heard::Malformed(odd(text, &error, cut)),
+    };
+    Heard::Report(match said {
+        Said::Ready {} => return Heard::Nothing,
+        Said::Taken { ids, turn } => ProviderReport::Taken {
+            offers: ids.into_iter().map(|message| TakenOffer { message, nonce: None }).collect(),
+            into_turn: !matches!(turn, Value::Null | Value::Bool(false)),
+        },
+        Said::Busy { turn } => status(ReportStatus::Busy, &turn, TurnEnd::Normal, cut),
+        Said::Idle { turn, failed, interrupted } => {
+            let end = match failed {
+                Value::String(error) => TurnEnd::Failed { error: cut(&error).into() },
+                Value::Null | Value::Bool(false) if interrupted => TurnEnd::Interrupted { by_person: false },
+                Value::Null | Value::Bool(false) => TurnEnd::Normal,
+                _ => TurnEnd::Failed { error: "the turn failed".into() },
+            };
+            status(ReportStatus::Idle, &turn, end, cut)
+        }
+        Said::Approval { approval_id, kind, tool, reason } => {
+            ProviderReport::ApprovalOpened(Box::new(ApprovalRequest {
+                id: approval_id.into(),
+                kind: cut(kind.as_deref().unwrap_or("tool")).into(),
+                tool: tool.map(|t| cut(&t).into()),
+                reason: reason.map(|r| cut(&r).into()),
+            }))
+        }
+        Said::ApprovalClosed { approval_id } => ProviderReport::ApprovalClosed { id: approval_id.into() },
+        Said::Log { message, level } => {
+            let level = match level.as_deref() {
+                Some("debug" | "trace") => Level::Debug,
+                Some("warn" | "warning") => Level::Warn,
+                Some("error") => Level::Error,
+                Some(_) | None => Level::Info,
+            };
+            return Heard::Log { level, message: cut(&message) };
+        }
+    })
+}
+
+fn status(status: ReportStatus, turn: &Value, end: TurnEnd, cut: impl Fn(&str) -> String) -> ProviderReport {
+    let id = match turn {
+        Value::String(id) => Some(cut(id).into()),
+        Value::Number(id) => Some(id.to_string().into()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    };
+    ProviderReport::Status(Box::new(StatusReport { status, id, end, ..StatusReport::default() }))
+}
+
+fn odd(text: &str, error: &serde_json::Error, cut: impl Fn(&str) -> String) -> String {
+    #[derive(Deserialize)]
+    struct Type {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    match serde_json::from_str::<Type>(text) {
+        Ok(Type { kind }) if !TYPES.contains(&kind.as_str()) => format!("unknown type `{}`", cut(&kind)),
+        Ok(Type { kind }) => format!("a `{kind}` whose fields cannot be read"),
+        // The parser's words may quote what it read.
+        Err(_) => format!("{:?} error at column {}", error.classify(), error.column()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_runner_core::effect::Repeat;
+    use relay_runner_core::ids::Nonce;
+    use std::sync::Arc;
+
+    fn heard(text: &str) -> Heard {
+        hear(text, str::to_owned)
+    }
+
+    #[test]
+    fn a_batch_is_one_line_each_in_order() {
+        let offers = [7_u64, 9].map(|id| {
+            let message =
+                json!({"id": id, "from": "alice", "to": "a1", "subject": "s", "body": "two\nlines", "createdAt": 0});
+            let offer = Offer { message: id, attempt: 1, nonce: Nonce(31), repeat: Repeat::First };
+            (offer, Arc::new(serde_json::from_value(message).unwrap()))
+        });
+        let text = lines(&Deed::Offer(offers.into())).unwrap();
+        let said: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(said.len(), 2);
+        assert_eq!((&said[0]["id"], &said[1]["id"]), (&json!(7), &json!(9)));
+        assert_eq!(said[0]["nonce"], "00000z");
+        assert_eq!(said[0]["body"], "two\nlines");
+        assert!(said[0]["text"].as_str().unwrap().starts_with("[relay message 7 00000z] from alice"));
+    }
+
+    #[test]
+    fn a_decision_is_told_in_the_relays_words() {
+        let deed = Deed::Decide { approval: "ap".into(), decision: Decision::ApproveSession, reason: None };
+        assert_eq!(
+            lines(&deed).unwrap(),
+            "{\"approvalId\":\"ap\",\"decision\":\"approve-session\",\"type\":\"approval\"}\n"
+        );
+        assert_eq!(lines(&Deed::Probe), None);
+    }
+
+    #[test]
+    fn what_a_program_says_becomes_reports() {
+        assert_eq!(
+            heard(r#"{"type":"taken","ids":[3],"turn":true}"#),
+            Heard::Report(ProviderReport::Taken {
+                offers: vec![TakenOffer { message: 3, nonce: None }],
+                into_turn: true
+            })
+        );
+        let Heard::Report(ProviderReport::Status(idle)) = heard(r#"{"type":"idle","turn":"t1","failed":"boom"}"#)
+        else {
+            panic!("a status")
+        };
+        assert_eq!(idle.id.as_deref(), Some("t1"));
+        assert_eq!(idle.end, TurnEnd::Failed { error: "boom".into() });
+        let Heard::Report(ProviderReport::Status(idle)) = heard(r#"{"type":"idle","interrupted":true}"#) else {
+            panic!("a status")
+        };
+        assert_eq!(idle.end, TurnEnd::Interrupted { by_person: false });
+        assert!(matches!(heard(r#"{"type":"approval","approvalId":"a","kind":"tool"}"#), Heard::Report(_)));
+        assert!(matches!(
+            heard(r#"{"type":"log","message":"m","level":"warn"}"#),
+            Heard::Log { level: Level::Warn, .. }
+        ));
+        assert_eq!(heard("  "), Heard::Nothing);
+        assert_eq!(heard(r#"{"type":"ready"}"#), Heard::Nothing);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_without_its_content() {
+        for odd in ["secret words", "{\"secret\":1}", "[1]", "{\"type\":7}", "{\"type\":\"taken\",\"ids\":\"secret\"}"]
+        {
+            let Heard::Malformed(reason) = heard(odd) else { panic!("{odd}") };
+            assert!(!reason.contains("secret"), "{reason}");
+        }
+        assert_eq!(heard(r#"{"type":"dance"}"#), Heard::Malformed("unknown type `dance`".to_owned()));
+    }
+}

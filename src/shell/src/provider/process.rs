@@ -1,0 +1,189 @@
+//! Processes of providers: started in a group of their own, which goes as a whole.
+
+use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup};
+use relay_runner_core::Text;
+use relay_runner_core::event::{ExitClass, ProcessRef};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+/// A program to be started.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    pub(crate) argv: &'a [OsString],
+    pub(crate) env: &'a BTreeMap<OsString, OsString>,
+    pub(crate) cwd: &'a Path,
+    pub(crate) stdin: Stdio,
+    pub(crate) stdout: Stdio,
+    pub(crate) stderr: Stdio,
+}
+
+/// A living process and its group.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) child: Box<dyn ChildWrapper>,
+    pub(crate) group: Group,
+}
+
+/// A process group, killed when this is dropped: whatever becomes of the task that holds it, no process stays.
+#[derive(Debug)]
+pub(crate) struct Group {
+    leader: Option<Pid>,
+}
+
+impl Group {
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// The process outlives us.
+    pub(crate) fn release(&mut self) {
+        self.leader = None;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let Some(leader) = self.leader else { return };
+        match kill_process_group(leader, signal) {
+            // No such group: all of it is gone already.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => tracing::warn!("cannot signal the process group {}: {error}", leader.as_raw_nonzero()),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts it, as the leader of a new group. The error is for people.
+pub(crate) fn start(launch: Launch<'_>) -> Result<Process, String> {
+    let Some((program, arguments)) = launch.argv.split_first() else {
+        return Err("there is no command to start; give one behind --".to_owned());
+    };
+    if !launch.cwd.is_dir() {
+        return Err(format!(
+            "cannot start `{}`: its working directory {} does not exist; make it, or give another with --cwd",
+            program.display(),
+            launch.cwd.display()
+        ));
+    }
+    let mut command = CommandWrap::with_new(program, |command| {
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(launch.env)
+            .current_dir(launch.cwd)
+            .stdin(launch.stdin)
+            .stdout(launch.stdout)
+            .stderr(launch.stderr);
+    });
+    command.wrap(ProcessGroup::leader());
+    let child = command.spawn().map_err(|error| cannot_start(program.to_string_lossy().as_ref(), &error))?;
+    let leader = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    Ok(Process { child, group: Group { leader } })
+}
+
+fn cannot_start(program: &str, error: &io::Error) -> String {
+    let what = match error.kind() {
+        io::ErrorKind::NotFound => "No such file or directory",
+        io::ErrorKind::PermissionDenied => "it is not executable (Permission denied)",
+        _ => return format!("cannot start `{program}`: {error}"),
+    };
+    format!("cannot start `{program}`: {what}; check the command after --")
+}
+
+/// Why a process is over, for the core and for people.
+pub(crate) fn exit_class(status: ExitStatus) -> (ExitClass, String) {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => (ExitClass::Clean, "exit code 0".to_owned()),
+        (Some(code), _) => (ExitClass::Crash, format!("exit code {code}")),
+        (None, Some(signal)) => {
+            let name = Signal::from_named_raw(signal).map(|s| format!(" ({})", signal_name(s))).unwrap_or_default();
+            (ExitClass::Signal, format!("signal {signal}{name}"))
+        }
+        (None, None) => (ExitClass::Crash, status.to_string()),
+    }
+}
+
+fn signal_name(signal: Signal) -> String {
+    let name = format!("{signal:?}");
+    let name = name.trim_start_matches("Signal(").trim_end_matches(')').trim_start_matches("Signal::").to_owned();
+    if name.starts_with("SIG") { name } else { format!("SIG{name}") }
+}
+
+/// Names a process so that a stranger with the same number is never mistaken for it.
+pub(crate) fn reference(pid: u32) -> ProcessRef {
+    ProcessRef { pid, started: started(pid).unwrap_or(0), boot: boot_id() }
+}
+
+/// Kills what an earlier run left behind, if it is still the same process. True when there was something.
+///
+/// This is the place where an adoptable provider will be taken up again instead.
+pub(crate) fn kill_leftover(process: &ProcessRef) -> bool {
+    // Without a start time (not Linux) nothing proves that it is the same one.
+    if process.started == 0 || process.boot.is_empty() || process.boot != boot_id() {
+        return false;
+    }
+    if started(process.pid) != Some(process.started) {
+        return false;
+    }
+    let Some(leader) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return false };
+    Group { leader: Some(leader) }.kill();
+    true
+}
+
+/// Field 22 of `/proc/<pid>/stat`: the start in clock ticks since boot. The name before it may hold anything.
+#[cfg(target_os = "linux")]
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(target_os = "linux")]
+fn boot_id() -> Text {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().into()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn started(_pid: u32) -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_id() -> Text {
+    "".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exits_are_classed_by_code_and_signal() {
+        assert_eq!(exit_class(ExitStatus::from_raw(0)), (ExitClass::Clean, "exit code 0".to_owned()));
+        assert_eq!(exit_class(ExitStatus::from_raw(3 << 8)), (ExitClass::Crash, "exit code 3".to_owned()));
+        assert_eq!(exit_class(ExitStatus::from_raw(9)), (ExitClass::Signal, "signal 9 (SIGKILL)".to_owned()));
+        assert_eq!(exit_class(ExitStatus::from_raw(15)), (ExitClass::Signal, "signal 15 (SIGTERM)".to_owned()));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_is_known_by_its_start_and_boot() {
+        let ours = reference(std::process::id());
+        assert!(ours.started > 0 && ours.boot.len() == 36);
+        let stranger = ProcessRef { started: ours.started + 1, ..ours.clone() };
+        assert!(!kill_leftover(&stranger), "another process under the same number is left alone");
+        assert!(!kill_leftover(&ProcessRef { boot: "another".into(), ..ours }), "so is one of another boot");
+    }
+}

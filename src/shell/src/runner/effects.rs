@@ -1,0 +1,186 @@
+//! Carrying effects out. None of this waits: what takes time is a task, and its answer an input.
+
+use super::Runner;
+use crate::bus::Bus;
+use crate::clock;
+use crate::control::Control;
+use crate::environment::{self, Additions};
+use crate::http::Job;
+use crate::info::Info;
+use crate::input::{Input, Task};
+use crate::provider::reporter::Reporter;
+use crate::provider::{Deed, Start};
+use crate::secret::Redactor;
+use relay_runner_core::event::FailureKind;
+use relay_runner_core::ids::Conn;
+use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, OpId, OpResult, ids, wire};
+use relay_runner_protocol::Message;
+use secrecy::ExposeSecret;
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Runner {
+    /// The exit code, when this is the end.
+    pub(super) fn carry_out(&mut self, effect: Effect) -> Option<ExitCode> {
+        match effect {
+            Effect::StartControl { op } => self.start_control(op),
+            Effect::WriteInfo { op } => self.write_info(op),
+            Effect::Connect { conn } => self.connect(conn),
+            Effect::Disconnect { conn } => self.disconnect(conn),
+            Effect::Send { conn, frame } => {
+                if let Some(bus) = self.bus.as_ref().filter(|bus| bus.conn == conn) {
+                    bus.send(wire::frame(&self.core, &frame));
+                }
+            }
+            Effect::Http { op, key, epoch, deadline, call } => {
+                let request = wire::request(&self.core, key, epoch, &call);
+                let deadline = clock::after(Duration::from_millis(deadline));
+                self.http.ask(Job { op, call, request, deadline });
+            }
+            Effect::Spawn { op, generation } => self.spawn(op, generation),
+            Effect::Provider { op, generation, act } => self.act(op, generation, act),
+            Effect::Stop { generation, step } => self.provider.stop(generation, step),
+            Effect::Answer { request, answer } => {
+                if let Some(asker) = self.requests.remove(&request) {
+                    // Whoever asked may have gone.
+                    let _ = asker.send(answer);
+                }
+            }
+            Effect::Finish { code } => return Some(code),
+        }
+        None
+    }
+
+    fn start_control(&mut self, op: OpId) {
+        match Control::start(&self.runner_dir, &self.inputs) {
+            Ok(control) => {
+                self.control = Some(control);
+                self.done(op, OpResult::Ok);
+            }
+            Err(why) => self.failed(op, FailureKind::Io, why),
+        }
+    }
+
+    fn write_info(&mut self, op: OpId) {
+        let Some(control) = &self.control else {
+            return self.failed(op, FailureKind::NotReady, "the control server does not run".to_owned());
+        };
+        let identity = &self.core.config().identity;
+        let written = self.info.write(&Info {
+            agent_id: &identity.agent_id,
+            runner_id: &identity.runner_id,
+            provider: &identity.provider,
+            control_url: format!("http://127.0.0.1:{}", control.port),
+            control_socket: &control.socket,
+            secret: control.secret.expose_secret(),
+            pid: std::process::id(),
+            tmux_session: identity.tmux_session.as_deref(),
+            started_at: identity.started_at,
+        });
+        match written {
+            Ok(()) => self.done(op, OpResult::Ok),
+            Err(why) => self.failed(op, FailureKind::Io, why),
+        }
+    }
+
+    fn connect(&mut self, conn: Conn) {
+        if let Some(before) = self.bus.take() {
+            self.disconnect_bus(before);
+        }
+        self.bus = Some(Bus::connect(conn, self.bus_target.clone(), &self.inputs));
+    }
+
+    fn disconnect(&mut self, conn: Conn) {
+        if let Some(bus) = self.bus.take_if(|bus| bus.conn == conn) {
+            self.disconnect_bus(bus);
+        }
+    }
+
+    fn disconnect_bus(&mut self, bus: Bus) {
+        self.farewell = Some(Task::start("the bus", &self.inputs, bus.close()));
+    }
+
+    fn spawn(&mut self, op: OpId, generation: Generation) {
+        let identity = &self.core.config().identity;
+        let session = ids::provider_session(self.core.run_id(), generation);
+        let env = environment::build(
+            std::env::vars_os(),
+            &self.options.environment,
+            &Additions {
+                runner_dir: self.runner_dir.as_os_str(),
+                runner_port: self.control.as_ref().map(|control| control.port),
+                runner_id: &identity.runner_id,
+                agent_id: &identity.agent_id,
+                relay_url: self.options.relay.base(),
+                approval: identity.approval.as_str(),
+                token: self.options.token.as_ref().map(ExposeSecret::expose_secret),
+                provider_session: &session,
+            },
+        );
+        let secrets = [self.options.token.clone(), self.control.as_ref().map(|control| control.secret.clone())];
+        let redactor = Redactor::new(secrets.into_iter().flatten());
+        let reporter = Reporter::new(self.inputs.clone(), generation, redactor);
+        self.provider.start(Start { op, generation, env, cwd: self.options.cwd.clone(), reporter });
+    }
+
+    fn act(&mut self, op: OpId, generation: Generation, act: Act) {
+        let deed = match act {
+            Act::Offer { offers } => return self.offer(op, generation, offers),
+            Act::Prompt => match &self.options.first_prompt {
+                Some(text) => Deed::Prompt(text.as_str().into()),
+                None => return self.failed(op, FailureKind::Invalid, "there is no first prompt".to_owned()),
+            },
+            Act::Inject { command } => {
+                let Some(content) = self.bodies.content(&command) else {
+                    let why = "the content of the command is no longer at hand; send the command again".to_owned();
+                    return self.failed(op, FailureKind::NotFound, why);
+                };
+                Deed::Inject(content.trim().into())
+            }
+            Act::Interrupt => Deed::Interrupt,
+            Act::Probe => Deed::Probe,
+            Act::Compact => Deed::Compact,
+            Act::Clear => Deed::Clear,
+            Act::Decide { approval, decision, reason } => Deed::Decide { approval, decision, reason },
+        };
+        self.provider.act(generation, op, deed);
+    }
+
+    /// Hands a batch over, once all its words are at hand.
+    fn offer(&mut self, op: OpId, generation: Generation, offers: Vec<Offer>) {
+        let missing: Vec<u64> =
+            offers.iter().map(|o| o.message).filter(|id| self.bodies.message(*id).is_none()).collect();
+        if missing.is_empty() {
+            return self.offer_known(op, generation, &offers);
+        }
+        let (relay, inputs) = (self.http.relay().clone(), self.inputs.clone());
+        let task = Task::start("HTTP", &self.inputs, async move {
+            let mut messages = Ok(Vec::new());
+            for id in missing {
+                match relay.message(id).await {
+                    Ok(message) => {
+                        if let Ok(all) = &mut messages {
+                            all.push(message);
+                        }
+                    }
+                    Err(failure) => {
+                        messages = Err(failure);
+                        break;
+                    }
+                }
+            }
+            inputs.send(Input::Fetched { op, generation, offers, messages }).await;
+        });
+        self.fetches.insert(op, task);
+    }
+
+    pub(super) fn offer_known(&mut self, op: OpId, generation: Generation, offers: &[Offer]) {
+        let known: Option<Vec<(Offer, Arc<Message>)>> =
+            offers.iter().map(|offer| Some((*offer, self.bodies.message(offer.message)?))).collect();
+        match known {
+            Some(known) => self.provider.act(generation, op, Deed::Offer(known)),
+            // More words than are kept at a time: one batch is far below that.
+            None => self.failed(op, FailureKind::NotFound, "the words of a message are not at hand".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Before the loop: the folders, the lock, what the last run knew, and the journal.
+
+use super::Runner;
+use crate::bodies::Bodies;
+use crate::bus::{BusTarget, BusTiming};
+use crate::clock::Clock;
+use crate::error::StartError;
+use crate::handle::Handle;
+use crate::http::{Http, Relay};
+use crate::info::InfoFile;
+use crate::input::Inputs;
+use crate::journal::{self, Journal, Opening};
+use crate::lock::Lock;
+use crate::options::{Options, ProviderSpec};
+use crate::provider::Provider;
+use crate::provider::command::Command;
+use crate::provider::process::kill_leftover;
+use crate::runner_dir::{self, Places};
+use crate::secret::random_id;
+use relay_runner_core::body::BodyRef;
+use relay_runner_core::{Core, DurableFacts, Effects};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartError> {
+    let clock = Clock::start();
+    let ProviderSpec::Command(command) = &options.provider;
+    if command.argv.is_empty() {
+        return Err(StartError::NoCommand);
+    }
+    let state_dir = std::path::absolute(&options.state_dir).map_err(state_dir_error("find", &options.state_dir))?;
+    runner_dir::make_private(&state_dir).map_err(state_dir_error("make", &state_dir))?;
+    let lock = Lock::take(&state_dir)?;
+
+    options.first_prompt = options.first_prompt.map(|p| p.trim().to_owned()).filter(|p| !p.is_empty());
+    options.config.first_prompt = options.first_prompt.as_deref().map(BodyRef::of);
+    options.config.adapter = options.provider.adapter();
+    let identity = &options.config.identity;
+    let agent_id = identity.agent_id.clone();
+    let runner_dir = runner_folder(&options, &agent_id, &state_dir)?;
+    let relay = Relay::new(&options.relay, options.token.as_ref(), agent_id.clone())?;
+
+    let folder = journal::folder(&state_dir);
+    let facts = facts(&folder, options.fresh)?;
+    if let Some(provider) = &facts.provider
+        && kill_leftover(&provider.process)
+    {
+        tracing::warn!("the provider of the last run still lived (process {}); it was killed", provider.process.pid);
+    }
+    let at = clock.stamp();
+    let opening = Opening { folder, program: &options.program, config: &options.config, facts: &facts, at };
+    let journal = Journal::open(opening)?;
+    let core = Core::new(options.config.clone(), facts, at);
+
+    let (inputs, waiting) = Inputs::channel();
+    let states = Arc::new(watch::channel(Arc::from("")).0);
+    let handle = Handle {
+        inputs: inputs.clone(),
+        states: Arc::clone(&states),
+        journal: journal.path().to_owned(),
+        runner_dir: runner_dir.clone(),
+    };
+    let bus_target = BusTarget {
+        relay: options.relay.clone(),
+        token: options.token.clone(),
+        agent_id,
+        timing: BusTiming::default(),
+    };
+    let runner = Runner {
+        clock,
+        core,
+        fx: Effects::new(),
+        journal,
+        waiting,
+        own: VecDeque::new(),
+        bodies: Bodies::default(),
+        bus_target,
+        bus: None,
+        farewell: None,
+        http: Http::new(relay, inputs.clone()),
+        provider: provider(&options.provider, &runner_dir, &state_dir, &inputs),
+        fetches: BTreeMap::new(),
+        control: None,
+        info: InfoFile::new(&runner_dir, options.info_file.as_deref()),
+        requests: BTreeMap::new(),
+        last_request: 0,
+        states,
+        _lock: lock,
+        options,
+        runner_dir,
+        inputs,
+    };
+    Ok((runner, handle))
+}
+
+fn provider(spec: &ProviderSpec, runner_dir: &Path, state_dir: &Path, inputs: &Inputs) -> Box<dyn Provider> {
+    match spec {
+        ProviderSpec::Command(spec) => {
+            Box::new(Command::new(spec.clone(), runner_dir.to_owned(), state_dir.to_owned(), inputs.clone()))
+        }
+    }
+}
+
+fn runner_folder(options: &Options, agent_id: &str, state_dir: &Path) -> Result<PathBuf, StartError> {
+    if let Some(dir) = &options.runner_dir {
+        let dir = std::path::absolute(dir).map_err(state_dir_error("find", dir))?;
+        runner_dir::make_private(&dir).map_err(|e| StartError::RunnerDir { why: format!("{}: {e}", dir.display()) })?;
+        return Ok(dir);
+    }
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+    let temporary = std::env::temp_dir();
+    runner_dir::prepare(&Places { agent_id, state_dir, runtime: runtime.as_deref(), temporary: &temporary })
+}
+
+fn facts(folder: &Path, fresh: bool) -> Result<DurableFacts, StartError> {
+    if fresh {
+        if let Some(aside) = journal::move_aside(folder)? {
+            tracing::info!("the old journal is now {}", aside.display());
+        }
+    } else if let Some(facts) = journal::last_facts(folder)? {
+        return Ok(facts);
+    }
+    Ok(DurableFacts::new(random_id()?.into(), random_id()?.into()))
+}
+
+fn state_dir_error(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StartError + use<> {
+    let path = path.to_owned();
+    move |source| StartError::StateDir { doing, path, source }
+}
