@@ -192,3 +192,48 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Lease> {
         held: row.get("held")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use relay_runner_protocol::task::{NewTask, TaskReport};
+    use relay_runner_protocol::{Session, TaskStatus};
+    use serde_json::{from_value, json};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::store::Store;
+
+    /// Without the sweeper, so that nobody else has noticed the end of the lease.
+    #[tokio::test]
+    async fn whoever_claims_after_a_lease_ended_finds_the_task_open() {
+        let store = Store::open(&Config { lease: Duration::from_millis(1), ..Config::default() }).unwrap();
+        let ask =
+            |agent: &str| Claim { agent_id: agent.into(), session: Session { instance_id: "i".into(), epoch: 1 } };
+        let (a, b) = (ask("a"), ask("b"));
+        store
+            .run(move |tx| {
+                for id in ["a", "b"] {
+                    let agent: relay_runner_protocol::agent::RegisterAgent =
+                        from_value(json!({"id": id, "instanceId": "i", "tags": ["t"]}))?;
+                    tx.register(&agent.into())?;
+                }
+                let task: NewTask = from_value(json!({"title": "T", "target": "tag:t"}))?;
+                tx.create_task(&task)?;
+                let fence = tx.claim(1, &a)?.fence;
+                let report: TaskReport = from_value(json!({"status": "in_progress", "agentId": "a", "fence": fence}))?;
+                tx.report_task(1, &report)
+            })
+            .await
+            .unwrap();
+        let task = loop {
+            let b = b.clone();
+            let (granted, task) = store.run(move |tx| Ok((tx.claim(1, &b)?.ok, tx.task(1)?))).await.unwrap();
+            if granted {
+                break task;
+            }
+        };
+        assert_eq!((task.status, task.agent_id), (TaskStatus::Open, None));
+    }
+}

@@ -363,3 +363,15 @@ async fn many_large_events_are_replayed_whole() {
     world.api.send("a", json!({})).await;
     assert_eq!(a.event("message.new").await["id"], 13);
 }
+
+#[tokio::test]
+async fn a_superseded_connection_cannot_take_its_agent_back() {
+    let world = World::new().await;
+    let mut first = world.agent("a", "i1").await;
+    let mut second = world.agent("a", "i2").await;
+    assert_eq!(first.expect("error").await["payload"]["code"], "superseded");
+    first.send("register", json!({"role": "provider", "componentId": "a", "instanceId": "i1"})).await;
+    first.closed().await;
+    assert_eq!(world.api.get("/agents/a").await.ok()["epoch"], 2);
+    assert_eq!(second.so_far().await, Vec::<Value>::new());
+}
