@@ -210,3 +210,6 @@ fn injected(text: &str) -> Option<Arc<str>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,3 +98,6 @@ async fn is_over(mut ended: watch::Receiver<bool>) {
     // The sender is gone only when the server is being dropped.
     let _ = ended.wait_for(|over| *over).await;
 }
+
+#[cfg(test)]
+mod tests;

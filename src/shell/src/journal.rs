@@ -27,3 +27,6 @@ pub(crate) const SEGMENT_MOST: u64 = 64 * 1024 * 1024;
 pub(crate) const JOURNAL_MOST: u64 = 1024 * 1024 * 1024;
 /// Records between two marks.
 pub(crate) const MARK_EVERY: u64 = 4_096;
+
+#[cfg(test)]
+mod tests;

@@ -184,10 +184,13 @@ fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, R
         let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "bad_body" };
         refusal(status, code, &format!("the body cannot be taken (at most {BODY_MOST} bytes): {rejection}"))
     })?;
-    serde_json::from_slice(&body).map_err(|error| {
-        let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-        refusal(status, "bad_body", &format!("the body is not what this path takes: {error}"))
-    })
+    let bad =
+        |status, why: String| refusal(status, "bad_body", &format!("the body is not what this path takes: {why}"));
+    let value: Value = serde_json::from_slice(&body).map_err(|e| bad(StatusCode::BAD_REQUEST, e.to_string()))?;
+    if !value.is_object() {
+        return Err(bad(StatusCode::UNPROCESSABLE_ENTITY, "it must be a JSON object".to_owned()));
+    }
+    serde_json::from_value(value).map_err(|e| bad(StatusCode::UNPROCESSABLE_ENTITY, e.to_string()))
 }
 
 #[cfg(test)]

@@ -169,6 +169,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Goes on writing there.
+    #[cfg(test)]
+    pub(super) fn write_to(&mut self, file: File) {
+        self.file = Some(Arc::new(file));
+    }
+
     fn write(&mut self) -> Result<(), String> {
         let Some(file) = &self.file else { return Ok(()) };
         match (&**file).write_all(self.line.as_bytes()) {

@@ -160,3 +160,6 @@ impl Provider for Command {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

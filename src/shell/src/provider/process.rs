@@ -108,17 +108,31 @@ pub(crate) fn exit_class(status: ExitStatus) -> (ExitClass, String) {
         (Some(0), _) => (ExitClass::Clean, "exit code 0".to_owned()),
         (Some(code), _) => (ExitClass::Crash, format!("exit code {code}")),
         (None, Some(signal)) => {
-            let name = Signal::from_named_raw(signal).map(|s| format!(" ({})", signal_name(s))).unwrap_or_default();
+            let name = signal_name(signal).map(|name| format!(" ({name})")).unwrap_or_default();
             (ExitClass::Signal, format!("signal {signal}{name}"))
         }
         (None, None) => (ExitClass::Crash, status.to_string()),
     }
 }
 
-fn signal_name(signal: Signal) -> String {
-    let name = format!("{signal:?}");
-    let name = name.trim_start_matches("Signal(").trim_end_matches(')').trim_start_matches("Signal::").to_owned();
-    if name.starts_with("SIG") { name } else { format!("SIG{name}") }
+/// Those that end a program; the numbers differ between systems.
+fn signal_name(number: i32) -> Option<&'static str> {
+    const NAMES: [(Signal, &str); 13] = [
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::TRAP, "SIGTRAP"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::PIPE, "SIGPIPE"),
+        (Signal::ALARM, "SIGALRM"),
+        (Signal::TERM, "SIGTERM"),
+    ];
+    NAMES.iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| *name)
 }
 
 /// Names a process so that a stranger with the same number is never mistaken for it.

@@ -1,0 +1,236 @@
+//! Journals on a real disk: written, ended in every way, and read again.
+
+use super::segments;
+use super::writer::Limits;
+use super::*;
+use crate::options::Program;
+use relay_runner_core::config::{Config, Identity};
+use relay_runner_core::event::LinkReport;
+use relay_runner_core::{Core, DurableFacts, Effects, Event, Stamp};
+use std::fs;
+use std::path::PathBuf;
+
+fn config() -> Config {
+    Config {
+        identity: Identity { agent_id: "a1".into(), runner_id: "r1".into(), ..Identity::default() },
+        mode: relay_runner_core::config::Mode::default(),
+        adapter: relay_runner_core::config::Adapter::default(),
+        delivery: relay_runner_core::config::Delivery::default(),
+        mark_read: relay_runner_core::config::MarkRead::default(),
+        on_give_up: relay_runner_core::config::OnGiveUp::default(),
+        fail_fast: false,
+        relay_context: true,
+        first_prompt: None,
+        seed: 7,
+        timing: relay_runner_core::config::Timing::default(),
+        limits: relay_runner_core::config::Limits::default(),
+    }
+}
+
+/// A run without a loop: records, steps, tidies.
+struct Run {
+    journal: Journal,
+    core: Core,
+    fx: Effects,
+    now: u64,
+}
+
+const SMALL: Limits = Limits { segment: 6_000, journal: 1 << 30, mark_every: 5 };
+const ROOMY: Limits = Limits { segment: 1 << 30, journal: 1 << 30, mark_every: 1 << 30 };
+
+impl Run {
+    fn begin(state: &Path, limits: Limits) -> Self {
+        let folder = folder(state);
+        let facts =
+            last_facts(&folder).unwrap().unwrap_or_else(|| DurableFacts::new("the-run".into(), "the-instance".into()));
+        let program = Program { version: "0.0.0".to_owned(), commit: None };
+        let (config, at) = (config(), Stamp::new(0, 1_000));
+        let opening = Opening { folder, program: &program, config: &config, facts: &facts, at };
+        let journal = Journal::open_with(opening, limits).unwrap();
+        let core = Core::new(config.clone(), facts, at);
+        let mut run = Self { journal, core, fx: Effects::new(), now: 0 };
+        run.step(Event::Boot);
+        run
+    }
+
+    fn step(&mut self, event: Event) {
+        self.now += 10;
+        let at = Stamp::new(self.now, 1_000 + self.now);
+        self.journal.record(at, &event).unwrap();
+        self.fx.clear();
+        self.core.step(at, event, &mut self.fx);
+        self.journal.stepped(&self.fx);
+        self.journal.tidy(at, &self.core).unwrap();
+    }
+
+    fn steps(&mut self, n: usize) {
+        for k in 0..n {
+            // Of a connection that never was: it changes nothing.
+            self.step(Event::Link(99, LinkReport::Closed(format!("fault {k}").into())));
+        }
+    }
+
+    fn end(mut self) {
+        self.journal.mark(&self.core).unwrap();
+    }
+}
+
+fn files(state: &Path) -> Vec<PathBuf> {
+    segments::list(&folder(state)).unwrap().into_iter().map(|s| s.path).collect()
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read_to_string(path).unwrap().lines().count()
+}
+
+#[test]
+fn what_was_written_is_replayed_and_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), ROOMY);
+    run.steps(20);
+    let known = run.core.facts();
+    run.end();
+    assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+    let mut again = Run::begin(dir.path(), ROOMY);
+    again.steps(3);
+    again.end();
+    for path in [dir.path().to_owned(), folder(dir.path())] {
+        let summary = replay_path(&path).unwrap();
+        assert_eq!((summary.events, summary.runs, summary.segments, summary.torn.len()), (25, 2, 2, 0));
+    }
+    assert_eq!(replay_path(&files(dir.path())[1]).unwrap().events, 4);
+}
+
+#[test]
+fn a_run_without_a_clean_end_is_resumed_from_its_head_or_last_mark() {
+    for limits in [ROOMY, Limits { mark_every: 5, ..ROOMY }] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = Run::begin(dir.path(), limits);
+        run.steps(18);
+        let known = run.core.facts();
+        drop(run);
+        assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+    }
+}
+
+#[test]
+fn a_full_segment_is_followed_by_the_next_and_the_chain_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), SMALL);
+    run.steps(200);
+    let known = run.core.facts();
+    drop(run);
+    let all = files(dir.path());
+    assert!(all.len() > 3, "{all:?}");
+    assert!(all[0].ends_with("000001.jsonl"));
+    let summary = replay_path(dir.path()).unwrap();
+    assert_eq!((summary.events, summary.runs, summary.segments), (201, 1, all.len() as u64));
+    assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+    // The first are gone by the cap: the rest still replays.
+    fs::remove_file(&all[0]).unwrap();
+    assert!(replay_path(dir.path()).unwrap().events < 201);
+}
+
+#[test]
+fn old_segments_go_beyond_the_cap() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), Limits { journal: 20_000, ..SMALL });
+    run.steps(500);
+    let all = segments::list(&folder(dir.path())).unwrap();
+    assert!(all[0].number > 1);
+    let bytes: u64 = all.iter().map(|s| s.bytes).sum();
+    assert!(bytes < 40_000, "{bytes}");
+    replay_path(dir.path()).unwrap();
+}
+
+#[test]
+fn a_torn_last_line_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), ROOMY);
+    run.steps(5);
+    drop(run);
+    let file = &files(dir.path())[0];
+    let text = fs::read_to_string(file).unwrap();
+    for cut in [1, 2, 30] {
+        fs::write(file, &text[..text.len() - cut]).unwrap();
+        let summary = replay_path(dir.path()).unwrap();
+        assert_eq!((summary.events, summary.torn.len()), (5, 1));
+        assert!(last_facts(&folder(dir.path())).unwrap().is_some());
+    }
+    // Torn in the header itself: nothing was known yet.
+    fs::write(file, &text[..40]).unwrap();
+    assert_eq!(last_facts(&folder(dir.path())).unwrap(), None);
+}
+
+#[test]
+fn a_head_that_was_never_written_whole_gives_way_to_the_run_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), SMALL);
+    run.steps(100);
+    let known = run.core.facts();
+    drop(run);
+    let all = files(dir.path());
+    // A start that did not get beyond its first bytes.
+    fs::write(segments::path(&folder(dir.path()), all.len() as u64 + 1), "{\"journ").unwrap();
+    assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+    fs::remove_file(segments::path(&folder(dir.path()), all.len() as u64 + 1)).unwrap();
+    // A continuation whose mark is torn: what came before it counts.
+    let last = all.last().unwrap();
+    let head = fs::read_to_string(last).unwrap().lines().next().unwrap().to_owned() + "\n{\"mark\":1";
+    fs::write(last, head).unwrap();
+    assert!(last_facts(&folder(dir.path())).unwrap().is_some());
+}
+
+#[test]
+fn other_damage_names_file_and_line_and_the_way_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), ROOMY);
+    run.steps(5);
+    drop(run);
+    let file = &files(dir.path())[0];
+    let text = fs::read_to_string(file).unwrap();
+    fs::write(file, text.replace("fault 2", "fault 9")).unwrap();
+    for error in [last_facts(&folder(dir.path())).unwrap_err(), replay_path(file).unwrap_err()] {
+        let JournalError::Damaged { line, .. } = &error else { panic!("{error}") };
+        assert_eq!(*line, 5);
+        let said = error.to_string();
+        assert!(said.contains("000001.jsonl, line 5") && said.contains("--fresh"), "{said}");
+    }
+    let aside = move_aside(&folder(dir.path())).unwrap().unwrap();
+    assert!(aside.ends_with("journal.old-1") && aside.join("000001.jsonl").exists());
+    assert_eq!(last_facts(&folder(dir.path())).unwrap(), None);
+    assert_eq!(move_aside(&folder(dir.path())).unwrap(), None);
+}
+
+#[test]
+fn a_changed_line_behind_the_last_mark_is_named_by_its_number_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), Limits { mark_every: 4, ..ROOMY });
+    run.steps(5);
+    drop(run);
+    let file = &files(dir.path())[0];
+    let text = fs::read_to_string(file).unwrap();
+    fs::write(file, text.replace("fault 4", "fault 9")).unwrap();
+    let JournalError::Damaged { line, .. } = last_facts(&folder(dir.path())).unwrap_err() else { panic!("damage") };
+    assert_eq!(usize::try_from(line).unwrap(), lines(file));
+}
+
+#[test]
+fn nothing_to_replay_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(replay_path(dir.path()), Err(JournalError::None { .. })));
+    assert!(matches!(replay_path(&dir.path().join("gone")), Err(JournalError::Io { .. })));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_ends_the_journal_and_not_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), ROOMY);
+    run.journal.write_to(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let why = run.journal.record(Stamp::new(1, 1), &Event::Wake).unwrap_err();
+    assert!(why.contains("goes on without a journal"), "{why}");
+    assert_eq!(run.journal.record(Stamp::new(2, 2), &Event::Wake), Ok(()), "said once");
+    run.steps(3);
+    run.end();
+}
