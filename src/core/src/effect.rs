@@ -361,13 +361,10 @@ impl fmt::Display for Call {
                 }
                 optional(f, why.as_deref())
             }
-            Self::Command { id, status, outcome } => {
-                write!(f, "command,{},{}", Quoted(id), status.as_str())?;
-                match outcome {
-                    Some(outcome) => write!(f, ",{outcome}"),
-                    None => Ok(()),
-                }
-            }
+            Self::Command { id, status, outcome } => match outcome {
+                Some(outcome) => write!(f, "command,{},{outcome}", Quoted(id)),
+                None => write!(f, "command,{},{}", Quoted(id), status.as_str()),
+            },
             Self::SetStatus { status, seq } => write!(f, "set-status,{},{seq}", status.as_str()),
             Self::SetReady { ready, seq } => write!(f, "set-ready,{ready},{seq}"),
             Self::Heartbeat => f.write_str("heartbeat"),

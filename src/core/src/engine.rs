@@ -204,7 +204,7 @@ impl Core {
     fn set_time(&mut self, at: Stamp, fx: &mut Effects) {
         let mono = at.mono.max(self.now.mono);
         let expected = self.now.wall.saturating_add(mono - self.now.mono);
-        if expected.abs_diff(at.wall) > JUMP && self.boot != Boot::New {
+        if expected.abs_diff(at.wall) > JUMP && self.boot != Boot::New && !self.ending.is_over() {
             let millis = i64::try_from(i128::from(at.wall) - i128::from(expected)).unwrap_or(i64::MAX);
             fx.note(Note::ClockJump { millis });
             // Leases end on the clock that says so first.
@@ -305,22 +305,22 @@ impl Core {
 
     /// What every step ends with: whatever became possible is done, and the table of deadlines is in step.
     fn settle(&mut self, fx: &mut Effects) {
-        if self.ending.is_over() {
-            return;
+        if !self.ending.is_over() {
+            self.pump(fx);
+            if self.touched.reports {
+                self.send_reports(fx);
+            }
+            self.advance_ending(fx);
         }
-        self.pump(fx);
-        if self.touched.reports {
-            self.send_reports(fx);
+        if !self.ending.is_over() {
+            self.publish(fx);
+            if self.touched.claims {
+                // A lease may be over by the time it is granted: it lapses in the next step, not in the past.
+                let next = self.claims.next_deadline().map(|at| at.max(self.now.mono + 1));
+                self.deadlines.set(TimerKey::Claims, next);
+            }
+            self.deadlines.set(TimerKey::Operations, self.ops.next_deadline());
         }
-        self.advance_ending(fx);
-        if self.ending.is_over() {
-            return;
-        }
-        self.publish(fx);
-        if self.touched.claims {
-            self.deadlines.set(TimerKey::Claims, self.claims.next_deadline());
-        }
-        self.deadlines.set(TimerKey::Operations, self.ops.next_deadline());
         self.touched = Touched::default();
     }
 

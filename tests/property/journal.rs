@@ -1,0 +1,67 @@
+//! A journal replays exactly, and whatever is changed in it is found.
+
+use proptest::prelude::*;
+use relay_runner_core::journal::{Composer, Header, Replay, ReplayError, SCHEMA, Start};
+use relay_runner_sim::{Mood, Run};
+
+/// The journal of a run of this many events, with a mark now and then.
+fn record(seed: u64, events: usize) -> String {
+    let mut run = Run::new(seed, Mood::ROUGH);
+    let header = Header {
+        schema: SCHEMA,
+        program: "test".into(),
+        commit: None,
+        flags: Box::default(),
+        config: run.core.config().clone(),
+        at: run.now,
+        start: Start::Facts(Box::new(run.core.facts())),
+    };
+    let mut out = String::new();
+    let mut composer = Composer::begin(&header, &mut out);
+    for n in 1..=events {
+        let (at, event) = run.step();
+        composer.record(at, &event, &mut out);
+        composer.stepped(&run.fx);
+        if n % 50 == 0 {
+            composer.mark(&run.core, &mut out);
+        }
+    }
+    composer.mark(&run.core, &mut out);
+    out
+}
+
+fn replay(journal: &str) -> Result<u64, ReplayError> {
+    let mut replay = Replay::new();
+    journal.lines().try_for_each(|line| replay.line(line))?;
+    Ok(replay.events())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_journal_replays_exactly(seed in any::<u64>(), events in 1_usize..300) {
+        prop_assert_eq!(replay(&record(seed, events)), Ok(events as u64));
+    }
+
+    #[test]
+    fn one_changed_byte_is_found_and_its_line_is_named(
+        seed in any::<u64>(),
+        events in 1_usize..60,
+        place in any::<prop::sample::Index>(),
+        flip in 1_u8..=255,
+    ) {
+        let journal = record(seed, events);
+        let mut bytes = journal.clone().into_bytes();
+        let at = place.index(bytes.len());
+        prop_assume!(bytes[at] != b'\n' && bytes[at] ^ flip != b'\n');
+        bytes[at] ^= flip;
+        let line = 1 + bytes[..at].iter().filter(|b| **b == b'\n').count() as u64;
+        // What is not even text cannot be handed to the core; the shell says so with the line as well.
+        let Ok(changed) = String::from_utf8(bytes) else { return Ok(()) };
+        match replay(&changed) {
+            Err(ReplayError::Damaged(named, _)) => prop_assert_eq!(named, line),
+            other => prop_assert!(false, "line {} was changed, and: {:?}", line, other),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What must hold of the core whatever happens.
+
+mod journal;
+mod marks;
+mod sanity;

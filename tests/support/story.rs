@@ -1,0 +1,410 @@
+//! A story: one core, told what happens, asked what it wants. Time stands still unless the story moves it.
+//!
+//! What is routine (the control server starts, stages are accepted, liveness is answered, statuses are acknowledged)
+//! is answered by itself, unless the story says [`Story::by_hand`]; the rest waits in a list until the story
+//! [expects](Story::expects) it.
+
+use relay_runner_core::config::{Adapter, Config, Identity, Limits, Mode, Timing};
+use relay_runner_core::event::{
+    BusFrame, CommandOrder, ExitClass, ExitReport, Failure, FailureKind, Incoming, LinkReport, OpResult, Order, Params,
+    ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer, TurnEnd,
+};
+use relay_runner_core::{
+    BodyRef, Call, Core, DurableFacts, Effect, Effects, Event, Frame, Generation, MessageId, OpId, RequestId, Stamp,
+};
+
+/// The wall clock of a story begins here, so that it is never mistaken for the monotonic one.
+const EPOCH: u64 = 1_800_000_000_000;
+
+pub struct Story {
+    pub core: Core,
+    pub now: Stamp,
+    /// Asked for, and not yet expected by the story.
+    pub open: Vec<Effect>,
+    /// Everything that was asked for, as canonical text.
+    pub told: Vec<String>,
+    pub synced: bool,
+    routine: bool,
+    conn: u64,
+    seq: u64,
+    requests: u64,
+}
+
+pub fn config() -> Config {
+    Config {
+        identity: Identity {
+            agent_id: "a1".into(),
+            runner_id: "r1".into(),
+            provider: "command".into(),
+            label: Some("dev".into()),
+            tags: vec!["rust".into()],
+            capabilities: vec!["chat".into()],
+            ..Identity::default()
+        },
+        mode: Mode::Headless,
+        adapter: Adapter {
+            restartable: true,
+            evidence: true,
+            interrupt: true,
+            compact: true,
+            clear: true,
+            inject: true,
+            ..Adapter::default()
+        },
+        delivery: relay_runner_core::config::Delivery::Queue,
+        mark_read: relay_runner_core::config::MarkRead::Worked,
+        on_give_up: relay_runner_core::config::OnGiveUp::Exit,
+        fail_fast: false,
+        relay_context: true,
+        first_prompt: None,
+        seed: 7,
+        timing: Timing::default(),
+        limits: Limits::default(),
+    }
+}
+
+pub fn facts() -> DurableFacts {
+    DurableFacts::new("run-1".into(), "instance-1".into())
+}
+
+impl Story {
+    /// A core that has not booted.
+    pub fn with(config: Config, facts: DurableFacts) -> Self {
+        let now = Stamp::new(1_000, EPOCH + 1_000);
+        Self {
+            core: Core::new(config, facts, now),
+            now,
+            open: Vec::new(),
+            told: Vec::new(),
+            synced: false,
+            routine: true,
+            conn: 0,
+            seq: 0,
+            requests: 0,
+        }
+    }
+
+    /// Registered, and the first provider is up.
+    pub fn up() -> Self {
+        Self::up_with(config())
+    }
+
+    pub fn up_with(config: Config) -> Self {
+        let mut story = Self::with(config, facts());
+        story.boot();
+        story.registers();
+        story.provider_comes_up();
+        story
+    }
+
+    pub fn boot(&mut self) {
+        self.hears(Event::Boot);
+    }
+
+    /// From now on nothing is answered but by the story.
+    pub fn by_hand(&mut self) -> &mut Self {
+        self.routine = false;
+        self
+    }
+
+    /// From now on what is routine is answered again.
+    pub fn by_routine(&mut self) -> &mut Self {
+        self.routine = true;
+        let open = std::mem::take(&mut self.open);
+        for effect in open {
+            self.consider(effect);
+        }
+        self
+    }
+
+    pub fn hears(&mut self, event: Event) -> &mut Self {
+        let mut fx = Effects::new();
+        self.core.step(self.now, event, &mut fx);
+        self.synced = fx.sync;
+        for effect in fx.effects {
+            self.told.push(effect.to_string());
+            self.consider(effect);
+        }
+        self
+    }
+
+    fn consider(&mut self, effect: Effect) {
+        let answer = self.routine.then(|| routine_answer(&effect)).flatten();
+        match answer {
+            Some(event) => {
+                self.hears(event);
+            }
+            None => self.open.push(effect),
+        }
+    }
+
+    /// Lets time pass, waking the core whenever it wants to be.
+    pub fn after(&mut self, millis: u64) -> &mut Self {
+        let end = self.now.mono + millis;
+        while let Some((at, _)) = self.core.next_deadline().filter(|(at, _)| *at <= end) {
+            self.now = Stamp::new(at.max(self.now.mono), self.now.wall + at.saturating_sub(self.now.mono));
+            self.hears(Event::Wake);
+        }
+        self.now = Stamp::new(end, self.now.wall + (end - self.now.mono));
+        self
+    }
+
+    /// The machine slept: only the wall clock went on.
+    pub fn sleeps(&mut self, millis: u64) -> &mut Self {
+        self.now.wall += millis;
+        self
+    }
+
+    /// Takes an effect off the list whose text holds `what`, and returns its operation (0 where there is none).
+    #[track_caller]
+    pub fn expects(&mut self, what: &str) -> OpId {
+        match self.open.iter().position(|effect| effect.to_string().contains(what)) {
+            Some(at) => op_of(&self.open.remove(at)),
+            None => panic!("expected `{what}`, but there is only:\n{}", self.list()),
+        }
+    }
+
+    /// Nothing on the list holds `what`.
+    #[track_caller]
+    pub fn expects_no(&self, what: &str) {
+        assert!(
+            !self.open.iter().any(|effect| effect.to_string().contains(what)),
+            "did not expect `{what}`, but there is:\n{}",
+            self.list()
+        );
+    }
+
+    /// Never, in the whole story, was something asked for whose text holds `what`.
+    #[track_caller]
+    pub fn never(&self, what: &str) {
+        assert!(!self.told.iter().any(|text| text.contains(what)), "never expected `{what}` in {:#?}", self.told);
+    }
+
+    /// How often something was asked for whose text holds `what`.
+    pub fn times(&self, what: &str) -> usize {
+        self.told.iter().filter(|text| text.contains(what)).count()
+    }
+
+    pub fn list(&self) -> String {
+        self.open.iter().map(|effect| format!("  {effect}\n")).collect()
+    }
+
+    pub fn answers(&mut self, op: OpId, result: OpResult) -> &mut Self {
+        self.hears(Event::Done(op, result))
+    }
+
+    pub fn fails(&mut self, op: OpId, kind: FailureKind) -> &mut Self {
+        self.answers(op, OpResult::Failed(Failure { kind, text: format!("{kind:?}").into() }))
+    }
+
+    // The relay.
+
+    pub fn opens(&mut self) -> &mut Self {
+        self.expects("connect(");
+        self.conn += 1;
+        self.hears(Event::Link(self.conn, LinkReport::Opened))
+    }
+
+    pub fn registers(&mut self) -> &mut Self {
+        self.opens();
+        self.expects("register");
+        self.frame(BusFrame::Registered { epoch: 1, cursor: 0, heartbeat: None })
+    }
+
+    pub fn link_breaks(&mut self) -> &mut Self {
+        self.hears(Event::Link(self.conn, LinkReport::Closed("reset".into())))
+    }
+
+    pub fn frame(&mut self, frame: BusFrame) -> &mut Self {
+        self.hears(Event::Bus(self.conn, frame))
+    }
+
+    pub fn relay_says(&mut self, event: RelayEvent) -> &mut Self {
+        self.seq += 1;
+        let frame = BusFrame::Event { frame: format!("e{}", self.seq).into(), seq: self.seq, event };
+        self.frame(frame)
+    }
+
+    pub fn message(&mut self, message: Incoming) -> &mut Self {
+        self.relay_says(RelayEvent::MessageNew(Box::new(message)))
+    }
+
+    pub fn command(&mut self, id: &str, name: &str) -> &mut Self {
+        self.command_with(id, name, Params::default())
+    }
+
+    pub fn command_with(&mut self, id: &str, name: &str, params: Params) -> &mut Self {
+        let command = CommandOrder { id: id.into(), name: name.into(), target: Some("a1".into()), params };
+        self.frame(BusFrame::Command { frame: format!("c-{id}").into(), command: Box::new(command) })
+    }
+
+    pub fn local_command(&mut self, name: &str) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let command =
+            CommandOrder { id: "local".into(), name: name.into(), target: None, params: Params::default() };
+        self.hears(Event::Order(Order::Command { request, command: Box::new(command) }));
+        request
+    }
+
+    pub fn signal(&mut self, signal: Signal) -> &mut Self {
+        self.hears(Event::Order(Order::Signal(signal)))
+    }
+
+    // The provider.
+
+    pub fn generation(&self) -> Generation {
+        self.core.view().process.generation
+    }
+
+    pub fn provider(&mut self, report: ProviderReport) -> &mut Self {
+        let generation = self.generation();
+        self.hears(Event::Provider(generation, report))
+    }
+
+    pub fn spawns(&mut self) -> &mut Self {
+        let op = self.expects("spawn(");
+        let pid = 100 + u32::try_from(self.generation().0).unwrap();
+        self.answers(op, OpResult::Spawned(ProcessRef { pid, started: 1, boot: "boot".into() }))
+    }
+
+    pub fn provider_comes_up(&mut self) -> &mut Self {
+        self.spawns();
+        self.provider(ProviderReport::Ready)
+    }
+
+    pub fn exits(&mut self, class: ExitClass) -> &mut Self {
+        self.provider(ProviderReport::Exit(ExitReport { class, detail: format!("{class:?}").into() }))
+    }
+
+    /// The offer of this message is handed over.
+    #[track_caller]
+    pub fn hands_over(&mut self, id: MessageId) -> &mut Self {
+        let op = self.expects(&format!("offer,m{id}/"));
+        self.answers(op, OpResult::Ok)
+    }
+
+    pub fn takes(&mut self, id: MessageId) -> &mut Self {
+        self.provider(ProviderReport::Taken {
+            offers: vec![TakenOffer { message: id, nonce: None }],
+            into_turn: false,
+        })
+    }
+
+    pub fn takes_into_turn(&mut self, id: MessageId) -> &mut Self {
+        self.provider(ProviderReport::Taken { offers: vec![TakenOffer { message: id, nonce: None }], into_turn: true })
+    }
+
+    pub fn busy(&mut self) -> &mut Self {
+        self.report(StatusReport { status: ReportStatus::Busy, ..StatusReport::default() })
+    }
+
+    pub fn idle(&mut self) -> &mut Self {
+        self.report(StatusReport::default())
+    }
+
+    pub fn turn_fails(&mut self, error: &str) -> &mut Self {
+        let end = TurnEnd::Failed { error: error.into() };
+        self.report(StatusReport { end, ..StatusReport::default() })
+    }
+
+    pub fn report(&mut self, report: StatusReport) -> &mut Self {
+        self.provider(ProviderReport::Status(Box::new(report)))
+    }
+
+    /// A message is offered, taken, and worked by a turn of its own.
+    #[track_caller]
+    pub fn works(&mut self, id: MessageId) -> &mut Self {
+        self.hands_over(id);
+        self.takes(id);
+        self.busy();
+        self.idle()
+    }
+
+    /// The claim of this message is granted, with this fence and a lease of ten minutes.
+    #[track_caller]
+    pub fn grants(&mut self, id: MessageId, fence: u64) -> &mut Self {
+        let op = self.expects(&format!("claim,m{id}"));
+        self.answers(op, OpResult::Granted { fence, lease: Some(600_000) })
+    }
+
+    /// The stage of a message, as the core has it.
+    pub fn stage(&self, id: MessageId) -> Option<&'static str> {
+        self.core.view().messages.iter().find(|m| m.id == id).map(|m| m.stage.as_str())
+    }
+}
+
+/// A plain message to our agent.
+pub fn plain(id: MessageId) -> Incoming {
+    Incoming {
+        id,
+        from: "alice".into(),
+        to: "a1".into(),
+        resolved: None,
+        kind: "chat".into(),
+        claimable: false,
+        urgent: false,
+        reply_expected: false,
+        read: false,
+        claimed_by: None,
+        task: None,
+        attachments: 0,
+        body: BodyRef::of("hello"),
+    }
+}
+
+/// A claimable message to our label that carries a task.
+pub fn task(id: MessageId, task: u64) -> Incoming {
+    Incoming { to: "label:dev".into(), kind: "task".into(), claimable: true, task: Some(task), ..plain(id) }
+}
+
+fn op_of(effect: &Effect) -> OpId {
+    match effect {
+        Effect::StartControl { op }
+        | Effect::WriteInfo { op }
+        | Effect::Http { op, .. }
+        | Effect::Spawn { op, .. }
+        | Effect::Provider { op, .. } => *op,
+        Effect::Connect { .. }
+        | Effect::Disconnect { .. }
+        | Effect::Send { .. }
+        | Effect::Stop { .. }
+        | Effect::Answer { .. }
+        | Effect::Finish { .. } => OpId(0),
+    }
+}
+
+fn routine_answer(effect: &Effect) -> Option<Event> {
+    match effect {
+        Effect::StartControl { op } | Effect::WriteInfo { op } => Some(Event::Done(*op, OpResult::Ok)),
+        Effect::Http { op, call, .. } => match call {
+            Call::Delivery { .. } | Call::SetStatus { .. } | Call::SetReady { .. } | Call::Heartbeat => {
+                Some(Event::Done(*op, OpResult::Ok))
+            }
+            Call::Unread { .. } => Some(Event::Done(*op, OpResult::Unread { messages: vec![], full: false })),
+            Call::Command { status, .. } if !status.is_final() => Some(Event::Done(*op, OpResult::Ok)),
+            Call::Claim { .. }
+            | Call::Renew { .. }
+            | Call::Release { .. }
+            | Call::Read { .. }
+            | Call::Task { .. }
+            | Call::Command { .. }
+            | Call::DeleteAgent => None,
+        },
+        Effect::Send { conn, frame } => match frame {
+            Frame::Status { seq, .. } => {
+                Some(Event::Bus(*conn, BusFrame::Ack { frame: format!("status-{seq}").into() }))
+            }
+            // Nothing is to be answered.
+            Frame::Heartbeat { .. } | Frame::Ack { .. } => Some(Event::Wake),
+            Frame::Register | Frame::Resume { .. } => None,
+        },
+        Effect::Connect { .. }
+        | Effect::Disconnect { .. }
+        | Effect::Spawn { .. }
+        | Effect::Provider { .. }
+        | Effect::Stop { .. }
+        | Effect::Answer { .. }
+        | Effect::Finish { .. } => None,
+    }
+}
