@@ -120,6 +120,8 @@ fn poison_message() {
     let mut story = Story::up();
     story.message(task(1, 10));
     story.grants(1, 5);
+    let started = story.expects("task,t10,m1,in_progress");
+    story.answers(started, OpResult::Ok);
     for try_ in 1..=8 {
         while !story.list().contains("offer,m1/") {
             story.after(1_000);
@@ -129,8 +131,6 @@ fn poison_message() {
     }
     story.after(120_000);
     story.expects_no("offer");
-    let started = story.expects("task,t10,m1,in_progress");
-    story.answers(started, OpResult::Ok);
     story.expects("task,t10,m1,failed,f5");
     assert_eq!(story.stage(1), Some("setAside"));
     story.message(plain(2));
@@ -296,4 +296,21 @@ fn taken_over() {
     story.idle();
     story.never("read,m3");
     assert!(story.core.view().messages.is_empty());
+}
+
+#[test]
+fn a_stage_that_waits_in_line_is_overtaken_by_a_later_one() {
+    let mut story = Story::up();
+    story.by_hand();
+    story.message(plain(1));
+    // Held and offered in one step: the relay hears of the offer.
+    let offered = story.expects("delivery,m1,offered,1");
+    story.hands_over(1);
+    story.takes(1);
+    story.busy();
+    story.idle();
+    story.expects_no("delivery");
+    story.answers(offered, OpResult::Ok);
+    story.expects("delivery,m1,worked,1");
+    story.never("delivery,m1,taken");
 }

@@ -41,6 +41,9 @@ impl Core {
             fx.note(Note::Full { what: "reports", dropped: self.status.reports_dropped });
             return;
         }
+        if self.reports.overtake(&call) {
+            return;
+        }
         let key = self.ops.number();
         self.reports.push(key, call);
         self.touched.reports = true;

@@ -59,6 +59,22 @@ impl Reports {
         lane
     }
 
+    /// A stage that still waits in line is overtaken by a later one of the same message: who watches wants to know
+    /// how far it has come. Doubts and reasons are never overtaken.
+    pub(crate) fn overtake(&mut self, call: &Call) -> bool {
+        let Call::Delivery { stage, attempt, reason: None, .. } = call else { return false };
+        let Some(last) = self.lanes.get_mut(&call.lane()).and_then(VecDeque::back_mut) else { return false };
+        match &last.call {
+            Call::Delivery { stage: before, attempt: tried, reason: None, .. }
+                if last.sent.is_none() && before < stage && *stage <= Stage::Settled && tried <= attempt =>
+            {
+                last.call = call.clone();
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The oldest report of a lane: the only one that may be under way.
     pub(crate) fn head(&mut self, lane: &Lane) -> Option<&mut Report> {
         self.lanes.get_mut(lane)?.front_mut()
