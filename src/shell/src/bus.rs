@@ -8,7 +8,7 @@ mod connect;
 use crate::clock;
 use crate::input::{Input, Inputs, Task, Words};
 use crate::relay_url::RelayUrl;
-use crate::secret::cut;
+use crate::secret::{Redactor, cut};
 use connect::Stream;
 use futures_util::{SinkExt, StreamExt};
 use relay_runner_core::event::{BusFrame, LinkReport};
@@ -118,6 +118,7 @@ impl Link {
     /// Until the connection is over; the reason, unless it was we who wanted no more of it.
     async fn converse(&mut self, mut socket: WebSocketStream<Stream>, target: &BusTarget) -> Option<String> {
         let BusTiming { ping, silence, .. } = target.timing;
+        let redactor = Redactor::new(target.token.clone());
         let mut pings = interval_at(clock::after(ping), ping);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard: Instant = clock::after(Duration::ZERO);
@@ -138,7 +139,7 @@ impl Link {
                     match frame {
                         None => return Some("the relay closed the connection".to_owned()),
                         Some(Err(error)) => return Some(format!("the connection broke: {error}")),
-                        Some(Ok(frame)) => if let Some(reason) = self.take(frame, &target.agent_id).await {
+                        Some(Ok(frame)) => if let Some(reason) = self.take(frame, &target.agent_id, &redactor).await {
                             return Some(reason);
                         },
                     }
@@ -156,10 +157,10 @@ impl Link {
     }
 
     /// Why the connection is over with this frame, if it is.
-    async fn take(&self, frame: Wire, us: &str) -> Option<String> {
+    async fn take(&self, frame: Wire, us: &str, redactor: &Redactor) -> Option<String> {
         match frame {
             Wire::Text(text) => {
-                let (frame, words) = read(&text, us);
+                let (frame, words) = read(&text, us, redactor);
                 let input = Input::Bus { conn: self.conn, frame, words };
                 (!self.to.send(input).await).then(|| "the run is over".to_owned())
             }
@@ -170,7 +171,7 @@ impl Link {
             }
             Wire::Close(close) => Some(close.map_or_else(
                 || "the relay closed the connection".to_owned(),
-                |c| cut(&format!("the relay closed the connection: {} {}", c.code, c.reason), 200),
+                |c| cut(&redactor.clean(&format!("the relay closed the connection: {} {}", c.code, c.reason)), 200),
             )),
             // Pings are answered by the library; that something came is all that counts.
             Wire::Ping(_) | Wire::Pong(_) | Wire::Frame(_) => None,
@@ -192,8 +193,12 @@ async fn within<E: std::fmt::Display>(limit: Duration, sending: impl Future<Outp
     }
 }
 
-fn read(text: &Utf8Bytes, us: &str) -> (BusFrame, Words) {
-    let (frame, message) = wire::read_frame(text, us);
+fn read(text: &Utf8Bytes, us: &str, redactor: &Redactor) -> (BusFrame, Words) {
+    let (mut frame, message) = wire::read_frame(text, us);
+    if let BusFrame::Error { message, .. } = &mut frame {
+        // A relay may quote the token that it refuses.
+        *message = redactor.clean(message).into();
+    }
     let content = match &frame {
         BusFrame::Command { command, .. } if command.params.content.is_some() => {
             injected(text).map(|content| (command.id.clone(), content))

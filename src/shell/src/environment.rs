@@ -44,7 +44,7 @@ pub enum Inherit {
     All,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EnvironmentPolicy {
     pub inherit: Inherit,
     /// Further names that are passed on.
@@ -57,6 +57,18 @@ pub struct EnvironmentPolicy {
     pub token_jti: Option<String>,
     pub token_profile: Option<String>,
     pub token_expires_at: Option<u64>,
+}
+
+/// Configured values may be secrets: only their names are shown.
+impl std::fmt::Debug for EnvironmentPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnvironmentPolicy")
+            .field("inherit", &self.inherit)
+            .field("also", &self.also)
+            .field("set", &self.set.keys())
+            .field("export_token", &self.export_token)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for EnvironmentPolicy {

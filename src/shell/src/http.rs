@@ -6,6 +6,7 @@ use crate::clock;
 use crate::error::StartError;
 use crate::input::{Input, Inputs, Task, caught};
 use crate::relay_url::RelayUrl;
+use crate::secret::Redactor;
 use crate::tls;
 use relay_runner_core::event::{Failure, FailureKind};
 use relay_runner_core::time::Millis;
@@ -33,6 +34,7 @@ pub(crate) struct Relay {
     client: reqwest::Client,
     base: Text,
     agent_id: Text,
+    redactor: Redactor,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,8 @@ impl Relay {
             .pool_max_idle_per_host(2)
             .build()
             .map_err(|e| StartError::Client(format!("cannot set up the client of {url}: {}", causes(&e))))?;
-        Ok(Self { client, base: url.base().into(), agent_id })
+        let redactor = Redactor::new(token.cloned());
+        Ok(Self { client, base: url.base().into(), agent_id, redactor })
     }
 
     /// A message by its id, for an offer whose words are no longer at hand.
@@ -98,7 +101,16 @@ impl Relay {
 
     async fn call(&self, job: &Job) -> (OpResult, Vec<Message>) {
         match self.send(&job.request, job.deadline).await {
-            Ok((status, retry_after, body)) => wire::answer(&job.call, &self.agent_id, status, retry_after, &body),
+            Ok((status, retry_after, body)) => {
+                match wire::answer(&job.call, &self.agent_id, status, retry_after, &body) {
+                    // A relay may quote the token that it refuses.
+                    (OpResult::Failed(failure), messages) => {
+                        let text = self.redactor.clean(&failure.text).into();
+                        (OpResult::Failed(Failure { text, ..failure }), messages)
+                    }
+                    answer => answer,
+                }
+            }
             Err(failure) => (OpResult::Failed(failure), Vec::new()),
         }
     }
@@ -216,3 +228,6 @@ pub(crate) fn causes(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ mod writer;
 
 pub use damage::JournalError;
 pub use replay::{ReplaySummary, replay_path};
-pub(crate) use resume::{last_facts, move_aside};
+pub(crate) use resume::{is_broken, last_facts, move_aside};
 pub(crate) use writer::{Journal, Opening};
 
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 pub fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("journal")
 }
+
+/// The name's ending of a segment that could not be written to its end.
+pub(crate) const BROKEN: &str = "broken";
 
 /// A full segment is followed by the next.
 pub(crate) const SEGMENT_MOST: u64 = 64 * 1024 * 1024;

@@ -36,13 +36,24 @@ pub(crate) trait Provider: Send + std::fmt::Debug {
 }
 
 /// A process to be started.
-#[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) op: OpId,
     pub(crate) generation: Generation,
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) cwd: PathBuf,
     pub(crate) reporter: Reporter,
+}
+
+/// The values of the environment hold the token: only its names are shown.
+impl std::fmt::Debug for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Start")
+            .field("op", &self.op)
+            .field("generation", &self.generation)
+            .field("env", &self.env.keys())
+            .field("cwd", &self.cwd)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is to be done, with the words to it.

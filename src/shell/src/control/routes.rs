@@ -64,12 +64,13 @@ async fn state(State(inputs): State<Inputs>) -> Response {
     }
 }
 
-/// The plain facts of the state: what is neither a list nor an object.
+/// The plain facts of the state, and why the agent is busy.
 async fn status(State(inputs): State<Inputs>) -> Response {
     let Some(Ok(Value::Object(state))) = look(&inputs).await.map(|state| serde_json::from_str(&state)) else {
         return ending();
     };
-    let short: Map<String, Value> = state.into_iter().filter(|(_, v)| !v.is_array() && !v.is_object()).collect();
+    let short: Map<String, Value> =
+        state.into_iter().filter(|(key, v)| key == "busyReasons" || !(v.is_array() || v.is_object())).collect();
     axum::Json(short).into_response()
 }
 

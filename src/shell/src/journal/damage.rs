@@ -35,10 +35,45 @@ impl JournalError {
             ReplayError::Damaged(at, damage) => Self::Damaged { path: path.to_owned(), line: line(at), damage },
             ReplayError::Differs(mut difference) => {
                 difference.line = line(difference.line);
+                (difference.recorded, difference.today) = around(&difference.recorded, &difference.today);
                 let text = ReplayError::Differs(difference.clone()).to_string().into();
                 Self::Differs { path: path.to_owned(), difference, text }
             }
             ReplayError::Empty => Self::None { path: path.to_owned() },
         }
+    }
+}
+
+/// Both sides, near the place where they part: whole cores are long.
+fn around(recorded: &str, today: &str) -> (String, String) {
+    const WHOLE: usize = 2_000;
+    const BEFORE: usize = 200;
+    const LENGTH: usize = 600;
+    if recorded.len() <= WHOLE && today.len() <= WHOLE {
+        return (recorded.to_owned(), today.to_owned());
+    }
+    let same = recorded.chars().zip(today.chars()).take_while(|(a, b)| a == b).count();
+    let part = |text: &str| {
+        let part: String = text.chars().skip(same.saturating_sub(BEFORE)).take(LENGTH).collect();
+        format!("...{part}...")
+    };
+    if recorded == today {
+        let said = "(the same text: they differ in something that is not written)".to_owned();
+        return (said.clone(), said);
+    }
+    (part(recorded), part(today))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::around;
+
+    #[test]
+    fn long_sides_are_shown_where_they_part() {
+        let long = "x".repeat(5_000);
+        let (recorded, today) = around(&format!("{long}one{long}"), &format!("{long}two{long}"));
+        assert!(recorded.contains("one") && today.contains("two") && recorded.len() < 1_000);
+        assert_eq!(around("a", "b"), ("a".to_owned(), "b".to_owned()));
+        assert!(around(&long, &long).0.contains("same text"));
     }
 }

@@ -1,5 +1,6 @@
 //! What the last run knew: its journal, run again from the last mark, gives the facts for the next.
 
+use super::BROKEN;
 use super::damage::JournalError;
 use super::segments::{self, Lines, Segment};
 use relay_runner_core::DurableFacts;
@@ -24,6 +25,22 @@ pub(crate) fn last_facts(folder: &Path) -> Result<Option<DurableFacts>, JournalE
         later.insert(0, segment);
     }
     Ok(None)
+}
+
+/// Whether the last run could not write its journal to the end: then what it says is out of date.
+pub(crate) fn is_broken(folder: &Path) -> Result<bool, JournalError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(JournalError::io("read the folder", folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(JournalError::io("read the folder", folder))?.path();
+        if path.extension().is_some_and(|ending| ending == BROKEN) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Moves the journal out of the way, to `journal.old-1` and so on. Returns where it is now; none when there was none.

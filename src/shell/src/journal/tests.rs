@@ -233,4 +233,5 @@ fn a_full_disk_ends_the_journal_and_not_the_run() {
     assert_eq!(run.journal.record(Stamp::new(2, 2), &Event::Wake), Ok(()), "said once");
     run.steps(3);
     run.end();
+    assert!(is_broken(&folder(dir.path())).unwrap(), "and nothing of it is taken up");
 }

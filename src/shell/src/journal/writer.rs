@@ -4,7 +4,7 @@
 
 use super::damage::JournalError;
 use super::segments::{self, Segment};
-use super::{JOURNAL_MOST, MARK_EVERY, SEGMENT_MOST};
+use super::{BROKEN, JOURNAL_MOST, MARK_EVERY, SEGMENT_MOST};
 use crate::options::Program;
 use relay_runner_core::journal::{Composer, Header, SCHEMA, Start};
 use relay_runner_core::{Config, Core, DurableFacts, Effects, Event, Stamp};
@@ -189,9 +189,13 @@ impl Journal {
         }
     }
 
-    /// Nothing is written any more: a journal with a hole is worse than one that ends.
+    /// Nothing is written any more: a journal with a hole is worse than one that ends. The segment is given another
+    /// name, which takes no room on a full disk: the next start must not take up what was known in the middle of a run.
     pub(crate) fn give_up(&mut self, doing: &str, path: &Path, error: &io::Error) -> String {
         self.file = None;
+        if let Err(error) = std::fs::rename(&self.path, self.path.with_extension(BROKEN)) {
+            tracing::error!("{} cannot be marked as broken: {error}", self.path.display());
+        }
         format!("cannot {doing} {}: {error}; the run goes on without a journal, and cannot be resumed", path.display())
     }
 }

@@ -119,6 +119,9 @@ fn facts(folder: &Path, fresh: bool) -> Result<DurableFacts, StartError> {
         if let Some(aside) = journal::move_aside(folder)? {
             tracing::info!("the old journal is now {}", aside.display());
         }
+    } else if journal::is_broken(folder)? {
+        tracing::warn!("the last run could not write its journal to the end; what it knew is not taken up");
+        journal::move_aside(folder)?;
     } else if let Some(facts) = journal::last_facts(folder)? {
         return Ok(facts);
     }
