@@ -1,0 +1,245 @@
+//! A relay's books, read and written over its HTTP API.
+
+use super::failure::Failure;
+use super::given::{Environment, Key, key, wrong};
+use relay_runner_protocol::error::ErrorBody;
+use relay_runner_protocol::http::{HEALTH, IDEMPOTENCY_HEADER, TOKEN_HEADER};
+use relay_runner_protocol::{Agent, DEFAULT_URL};
+use relay_runner_shell::{ExitCode, RelayUrl};
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use rustls_platform_verifier::BuilderVerifierExt;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one call may take.
+const WITHIN: Duration = Duration::from_secs(10);
+/// How long a look at whether there is a relay may take.
+const HEALTH_WITHIN: Duration = Duration::from_secs(2);
+
+const RELAY: Key = key("--relay", "AGENT_RELAY_URL");
+
+/// Which relay, and what to show at its door.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct RelayArgs {
+    /// The relay's URL [env: AGENT_RELAY_URL] [default: http://127.0.0.1:4850]
+    #[arg(long, value_name = "URL")]
+    relay: Option<String>,
+    /// A file that holds the relay's token; there is no flag for the token itself, since others can see command lines
+    /// [env: AGENT_RELAY_TOKEN (the token), AGENT_RELAY_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<String>,
+}
+
+impl RelayArgs {
+    /// The relay that was named; none when there is only the default.
+    pub(crate) fn url(&self, env: Environment<'_>) -> Result<Option<RelayUrl>, Failure> {
+        env.parsed(self.relay.as_deref(), RELAY, |text| RelayUrl::parse(text).map_err(|e| e.to_string()))
+    }
+
+    /// `--token-file` before `AGENT_RELAY_TOKEN` before `AGENT_RELAY_TOKEN_FILE`.
+    pub(crate) fn token(&self, env: Environment<'_>) -> Result<Option<SecretString>, Failure> {
+        token(self.token_file.as_deref(), env)
+    }
+
+    /// The relay that was named or is the default, to be asked.
+    pub(crate) fn books(&self, env: Environment<'_>) -> Result<Books, Failure> {
+        let url = self.url(env)?.map_or_else(default_relay, Ok)?;
+        Books::new(&url, self.token(env)?.as_ref())
+    }
+}
+
+pub(crate) fn default_relay() -> Result<RelayUrl, Failure> {
+    Ok(RelayUrl::parse(DEFAULT_URL)?)
+}
+
+pub(crate) fn token(file: Option<&str>, env: Environment<'_>) -> Result<Option<SecretString>, Failure> {
+    const FILE: Key = key("--token-file", "AGENT_RELAY_TOKEN_FILE");
+    if file.is_none()
+        && let Some(token) = env.variable("AGENT_RELAY_TOKEN")?
+    {
+        return Ok(Some(SecretString::from(token.trim())));
+    }
+    let Some((path, source)) = env.text(file, FILE)? else { return Ok(None) };
+    let text = std::fs::read_to_string(Path::new(&path))
+        .map_err(|e| wrong(source, &format!("cannot read the token from {path}: {e}")))?;
+    let token = SecretString::from(text.trim());
+    if token.expose_secret().is_empty() {
+        return Err(wrong(source, &format!("{path} is empty; put the token into it")));
+    }
+    Ok(Some(token))
+}
+
+/// A client of one relay.
+#[derive(Debug, Clone)]
+pub(crate) struct Books {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// Whether something that speaks like a relay is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It is, perhaps behind a door.
+    Relay,
+    /// Nothing listens.
+    Nobody,
+    /// Something else listens.
+    Stranger(String),
+}
+
+impl Books {
+    pub(crate) fn new(url: &RelayUrl, token: Option<&SecretString>) -> Result<Self, Failure> {
+        let base = url.to_string();
+        let failed = |why: String| Failure::failed("client", format!("cannot set up a client of {base}: {why}"));
+        let mut headers = reqwest::header::HeaderMap::new();
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(token.expose_secret())
+                .map_err(|_| Failure::from(relay_runner_shell::StartError::Token))?;
+            value.set_sensitive(true);
+            headers.insert(TOKEN_HEADER, value);
+        }
+        let tls = tls(base.starts_with("https:")).map_err(|e| failed(format!("TLS: {e}")))?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .default_headers(headers)
+            // The token goes to the relay, and nowhere that the relay points to.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(WITHIN)
+            .build()
+            .map_err(|e| failed(causes(&e)))?;
+        Ok(Self { http, base })
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.answer(self.http.get(format!("{}{path}", self.base)), "GET", path).await
+    }
+
+    /// A write. Under its own idempotency key, so that a proxy that sends it twice does it once.
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let request =
+            self.http.post(format!("{}{path}", self.base)).header(IDEMPOTENCY_HEADER, random_key()?).json(body);
+        self.answer(request, "POST", path).await
+    }
+
+    /// An agent; none when the relay does not have it.
+    pub(crate) async fn agent(&self, id: &str) -> Result<Option<Agent>, Failure> {
+        match self.get(&relay_runner_protocol::http::agent(id)).await {
+            Ok(agent) => Ok(Some(agent)),
+            Err(failure) if failure.code == "not_found" || failure.code == "agent_gone" => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    pub(crate) async fn health(&self) -> Health {
+        let answer = self.http.get(format!("{}{HEALTH}", self.base)).timeout(HEALTH_WITHIN).send().await;
+        match answer {
+            Err(error) if error.is_connect() => Health::Nobody,
+            Err(error) => Health::Stranger(causes(&error.without_url())),
+            Ok(answer) if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Health::Relay,
+            Ok(answer) => {
+                let status = answer.status();
+                match answer.json::<relay_runner_protocol::health::Health>().await {
+                    Ok(health) if health.ok => Health::Relay,
+                    Ok(_) | Err(_) => {
+                        Health::Stranger(format!("it answers GET {HEALTH} with HTTP {}", status.as_u16()))
+                    }
+                }
+            }
+        }
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: reqwest::RequestBuilder,
+        method: &str,
+        path: &str,
+    ) -> Result<T, Failure> {
+        let base = &self.base;
+        let unreachable = |e: reqwest::Error| {
+            let why = causes(&e.without_url());
+            Failure::new(
+                ExitCode::RelayUnreachable,
+                "relay_unreachable",
+                format!(
+                    "the relay at {base} cannot be reached ({method} {path}: {why}); start one with `relay-runner relay`, \
+                     or name another with --relay or AGENT_RELAY_URL"
+                ),
+            )
+        };
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(unreachable)?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|e| {
+                Failure::failed("relay_answer", format!("the answer of {base} to {method} {path} cannot be read: {e}"))
+            });
+        }
+        Err(self.refused(status, &body, method, path))
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8], method: &str, path: &str) -> Failure {
+        let base = &self.base;
+        let said = serde_json::from_slice::<ErrorBody>(body).ok().map(|body| body.error);
+        let words = said.as_ref().map_or_else(|| format!("HTTP {}", status.as_u16()), |said| said.message.clone());
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let text = format!(
+                "the relay at {base} lets us not in: {words}; give the right token with --token-file or AGENT_RELAY_TOKEN"
+            );
+            return Failure::new(ExitCode::CredentialRefused, "credential_refused", text);
+        }
+        let code = match (&said, status) {
+            (_, StatusCode::NOT_FOUND) => "not_found".to_owned(),
+            (Some(said), _) => said.code.clone(),
+            (None, _) => format!("http_{}", status.as_u16()),
+        };
+        Failure::failed(code, format!("the relay at {base} refused {method} {path}: {words}"))
+    }
+}
+
+/// Trusts nobody where nothing is secured: reading this machine's certificates takes time, and a relay on loopback
+/// needs none.
+fn tls(secured: bool) -> Result<rustls::ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(if secured {
+        config.with_platform_verifier()?.with_no_client_auth()
+    } else {
+        config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+    })
+}
+
+/// An error with all its causes, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn random_key() -> Result<String, Failure> {
+    random().map(|number| format!("cli-{number:032x}"))
+}
+
+pub(crate) fn random() -> Result<u128, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Failure::failed("randomness", format!("the operating system gave no randomness: {e}")))?;
+    Ok(u128::from_be_bytes(bytes))
+}

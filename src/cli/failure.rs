@@ -1,0 +1,104 @@
+//! How a verb ends badly: an exit code (behaviour 18), a stable code for programs, and words for people.
+
+use relay_runner_shell::journal::JournalError;
+use relay_runner_shell::{ExitCode, RunError, StartError};
+use serde_json::json;
+use std::borrow::Cow;
+use std::io::Write;
+
+/// How every verb ends.
+pub(crate) type Done = Result<ExitCode, Failure>;
+
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: ExitCode,
+    /// Never changes its meaning: programs read it.
+    pub(crate) code: Cow<'static, str>,
+    /// What was tried, with what, and what to do next. None: there is nobody to tell.
+    pub(crate) error: Option<anyhow::Error>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: ExitCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { exit, code: code.into(), error: Some(anyhow::Error::msg(message.into())) }
+    }
+
+    /// The command line or the configuration is at fault.
+    pub(crate) fn usage(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Usage, code, message)
+    }
+
+    pub(crate) fn failed(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Failed, code, message)
+    }
+
+    /// What was said already, or cannot be said to anybody.
+    pub(crate) fn silent(code: &'static str) -> Self {
+        Self { exit: ExitCode::Failed, code: code.into(), error: None }
+    }
+
+    fn of(exit: ExitCode, code: &'static str, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, code: code.into(), error: Some(error.into()) }
+    }
+
+    /// On standard error: one line of JSON, or words.
+    pub(crate) fn tell(&self, json: bool) {
+        let Some(error) = &self.error else { return };
+        let text = format!("{error:#}");
+        let mut out = std::io::stderr().lock();
+        // A closed standard error leaves nobody to tell.
+        let _ = if json {
+            let error = json!({"code": self.code, "message": text, "exitCode": self.exit as u8});
+            writeln!(out, "{}", json!({"error": error}))
+        } else {
+            writeln!(out, "relay-runner: {text}")
+        };
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let (exit, code) = match &error {
+            StartError::StateDir { .. } => (ExitCode::Usage, "state_dir"),
+            StartError::Locked { .. } => (ExitCode::Failed, "already_running"),
+            StartError::RelayUrl { .. } => (ExitCode::Usage, "relay_url"),
+            StartError::Token => (ExitCode::Usage, "token"),
+            StartError::NoCommand => (ExitCode::Usage, "no_command"),
+            StartError::Randomness { .. } => (ExitCode::Failed, "randomness"),
+            StartError::RunnerDir { .. } => (ExitCode::Usage, "runner_dir"),
+            StartError::Client(_) => (ExitCode::Failed, "client"),
+            StartError::Journal(journal) => (ExitCode::Failed, journal_code(journal)),
+        };
+        Self::of(exit, code, error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Start(error) => error.into(),
+            error @ RunError::CorePanicked { .. } => Self::of(ExitCode::Failed, "core_panicked", error),
+        }
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        let exit = match &error {
+            JournalError::None { .. } | JournalError::Io { .. } => ExitCode::Usage,
+            JournalError::Damaged { .. } | JournalError::Differs { .. } => ExitCode::Failed,
+        };
+        Self::of(exit, journal_code(&error), error)
+    }
+}
+
+fn journal_code(error: &JournalError) -> &'static str {
+    use relay_runner_core::journal::Damage;
+    match error {
+        JournalError::Io { .. } => "journal_unreadable",
+        JournalError::Damaged { damage: Damage::Newer { .. }, .. } => "journal_newer",
+        JournalError::Damaged { .. } => "journal_damaged",
+        JournalError::Differs { .. } => "journal_differs",
+        JournalError::None { .. } => "journal_missing",
+    }
+}

@@ -1,0 +1,170 @@
+//! The verbs of the program, one file each, and what they share.
+//!
+//! - `given` reads flags and `AGENT_RELAY_*` variables, so that every error names where a value came from; `places`
+//!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
+//! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
+//! - `run_args` and `run_options` turn a command line into what the shell is given; `run` and `demo` hand it over.
+
+mod agents;
+mod ago;
+mod books;
+mod demo;
+mod demo_agent;
+mod demo_story;
+mod diagnostics;
+mod embedded;
+mod failure;
+mod follow;
+mod given;
+mod local;
+mod order;
+mod places;
+mod program;
+mod read;
+mod relay;
+mod replay;
+mod restart;
+mod run;
+mod run_args;
+mod run_options;
+mod say;
+mod send;
+mod span;
+mod status;
+mod stop;
+
+use clap::{Parser, Subcommand};
+use failure::{Done, Failure};
+use relay_runner_shell::ExitCode;
+use std::ffi::OsString;
+use std::time::Duration;
+
+const AFTER_HELP: &str = "\
+Examples:
+  relay-runner demo                                      see all of it at work on this machine, in some seconds
+  relay-runner relay                                     a relay on 127.0.0.1:4850
+  relay-runner run command --agent-id a1 -- ./agent.sh   represent a program on it, and keep it alive
+  relay-runner send a1 \"hello\" --task --wait             give it a task, and see what becomes of it
+
+Exit codes: 0 ended as asked; 1 failed; 2 usage or configuration; 69 relay unreachable; 70 gave up on the provider;
+  75 temporary: start again; 76 superseded by a newer instance; 77 credential refused.
+Every flag of `run` has an AGENT_RELAY_* variable; the command line wins. RELAY_RUNNER_LOG=debug shows more.";
+
+/// Keeps a coding agent at work, and represents it on a relay that agents talk through.
+#[derive(Debug, Parser)]
+#[command(name = "relay-runner", version, after_help = AFTER_HELP, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(Box<run_args::Args>),
+    Relay(relay::Args),
+    Send(send::Args),
+    Agents(agents::Args),
+    Status(status::Args),
+    Stop(stop::Args),
+    Restart(restart::Args),
+    Read(read::Args),
+    Replay(replay::Args),
+    Demo(demo::Args),
+    #[command(hide = true)]
+    DemoAgent(demo_agent::Args),
+}
+
+impl Verb {
+    /// What is logged unless `RELAY_RUNNER_LOG` says otherwise.
+    fn level(&self) -> &'static str {
+        match self {
+            Self::Run(_) | Self::Relay(_) => "info",
+            // The demonstration tells its story itself, faults that it brings about included.
+            Self::Demo(_) => "error",
+            _ => "warn",
+        }
+    }
+
+    async fn carry_out(self) -> Done {
+        match self {
+            Self::Run(args) => run::run(&args).await,
+            Self::Relay(args) => relay::run(&args).await,
+            Self::Send(args) => send::run(&args).await,
+            Self::Agents(args) => agents::run(&args).await,
+            Self::Status(args) => status::run(&args).await,
+            Self::Stop(args) => stop::run(&args).await,
+            Self::Restart(args) => restart::run(&args).await,
+            Self::Read(args) => read::run(&args).await,
+            Self::Replay(args) => replay::run(&args),
+            Self::Demo(args) => demo::run(&args).await,
+            Self::DemoAgent(args) => demo_agent::run(&args),
+        }
+    }
+}
+
+pub(crate) fn main() -> std::process::ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let json = wants_json(&arguments);
+    let ended = match Cli::try_parse_from(arguments) {
+        Ok(cli) => {
+            diagnostics::start(cli.verb.level(), json);
+            on_a_runtime(cli.verb)
+        }
+        Err(error) if error.use_stderr() && json => {
+            Err(Failure::usage("usage", error.render().to_string().trim_end().to_owned()))
+        }
+        Err(error) => {
+            // Help and version go to standard output, errors to standard error. Nobody is left to tell if that fails.
+            let _ = error.print();
+            return std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let code = ended.unwrap_or_else(|failure| {
+        failure.tell(json);
+        failure.exit
+    });
+    std::process::ExitCode::from(code as u8)
+}
+
+/// One thread: a runner waits for most of its life, and threads would only hold memory.
+fn on_a_runtime(verb: Verb) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .thread_keep_alive(Duration::from_secs(1))
+        .build()
+        .map_err(|e| Failure::failed("runtime", format!("cannot set up the program's event loop: {e}")))?;
+    let ended = runtime.block_on(verb.carry_out());
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+/// Whether errors are to be JSON: known before the command line is understood, since that may be the error.
+fn wants_json(arguments: &[OsString]) -> bool {
+    arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+        || std::env::var(JSON).is_ok_and(|value| !value.is_empty() && given::boolean(&value).unwrap_or(true))
+}
+
+/// Asks for JSON as `--json` does.
+const JSON: &str = "AGENT_RELAY_JSON";
+
+/// The end of a verb that did what it was asked.
+const OK: ExitCode = ExitCode::Ok;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn json_of_the_providers_own_command_line_is_not_ours() {
+        let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert!(wants_json(&words("relay-runner run dance --json")));
+        assert!(!wants_json(&words("relay-runner run command -- agent --json")));
+    }
+}

@@ -1,0 +1,101 @@
+//! The command line of `run`. Values stay text here: [`super::run_options`] reads them together with the environment.
+
+use super::JSON;
+use super::books::RelayArgs;
+use clap::builder::FalseyValueParser;
+use std::ffi::OsString;
+
+const AFTER_HELP: &str = "\
+Providers:
+  command   any program that speaks JSON lines, named behind -- (docs/command-provider.md; examples/agent.sh)
+  demo      an agent built into this program, to try things with
+  claude, codex, acp: not there yet; `command` can drive them through a program of your own
+
+Examples:
+  relay-runner run command -- ./agent.sh
+  relay-runner run command --relay http://127.0.0.1:4850 --agent-id a1 --tag rust,linux -- ./agent.sh --fast
+  AGENT_RELAY_URL=https://relay.example AGENT_RELAY_ID=a1 relay-runner run command -- ./agent.sh
+  relay-runner run demo --agent-id d1
+
+Without --relay, a relay on the default port is used when there is one; else one is started in this process.
+TERM or Ctrl-C lets the running turn end (--drain-timeout) and stops the provider; a second one stops it at once.
+Spans are written 500ms, 30s, 2m or 1h. Exit codes: `relay-runner --help`.";
+
+/// Keep a provider at work, and represent it on the relay
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// claude, codex, acp, command or demo
+    #[arg(value_name = "PROVIDER")]
+    pub(crate) provider: String,
+    #[command(flatten)]
+    pub(crate) relay: RelayArgs,
+    /// Who the agent is on the relay [env: AGENT_RELAY_ID] [default: <provider>-<host name>]
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent_id: Option<String>,
+    /// A name that it can be reached by as label:NAME [env: AGENT_RELAY_LABEL]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) label: Option<String>,
+    /// A tag, or several with commas; may be repeated, and adds to the environment's [env: AGENT_RELAY_TAGS]
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// A capability, likewise [env: AGENT_RELAY_CAPS] [default: chat]
+    #[arg(long = "cap", value_name = "CAP")]
+    pub(crate) caps: Vec<String>,
+    /// Where the provider works [env: AGENT_RELAY_CWD] [default: here]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) cwd: Option<String>,
+    /// Without a person: a dead provider is started again [env: AGENT_RELAY_HEADLESS] [this is the default]
+    #[arg(long, conflicts_with = "interactive")]
+    pub(crate) headless: bool,
+    /// The runner ends with its provider [env: AGENT_RELAY_INTERACTIVE]
+    #[arg(long)]
+    pub(crate) interactive: bool,
+    /// Said to the provider first, once in the agent's life [env: AGENT_RELAY_PROMPT]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// What the provider may do by itself: open, guarded or read-only [env: AGENT_RELAY_APPROVAL] [default: open]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) approval: Option<String>,
+    /// The model's name, shown on the relay [env: AGENT_RELAY_MODEL]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// The effort, shown on the relay [env: AGENT_RELAY_EFFORT]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) effort: Option<String>,
+    /// The profile's name, shown on the relay [env: AGENT_RELAY_PROFILE]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The agent's own folder: journal, lock, logs [env: AGENT_RELAY_STATE_DIR]
+    /// [default: $XDG_STATE_HOME/relay-runner/<agent>]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<String>,
+    /// End with 69 when the relay cannot be reached for this long, 60s unless it says otherwise
+    /// [env: AGENT_RELAY_FAIL_FAST]
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) fail_fast: Option<String>,
+    /// How a message that comes during a turn is handed over: queue, steer or interrupt [env: AGENT_RELAY_DELIVER]
+    /// [default: queue]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) deliver: Option<String>,
+    /// How long a running turn may go on after TERM [env: AGENT_RELAY_DRAIN_TIMEOUT] [default: 30s]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) drain_timeout: Option<String>,
+    /// How long stopping the provider may take, from asking to killing [env: AGENT_RELAY_SHUTDOWN_TIMEOUT]
+    /// [default: 30s]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) shutdown_timeout: Option<String>,
+    /// The command listens on the unix socket AGENT_RELAY_COMMAND_SOCKET instead of using its pipes
+    /// [env: AGENT_RELAY_LISTEN]
+    #[arg(long)]
+    pub(crate) listen: bool,
+    /// Forget what earlier runs of the agent knew; their journal is moved aside [env: AGENT_RELAY_FRESH]
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Print start and end as lines of JSON, and log as JSON
+    #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// The program of the provider `command`, and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}

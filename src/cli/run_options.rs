@@ -1,0 +1,318 @@
+//! What a run is given (behaviour 1): the command line and the environment, checked before anything starts.
+
+use super::failure::Failure;
+use super::given::{Environment, Key, Source, boolean, key, list, word, wrong};
+use super::run_args::Args;
+use super::{books, places, program, span};
+use relay_runner_core::Config;
+use relay_runner_core::config::{
+    Adapter, Approval, Delivery, Identity, Limits, MarkRead, Mode, OnGiveUp, Package, Timing,
+};
+use relay_runner_shell::{CommandSpec, EnvironmentPolicy, Options, Program, ProviderSpec, RelayUrl};
+use secrecy::SecretString;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const AGENT_ID: Key = key("--agent-id", "AGENT_RELAY_ID");
+const LABEL: Key = key("--label", "AGENT_RELAY_LABEL");
+const CWD: Key = key("--cwd", "AGENT_RELAY_CWD");
+const HEADLESS: Key = key("--headless", "AGENT_RELAY_HEADLESS");
+const INTERACTIVE: Key = key("--interactive", "AGENT_RELAY_INTERACTIVE");
+const PROMPT: Key = key("--prompt", "AGENT_RELAY_PROMPT");
+const APPROVAL: Key = key("--approval", "AGENT_RELAY_APPROVAL");
+const MODEL: Key = key("--model", "AGENT_RELAY_MODEL");
+const EFFORT: Key = key("--effort", "AGENT_RELAY_EFFORT");
+const PROFILE: Key = key("--profile", "AGENT_RELAY_PROFILE");
+const STATE_DIR: Key = key("--state-dir", "AGENT_RELAY_STATE_DIR");
+const FAIL_FAST: Key = key("--fail-fast", "AGENT_RELAY_FAIL_FAST");
+const DELIVER: Key = key("--deliver", "AGENT_RELAY_DELIVER");
+const DRAIN: Key = key("--drain-timeout", "AGENT_RELAY_DRAIN_TIMEOUT");
+const SHUTDOWN: Key = key("--shutdown-timeout", "AGENT_RELAY_SHUTDOWN_TIMEOUT");
+const LISTEN: Key = key("--listen", "AGENT_RELAY_LISTEN");
+const FRESH: Key = key("--fresh", "AGENT_RELAY_FRESH");
+
+/// What an agent id may take.
+const ID_MOST: usize = 200;
+
+/// Which provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Command,
+    Demo,
+}
+
+impl Kind {
+    fn parse(name: &str) -> Result<Self, Failure> {
+        match name {
+            "command" => Ok(Self::Command),
+            "demo" => Ok(Self::Demo),
+            "claude" | "codex" | "acp" => Err(Failure::usage(
+                "provider_not_there_yet",
+                format!(
+                    "the provider `{name}` is not there yet in this version; until then `relay-runner run command -- COMMAND` \
+                     runs any program that speaks the JSON lines of docs/command-provider.md, and can drive {name} for you"
+                ),
+            )),
+            _ => Err(Failure::usage(
+                "unknown_provider",
+                format!(
+                    "PROVIDER on the command line: `{name}` is not known; known are claude, codex, acp, command and demo"
+                ),
+            )),
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Demo => "demo",
+        }
+    }
+}
+
+/// What was asked for, checked. The relay may still have to be found.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) relay: Option<RelayUrl>,
+    pub(crate) token: Option<SecretString>,
+    pub(crate) state_dir: PathBuf,
+    /// The state folder is the one that agents of this machine have unless told otherwise.
+    pub(crate) usual_state: bool,
+    provider: ProviderSpec,
+    config: Config,
+    environment: EnvironmentPolicy,
+    cwd: PathBuf,
+    prompt: Option<String>,
+    info_file: Option<PathBuf>,
+    fresh: bool,
+}
+
+impl Asked {
+    pub(crate) fn read(args: &Args, env: Environment<'_>) -> Result<Self, Failure> {
+        let kind = Kind::parse(&args.provider)?;
+        let listen = env.switch(args.listen, LISTEN)?;
+        let provider = provider(kind, &args.command, listen, env)?;
+        let relay = args.relay.url(env)?;
+        let token = args.relay.token(env)?;
+        let cwd = cwd(args, env)?;
+        let identity = identity(kind, args, env, &cwd)?;
+        let state = env.text(args.state_dir.as_deref(), STATE_DIR)?;
+        let usual_state = state.is_none();
+        let state_dir = match state {
+            Some((path, _)) => PathBuf::from(path),
+            None => places::state_dir(env, &identity.agent_id)?,
+        };
+        let fail_fast = env.parsed(args.fail_fast.as_deref(), FAIL_FAST, fail_fast)?.flatten();
+        Ok(Self {
+            relay,
+            token,
+            state_dir,
+            usual_state,
+            provider,
+            config: Config {
+                mode: mode(args, env)?,
+                delivery: deliver(args, env)?,
+                fail_fast: fail_fast.is_some(),
+                timing: timing(args, env, fail_fast)?,
+                seed: seed()?,
+                identity,
+                // Filled in by the shell.
+                adapter: Adapter::default(),
+                first_prompt: None,
+                mark_read: MarkRead::default(),
+                on_give_up: OnGiveUp::default(),
+                relay_context: true,
+                limits: Limits::default(),
+            },
+            environment: environment(env)?,
+            cwd,
+            prompt: env.text(args.prompt.as_deref(), PROMPT)?.map(|(text, _)| text),
+            info_file: env.raw("AGENT_RELAY_RUNNER_INFO_FILE").map(PathBuf::from),
+            fresh: env.switch(args.fresh, FRESH)?,
+        })
+    }
+
+    pub(crate) fn agent_id(&self) -> &str {
+        &self.config.identity.agent_id
+    }
+
+    pub(crate) fn fail_fast(&self) -> Option<Duration> {
+        self.config.fail_fast.then(|| Duration::from_millis(self.config.timing.fail_fast))
+    }
+
+    /// What the shell is given, once the relay is known.
+    pub(crate) fn options(self, relay: RelayUrl) -> Options {
+        Options {
+            config: self.config,
+            relay,
+            token: self.token,
+            state_dir: self.state_dir,
+            runner_dir: None,
+            provider: self.provider,
+            environment: self.environment,
+            cwd: self.cwd,
+            first_prompt: self.prompt,
+            info_file: self.info_file,
+            program: Program {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                commit: option_env!("RELAY_RUNNER_COMMIT").map(str::to_owned),
+            },
+            fresh: self.fresh,
+            signals: true,
+        }
+    }
+}
+
+fn provider(kind: Kind, command: &[OsString], listen: bool, env: Environment<'_>) -> Result<ProviderSpec, Failure> {
+    let argv = match kind {
+        Kind::Command => program::found(command, env)?,
+        Kind::Demo if !command.is_empty() => {
+            return Err(Failure::usage(
+                "configuration",
+                "the provider `demo` is built in and takes no command behind --; `run command` does",
+            ));
+        }
+        Kind::Demo => demo_agent(&[])?,
+    };
+    Ok(ProviderSpec::Command(CommandSpec::new(argv, listen && kind == Kind::Command)))
+}
+
+/// The command line of the built-in agent.
+pub(crate) fn demo_agent(more: &[OsString]) -> Result<Vec<OsString>, Failure> {
+    let ours = std::env::current_exe().map_err(|e| {
+        Failure::failed("program", format!("cannot find this program's own file, to start the demo agent: {e}"))
+    })?;
+    let mut argv = vec![ours.into_os_string(), "demo-agent".into()];
+    argv.extend_from_slice(more);
+    Ok(argv)
+}
+
+fn identity(kind: Kind, args: &Args, env: Environment<'_>, cwd: &std::path::Path) -> Result<Identity, Failure> {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let agent_id = match env.text(args.agent_id.as_deref(), AGENT_ID)? {
+        Some((id, source)) => checked_id(id, source)?,
+        None => format!("{}-{machine}", kind.name()),
+    };
+    let text = |flag: &Option<String>, key| {
+        Ok::<_, Failure>(env.text(flag.as_deref(), key)?.map(|(text, _)| text.as_str().into()))
+    };
+    let headless = mode(args, env)? == Mode::Headless;
+    let tags = list([kind.name().to_owned(), env.variable("AGENT_RELAY_TAGS")?.unwrap_or_default()]);
+    let tags = tags.into_iter().chain(list(&args.tags)).chain(headless.then(|| "headless".to_owned()));
+    let inherited = env.variable("AGENT_RELAY_CAPS")?.unwrap_or_else(|| "chat".to_owned());
+    let caps = list(&args.caps).into_iter().chain(list([inherited]));
+    Ok(Identity {
+        runner_id: agent_id.as_str().into(),
+        agent_id: agent_id.into(),
+        provider: kind.name().into(),
+        machine: machine.into(),
+        package: Package { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+        label: text(&args.label, LABEL)?,
+        tags: once(tags),
+        capabilities: once(caps),
+        model: text(&args.model, MODEL)?,
+        effort: text(&args.effort, EFFORT)?,
+        profile: text(&args.profile, PROFILE)?,
+        approval: env.parsed(args.approval.as_deref(), APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
+        cwd: cwd.to_string_lossy().into(),
+        workspace_mode: env.variable("AGENT_RELAY_WORKSPACE_MODE")?.map(Into::into),
+        started_at: super::ago::now(),
+        ..Identity::default()
+    })
+}
+
+const APPROVALS: [(&str, Approval); 3] =
+    [("open", Approval::Open), ("guarded", Approval::Guarded), ("read-only", Approval::ReadOnly)];
+
+/// Without repeats, in order.
+fn once(texts: impl Iterator<Item = String>) -> Vec<relay_runner_core::Text> {
+    let mut all: Vec<relay_runner_core::Text> = Vec::new();
+    for text in texts {
+        if !all.iter().any(|known| **known == *text) {
+            all.push(text.into());
+        }
+    }
+    all
+}
+
+fn checked_id(id: String, source: Source) -> Result<String, Failure> {
+    let odd = id.chars().any(|c| c.is_control() || c.is_whitespace());
+    let taken = id == "broadcast" || ["label:", "tag:", "cap:", "policy:"].iter().any(|prefix| id.starts_with(prefix));
+    if odd || id.chars().count() > ID_MOST {
+        return Err(wrong(source, &format!("an agent id has no white space, and at most {ID_MOST} characters")));
+    }
+    if taken {
+        return Err(wrong(source, &format!("`{id}` names several agents as a target, and cannot be an agent's id")));
+    }
+    Ok(id)
+}
+
+fn cwd(args: &Args, env: Environment<'_>) -> Result<PathBuf, Failure> {
+    let Some((path, source)) = env.text(args.cwd.as_deref(), CWD)? else {
+        return std::env::current_dir().map_err(|e| {
+            Failure::usage("configuration", format!("the working directory is gone ({e}); give one with --cwd"))
+        });
+    };
+    let folder = std::fs::canonicalize(&path).map_err(|e| wrong(source, &format!("there is no folder {path}: {e}")))?;
+    if folder.is_dir() { Ok(folder) } else { Err(wrong(source, &format!("{path} is not a folder"))) }
+}
+
+fn mode(args: &Args, env: Environment<'_>) -> Result<Mode, Failure> {
+    if args.headless || args.interactive {
+        return Ok(if args.interactive { Mode::Interactive } else { Mode::Headless });
+    }
+    match (env.switch(false, HEADLESS)?, env.switch(false, INTERACTIVE)?) {
+        (true, true) => {
+            Err(wrong(Source::Variable(INTERACTIVE.variable), "AGENT_RELAY_HEADLESS is set as well; choose one"))
+        }
+        (_, true) => Ok(Mode::Interactive),
+        (_, false) => Ok(Mode::Headless),
+    }
+}
+
+fn deliver(args: &Args, env: Environment<'_>) -> Result<Delivery, Failure> {
+    const WAYS: [(&str, Delivery); 3] =
+        [("queue", Delivery::Queue), ("steer", Delivery::Steer), ("interrupt", Delivery::Interrupt)];
+    Ok(env.parsed(args.deliver.as_deref(), DELIVER, word(&WAYS))?.unwrap_or_default())
+}
+
+fn timing(args: &Args, env: Environment<'_>, fail_fast: Option<Duration>) -> Result<Timing, Failure> {
+    let mut timing = Timing::default();
+    if let Some(span) = env.parsed(args.drain_timeout.as_deref(), DRAIN, span::parse)? {
+        timing.drain = span::millis(span);
+    }
+    if let Some(span) = env.parsed(args.shutdown_timeout.as_deref(), SHUTDOWN, span::parse)? {
+        timing.shutdown = span::millis(span);
+    }
+    if let Some(span) = fail_fast {
+        timing.fail_fast = span::millis(span);
+    }
+    Ok(timing)
+}
+
+/// Yes or no, or how long.
+fn fail_fast(text: &str) -> Result<Option<Duration>, String> {
+    match boolean(text) {
+        Ok(yes) => Ok(yes.then(|| Duration::from_millis(Timing::default().fail_fast))),
+        Err(_) => span::parse(text).map(Some).map_err(|why| format!("{why}, or true or false")),
+    }
+}
+
+/// What the provider is told of the token, where it is known.
+fn environment(env: Environment<'_>) -> Result<EnvironmentPolicy, Failure> {
+    const EXPIRES: &str = "AGENT_RELAY_TOKEN_EXPIRES_AT";
+    let seconds = |text: &str| text.parse().map_err(|_| "write seconds since the epoch".to_owned());
+    Ok(EnvironmentPolicy {
+        token_jti: env.variable("AGENT_RELAY_TOKEN_JTI")?,
+        token_profile: env.variable("AGENT_RELAY_TOKEN_PROFILE")?,
+        token_expires_at: env.parsed(None, key("", EXPIRES), seconds)?,
+        ..EnvironmentPolicy::default()
+    })
+}
+
+fn seed() -> Result<u64, Failure> {
+    // The lower half is as random as the whole.
+    #[expect(clippy::cast_possible_truncation, reason = "half of the bits are wanted")]
+    books::random().map(|number| number as u64)
+}

@@ -1,0 +1,57 @@
+//! The one place that prints.
+
+use super::failure::Failure;
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+
+/// A line on standard output.
+pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+        // Whoever read it has seen enough.
+        ErrorKind::BrokenPipe => Failure::silent("output_closed"),
+        _ => Failure::failed("output", format!("cannot write to standard output: {error}")),
+    })
+}
+
+/// A value as one line of JSON on standard output.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|e| Failure::failed("output", format!("the answer has no JSON form: {e}")))?;
+    line(text)
+}
+
+/// A value as JSON over several lines.
+pub(crate) fn pretty_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|e| Failure::failed("output", format!("the answer has no JSON form: {e}")))?;
+    line(text)
+}
+
+/// Something for a person who waits, on standard error: it is no part of the answer.
+pub(crate) fn aside(text: impl Display) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Others' text on one line of a terminal: without what could move the cursor or colour the rest.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Others' text over several lines: line ends and tabs stay, escape sequences do not.
+pub(crate) fn plain_lines(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_text_cannot_drive_the_terminal() {
+        assert_eq!(plain("a\u{1b}[31mb\nc"), "a [31mb c");
+        assert_eq!(plain_lines("a\u{1b}[31mb\nc\td\r"), "a[31mb\nc\td");
+    }
+}

@@ -1,0 +1,310 @@
+//! `send`: a message or a task, and, with `--wait`, what becomes of it.
+
+use super::JSON;
+use super::ago::{now, seconds};
+use super::books::{Books, RelayArgs};
+use super::failure::{Done, Failure};
+use super::follow::{Follower, LOOK_EVERY, News, Outcome, stage_words};
+use super::given::{Environment, Key, key};
+use super::{OK, say, span};
+use clap::builder::FalseyValueParser;
+use relay_runner_protocol::http::{MESSAGES, TASKS};
+use relay_runner_protocol::message::NewMessage;
+use relay_runner_protocol::task::NewTask;
+use relay_runner_protocol::{Message, Priority, Task, TaskStatus};
+use relay_runner_shell::ExitCode;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+/// Silence after which somebody who waits is told that it goes on; doubled each time.
+const QUIET: Duration = Duration::from_secs(2);
+const QUIET_MOST: Duration = Duration::from_secs(30);
+/// How long a relay may be away in the meantime, for example while it is started again.
+const AWAY_MOST: Duration = Duration::from_secs(30);
+/// How long the last stages may take to be reported once a task has ended.
+const LAST_STAGES: Duration = Duration::from_secs(2);
+/// Characters of a task's title, where it is taken from the text.
+const TITLE_MOST: usize = 80;
+
+const FROM: Key = key("--from", "AGENT_RELAY_ID");
+const TIMEOUT: Key = key("--timeout", "AGENT_RELAY_TIMEOUT");
+
+const AFTER_HELP: &str = "\
+Examples:
+  relay-runner send a1 \"are you there?\"                a plain message to the agent a1
+  relay-runner send a1 \"hello\" --task --wait           a task; prints each stage until it is done
+  relay-runner send tag:rust \"look at #12\" --task      to whoever claims it first
+  git diff | relay-runner send a1 - --subject review   the text from standard input
+
+TARGET is an agent id, broadcast, label:X, tag:X, cap:X or policy:X.
+Stages: held, claimed (tasks), offered, taken, worked, settled; or set aside, with the reason.
+Exit codes: 0 sent, and with --wait settled or done; 1 failed, set aside or not done in time; 69 relay unreachable.";
+
+/// Send a message or a task to an agent
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Whom it is for
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// What it says; - reads standard input
+    #[arg(value_name = "TEXT")]
+    text: String,
+    /// Make it a task: one agent claims it, works on it, and reports its end
+    #[arg(long)]
+    task: bool,
+    /// Let it go before all messages that are not urgent
+    #[arg(long)]
+    urgent: bool,
+    /// Print each stage that the relay learns of, until the end
+    #[arg(long)]
+    wait: bool,
+    /// Give up waiting after this long, for example 90s or 5m [env: AGENT_RELAY_TIMEOUT] [default: none]
+    #[arg(long, value_name = "SPAN", requires = "wait")]
+    timeout: Option<String>,
+    /// Who sends it [env: AGENT_RELAY_ID] [default: operator]
+    #[arg(long, value_name = "AGENT")]
+    from: Option<String>,
+    /// What it is about, in a line; a task takes the beginning of its text
+    #[arg(long, value_name = "LINE")]
+    subject: Option<String>,
+    #[command(flatten)]
+    relay: RelayArgs,
+    /// Print one line of JSON for each thing that happens
+    #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
+    json: bool,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) message: u64,
+    pub(crate) task: Option<u64>,
+    /// By the relay's clock, in milliseconds since the epoch.
+    pub(crate) at: u64,
+}
+
+pub(crate) async fn run(args: &Args) -> Done {
+    let env = Environment::ours();
+    let from = env.text(args.from.as_deref(), FROM)?.map_or_else(|| "operator".to_owned(), |(from, _)| from);
+    let limit = if args.wait { env.parsed(args.timeout.as_deref(), TIMEOUT, span::parse)? } else { None };
+    let text = text(&args.text)?;
+    let books = args.relay.books(env)?;
+    let priority = if args.urgent { Priority::Urgent } else { Priority::Normal };
+    let subject = args.subject.clone();
+    let sent = if args.task {
+        task(&books, from, &args.target, text, subject, priority).await?
+    } else {
+        message(&books, from, &args.target, text, subject, priority).await?
+    };
+    match (args.json, sent.task) {
+        (true, _) => say::json(&json!({"event": "sent", "messageId": sent.message, "taskId": sent.task}))?,
+        (false, Some(task)) => say::line(format_args!("message {} to {}, task {task}", sent.message, args.target))?,
+        (false, None) => say::line(format_args!("message {} to {}", sent.message, args.target))?,
+    }
+    if args.wait { wait(&books, sent, limit, args.json).await } else { Ok(OK) }
+}
+
+pub(crate) async fn message(
+    books: &Books,
+    from: String,
+    to: &str,
+    body: String,
+    subject: Option<String>,
+    priority: Priority,
+) -> Result<Sent, Failure> {
+    let new = NewMessage {
+        from,
+        to: to.to_owned(),
+        kind: "chat".to_owned(),
+        subject,
+        body,
+        payload: Value::Null,
+        claimable: false,
+        priority,
+        reply_expected: false,
+        reply_to: None,
+        attachments: Vec::new(),
+        idempotency_key: None,
+    };
+    let message: Message = books.post(MESSAGES, &new).await?;
+    Ok(Sent { message: message.id, task: None, at: message.created_at })
+}
+
+pub(crate) async fn task(
+    books: &Books,
+    from: String,
+    target: &str,
+    body: String,
+    title: Option<String>,
+    priority: Priority,
+) -> Result<Sent, Failure> {
+    let (title, body) = match title {
+        Some(title) => (title, body),
+        None => titled(body),
+    };
+    let new = NewTask {
+        title,
+        body,
+        target: target.to_owned(),
+        from: Some(from),
+        priority,
+        dedup_key: None,
+        callback_url: None,
+    };
+    let task: Task = books.post(TASKS, &new).await?;
+    Ok(Sent { message: task.message_id, task: Some(task.id), at: task.created_at })
+}
+
+/// A short text is its own title; a longer one keeps its beginning as one.
+fn titled(text: String) -> (String, String) {
+    let line = text.trim().lines().next().unwrap_or_default().trim();
+    if line == text.trim() && line.chars().count() <= TITLE_MOST {
+        return (line.to_owned(), String::new());
+    }
+    let mut title: String = line.chars().take(TITLE_MOST).collect();
+    if line.chars().count() > TITLE_MOST {
+        title.push_str("...");
+    }
+    (title, text)
+}
+
+fn text(given: &str) -> Result<String, Failure> {
+    let text = if given == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|e| Failure::failed("input", format!("cannot read the text from standard input: {e}")))?;
+        text
+    } else {
+        given.to_owned()
+    };
+    if text.trim().is_empty() {
+        return Err(Failure::usage("empty_text", "TEXT is empty; say what the message is to say"));
+    }
+    Ok(text)
+}
+
+async fn wait(books: &Books, sent: Sent, limit: Option<Duration>, json: bool) -> Done {
+    let mut follower = Follower::new(sent.message, sent.task);
+    let watching = watch(books, &mut follower, sent, json);
+    let Some(limit) = limit else { return ended(&watching.await?, sent, json) };
+    if let Ok(outcome) = timeout_at(Instant::now() + limit, watching).await {
+        return ended(&outcome?, sent, json);
+    }
+    let text = format!(
+        "message {} was not done within {} s (--timeout): {}; it goes on without you, and `relay-runner agents` shows \
+         who is there",
+        sent.message,
+        limit.as_secs_f32(),
+        follower.place()
+    );
+    Err(Failure::failed("timeout", text))
+}
+
+fn ended(outcome: &Outcome, sent: Sent, json: bool) -> Done {
+    let took = seconds(now().saturating_sub(sent.at));
+    let what = if sent.task.is_some() { "done" } else { "settled" };
+    match outcome {
+        Outcome::Done(report) if json => {
+            say::json(&json!({"event": "ended", "outcome": what, "report": report}))?;
+        }
+        Outcome::Done(report) => {
+            let report = report.as_deref().map(|r| format!(": {}", say::plain(r))).unwrap_or_default();
+            say::line(format_args!("{what} after {took} s{report}"))?;
+        }
+        Outcome::Failed(why) if json => {
+            say::json(&json!({"event": "ended", "outcome": "failed", "report": why}))?;
+            return Ok(ExitCode::Failed);
+        }
+        Outcome::Failed(why) => {
+            return Err(Failure::failed("not_done", format!("not done: {}", say::plain(why))));
+        }
+    }
+    Ok(OK)
+}
+
+/// Prints what the relay learns, until the end.
+async fn watch(books: &Books, follower: &mut Follower, sent: Sent, json: bool) -> Result<Outcome, Failure> {
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut quiet = QUIET;
+    let mut last_word = Instant::now();
+    let mut heard = Instant::now();
+    let mut done: Option<Instant> = None;
+    loop {
+        looks.tick().await;
+        let news = match follower.look(books).await {
+            Ok(news) => {
+                heard = Instant::now();
+                news
+            }
+            Err(failure) if failure.code == "relay_unreachable" && heard.elapsed() < AWAY_MOST => Vec::new(),
+            Err(failure) => return Err(failure),
+        };
+        for news in &news {
+            say_news(news, sent, json)?;
+            (last_word, quiet) = (Instant::now(), QUIET);
+        }
+        if let Some(outcome) = follower.outcome() {
+            let done = *done.get_or_insert_with(Instant::now);
+            if follower.is_settled() || done.elapsed() > LAST_STAGES {
+                return Ok(outcome);
+            }
+        }
+        if last_word.elapsed() >= quiet {
+            say_place(follower, sent, json)?;
+            (last_word, quiet) = (Instant::now(), (quiet * 2).min(QUIET_MOST));
+        }
+    }
+}
+
+fn say_news(news: &News, sent: Sent, json: bool) -> Result<(), Failure> {
+    match news {
+        News::Stage(d) if json => say::json(&json!({
+            "event": "stage", "stage": d.stage, "agentId": d.agent_id, "attempt": d.attempt, "reason": d.reason, "at": d.at,
+        })),
+        News::Stage(d) => {
+            let again = if d.attempt > 1 { format!(", attempt {}", d.attempt) } else { String::new() };
+            let reason = d.reason.as_deref().map(|r| format!(": {}", say::plain(r))).unwrap_or_default();
+            let at = seconds(d.at.saturating_sub(sent.at));
+            say::line(format_args!("{at:>7} s  {} {}{again}{reason}", stage_words(d.stage), say::plain(&d.agent_id)))
+        }
+        News::Task(task) if json => {
+            say::json(&json!({"event": "task", "status": task.status, "agentId": task.agent_id, "at": task.updated_at}))
+        }
+        News::Task(task) => {
+            let at = seconds(task.updated_at.saturating_sub(sent.at));
+            let why = match (&task.report, task.status) {
+                (Some(report), TaskStatus::Blocked | TaskStatus::Failed) => format!(": {}", say::plain(report)),
+                _ => String::new(),
+            };
+            say::line(format_args!("{at:>7} s  task {} is {}{why}", task.id, task.status.as_str()))
+        }
+    }
+}
+
+fn say_place(follower: &Follower, sent: Sent, json: bool) -> Result<(), Failure> {
+    let (at, place) = (seconds(now().saturating_sub(sent.at)), follower.place());
+    if json {
+        return say::json(&json!({"event": "waiting", "place": place}));
+    }
+    say::aside(format_args!("{at:>7} s  ... waiting: {place}"));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_a_title() {
+        assert_eq!(titled("hello".to_owned()), ("hello".to_owned(), String::new()));
+        assert_eq!(titled(" one\n\ntwo".to_owned()), ("one".to_owned(), " one\n\ntwo".to_owned()));
+        let long = "x".repeat(100);
+        let (title, body) = titled(long.clone());
+        assert_eq!((title.chars().count(), body), (TITLE_MOST + 3, long));
+    }
+}
