@@ -4,7 +4,7 @@
 //! is answered by itself, unless the story says [`Story::by_hand`]; the rest waits in a list until the story
 //! [expects](Story::expects) it.
 
-use relay_runner_core::config::{Adapter, Config, Identity, Limits, Mode, Timing};
+use relay_runner_core::config::{Adapter, Config, Identity};
 use relay_runner_core::event::{
     BusFrame, CommandOrder, ExitClass, ExitReport, Failure, FailureKind, Incoming, LinkReport, OpResult, Order, Params,
     ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer, TurnEnd,
@@ -16,60 +16,49 @@ use relay_runner_core::{
 /// The wall clock of a story begins here, so that it is never mistaken for the monotonic one.
 const EPOCH: u64 = 1_800_000_000_000;
 
-pub struct Story {
-    pub core: Core,
-    pub now: Stamp,
+pub(crate) struct Story {
+    pub(crate) core: Core,
+    pub(crate) now: Stamp,
     /// Asked for, and not yet expected by the story.
-    pub open: Vec<Effect>,
+    pub(crate) open: Vec<Effect>,
     /// Everything that was asked for, as canonical text.
-    pub told: Vec<String>,
-    pub synced: bool,
+    pub(crate) told: Vec<String>,
+    pub(crate) synced: bool,
     routine: bool,
     conn: u64,
     seq: u64,
     requests: u64,
 }
 
-pub fn config() -> Config {
-    Config {
-        identity: Identity {
-            agent_id: "a1".into(),
-            runner_id: "r1".into(),
-            provider: "command".into(),
-            label: Some("dev".into()),
-            tags: vec!["rust".into()],
-            capabilities: vec!["chat".into()],
-            ..Identity::default()
-        },
-        mode: Mode::Headless,
-        adapter: Adapter {
-            restartable: true,
-            evidence: true,
-            interrupt: true,
-            compact: true,
-            clear: true,
-            inject: true,
-            ..Adapter::default()
-        },
-        delivery: relay_runner_core::config::Delivery::Queue,
-        mark_read: relay_runner_core::config::MarkRead::Worked,
-        on_give_up: relay_runner_core::config::OnGiveUp::Exit,
-        fail_fast: false,
-        relay_context: true,
-        first_prompt: None,
-        seed: 7,
-        timing: Timing::default(),
-        limits: Limits::default(),
-    }
+pub(crate) fn config() -> Config {
+    let identity = Identity {
+        agent_id: "a1".into(),
+        runner_id: "r1".into(),
+        provider: "command".into(),
+        label: Some("dev".into()),
+        tags: vec!["rust".into()],
+        capabilities: vec!["chat".into()],
+        ..Identity::default()
+    };
+    let adapter = Adapter {
+        restartable: true,
+        evidence: true,
+        interrupt: true,
+        compact: true,
+        clear: true,
+        inject: true,
+        ..Adapter::default()
+    };
+    Config::new(identity, adapter, 7)
 }
 
-pub fn facts() -> DurableFacts {
+pub(crate) fn facts() -> DurableFacts {
     DurableFacts::new("run-1".into(), "instance-1".into())
 }
 
 impl Story {
     /// A core that has not booted.
-    pub fn with(config: Config, facts: DurableFacts) -> Self {
+    pub(crate) fn with(config: Config, facts: DurableFacts) -> Self {
         let now = Stamp::new(1_000, EPOCH + 1_000);
         Self {
             core: Core::new(config, facts, now),
@@ -85,11 +74,11 @@ impl Story {
     }
 
     /// Registered, and the first provider is up.
-    pub fn up() -> Self {
+    pub(crate) fn up() -> Self {
         Self::up_with(config())
     }
 
-    pub fn up_with(config: Config) -> Self {
+    pub(crate) fn up_with(config: Config) -> Self {
         let mut story = Self::with(config, facts());
         story.boot();
         story.registers();
@@ -97,18 +86,18 @@ impl Story {
         story
     }
 
-    pub fn boot(&mut self) {
+    pub(crate) fn boot(&mut self) {
         self.hears(Event::Boot);
     }
 
     /// From now on nothing is answered but by the story.
-    pub fn by_hand(&mut self) -> &mut Self {
+    pub(crate) fn by_hand(&mut self) -> &mut Self {
         self.routine = false;
         self
     }
 
     /// From now on what is routine is answered again.
-    pub fn by_routine(&mut self) -> &mut Self {
+    pub(crate) fn by_routine(&mut self) -> &mut Self {
         self.routine = true;
         let open = std::mem::take(&mut self.open);
         for effect in open {
@@ -117,7 +106,7 @@ impl Story {
         self
     }
 
-    pub fn hears(&mut self, event: Event) -> &mut Self {
+    pub(crate) fn hears(&mut self, event: Event) -> &mut Self {
         let mut fx = Effects::new();
         self.core.step(self.now, event, &mut fx);
         self.synced = fx.sync;
@@ -139,7 +128,7 @@ impl Story {
     }
 
     /// Lets time pass, waking the core whenever it wants to be.
-    pub fn after(&mut self, millis: u64) -> &mut Self {
+    pub(crate) fn after(&mut self, millis: u64) -> &mut Self {
         let end = self.now.mono + millis;
         while let Some((at, _)) = self.core.next_deadline().filter(|(at, _)| *at <= end) {
             self.now = Stamp::new(at.max(self.now.mono), self.now.wall + at.saturating_sub(self.now.mono));
@@ -150,14 +139,14 @@ impl Story {
     }
 
     /// The machine slept: only the wall clock went on.
-    pub fn sleeps(&mut self, millis: u64) -> &mut Self {
+    pub(crate) fn sleeps(&mut self, millis: u64) -> &mut Self {
         self.now.wall += millis;
         self
     }
 
     /// Takes an effect off the list whose text holds `what`, and returns its operation (0 where there is none).
     #[track_caller]
-    pub fn expects(&mut self, what: &str) -> OpId {
+    pub(crate) fn expects(&mut self, what: &str) -> OpId {
         match self.open.iter().position(|effect| effect.to_string().contains(what)) {
             Some(at) => op_of(&self.open.remove(at)),
             None => panic!("expected `{what}`, but there is only:\n{}", self.list()),
@@ -166,7 +155,7 @@ impl Story {
 
     /// Nothing on the list holds `what`.
     #[track_caller]
-    pub fn expects_no(&self, what: &str) {
+    pub(crate) fn expects_no(&self, what: &str) {
         assert!(
             !self.open.iter().any(|effect| effect.to_string().contains(what)),
             "did not expect `{what}`, but there is:\n{}",
@@ -176,145 +165,141 @@ impl Story {
 
     /// Never, in the whole story, was something asked for whose text holds `what`.
     #[track_caller]
-    pub fn never(&self, what: &str) {
+    pub(crate) fn never(&self, what: &str) {
         assert!(!self.told.iter().any(|text| text.contains(what)), "never expected `{what}` in {:#?}", self.told);
     }
 
     /// How often something was asked for whose text holds `what`.
-    pub fn times(&self, what: &str) -> usize {
+    pub(crate) fn times(&self, what: &str) -> usize {
         self.told.iter().filter(|text| text.contains(what)).count()
     }
 
-    pub fn list(&self) -> String {
+    pub(crate) fn list(&self) -> String {
         self.open.iter().map(|effect| format!("  {effect}\n")).collect()
     }
 
-    pub fn answers(&mut self, op: OpId, result: OpResult) -> &mut Self {
+    pub(crate) fn answers(&mut self, op: OpId, result: OpResult) -> &mut Self {
         self.hears(Event::Done(op, result))
     }
 
-    pub fn fails(&mut self, op: OpId, kind: FailureKind) -> &mut Self {
+    pub(crate) fn fails(&mut self, op: OpId, kind: FailureKind) -> &mut Self {
         self.answers(op, OpResult::Failed(Failure { kind, text: format!("{kind:?}").into() }))
     }
 
     // The relay.
 
-    pub fn opens(&mut self) -> &mut Self {
+    pub(crate) fn opens(&mut self) -> &mut Self {
         self.expects("connect(");
         self.conn += 1;
         self.hears(Event::Link(self.conn, LinkReport::Opened))
     }
 
-    pub fn registers(&mut self) -> &mut Self {
+    pub(crate) fn registers(&mut self) -> &mut Self {
         self.opens();
         self.expects("register");
         self.frame(BusFrame::Registered { epoch: 1, cursor: 0, heartbeat: None })
     }
 
-    pub fn link_breaks(&mut self) -> &mut Self {
+    pub(crate) fn link_breaks(&mut self) -> &mut Self {
         self.hears(Event::Link(self.conn, LinkReport::Closed("reset".into())))
     }
 
-    pub fn frame(&mut self, frame: BusFrame) -> &mut Self {
+    pub(crate) fn frame(&mut self, frame: BusFrame) -> &mut Self {
         self.hears(Event::Bus(self.conn, frame))
     }
 
-    pub fn relay_says(&mut self, event: RelayEvent) -> &mut Self {
+    pub(crate) fn relay_says(&mut self, event: RelayEvent) -> &mut Self {
         self.seq += 1;
         let frame = BusFrame::Event { frame: format!("e{}", self.seq).into(), seq: self.seq, event };
         self.frame(frame)
     }
 
-    pub fn message(&mut self, message: Incoming) -> &mut Self {
+    pub(crate) fn message(&mut self, message: Incoming) -> &mut Self {
         self.relay_says(RelayEvent::MessageNew(Box::new(message)))
     }
 
-    pub fn command(&mut self, id: &str, name: &str) -> &mut Self {
+    pub(crate) fn command(&mut self, id: &str, name: &str) -> &mut Self {
         self.command_with(id, name, Params::default())
     }
 
-    pub fn command_with(&mut self, id: &str, name: &str, params: Params) -> &mut Self {
+    pub(crate) fn command_with(&mut self, id: &str, name: &str, params: Params) -> &mut Self {
         let command = CommandOrder { id: id.into(), name: name.into(), target: Some("a1".into()), params };
         self.frame(BusFrame::Command { frame: format!("c-{id}").into(), command: Box::new(command) })
     }
 
-    pub fn local_command(&mut self, name: &str) -> RequestId {
+    pub(crate) fn local_command(&mut self, name: &str) -> RequestId {
         self.requests += 1;
         let request = RequestId(self.requests);
-        let command =
-            CommandOrder { id: "local".into(), name: name.into(), target: None, params: Params::default() };
+        let command = CommandOrder { id: "local".into(), name: name.into(), target: None, params: Params::default() };
         self.hears(Event::Order(Order::Command { request, command: Box::new(command) }));
         request
     }
 
-    pub fn signal(&mut self, signal: Signal) -> &mut Self {
+    pub(crate) fn signal(&mut self, signal: Signal) -> &mut Self {
         self.hears(Event::Order(Order::Signal(signal)))
     }
 
     // The provider.
 
-    pub fn generation(&self) -> Generation {
+    pub(crate) fn generation(&self) -> Generation {
         self.core.view().process.generation
     }
 
-    pub fn provider(&mut self, report: ProviderReport) -> &mut Self {
+    pub(crate) fn provider(&mut self, report: ProviderReport) -> &mut Self {
         let generation = self.generation();
         self.hears(Event::Provider(generation, report))
     }
 
-    pub fn spawns(&mut self) -> &mut Self {
+    pub(crate) fn spawns(&mut self) -> &mut Self {
         let op = self.expects("spawn(");
         let pid = 100 + u32::try_from(self.generation().0).unwrap();
         self.answers(op, OpResult::Spawned(ProcessRef { pid, started: 1, boot: "boot".into() }))
     }
 
-    pub fn provider_comes_up(&mut self) -> &mut Self {
+    pub(crate) fn provider_comes_up(&mut self) -> &mut Self {
         self.spawns();
         self.provider(ProviderReport::Ready)
     }
 
-    pub fn exits(&mut self, class: ExitClass) -> &mut Self {
+    pub(crate) fn exits(&mut self, class: ExitClass) -> &mut Self {
         self.provider(ProviderReport::Exit(ExitReport { class, detail: format!("{class:?}").into() }))
     }
 
     /// The offer of this message is handed over.
     #[track_caller]
-    pub fn hands_over(&mut self, id: MessageId) -> &mut Self {
+    pub(crate) fn hands_over(&mut self, id: MessageId) -> &mut Self {
         let op = self.expects(&format!("offer,m{id}/"));
         self.answers(op, OpResult::Ok)
     }
 
-    pub fn takes(&mut self, id: MessageId) -> &mut Self {
-        self.provider(ProviderReport::Taken {
-            offers: vec![TakenOffer { message: id, nonce: None }],
-            into_turn: false,
-        })
+    pub(crate) fn takes(&mut self, id: MessageId) -> &mut Self {
+        self.provider(ProviderReport::Taken { offers: vec![TakenOffer { message: id, nonce: None }], into_turn: false })
     }
 
-    pub fn takes_into_turn(&mut self, id: MessageId) -> &mut Self {
+    pub(crate) fn takes_into_turn(&mut self, id: MessageId) -> &mut Self {
         self.provider(ProviderReport::Taken { offers: vec![TakenOffer { message: id, nonce: None }], into_turn: true })
     }
 
-    pub fn busy(&mut self) -> &mut Self {
+    pub(crate) fn busy(&mut self) -> &mut Self {
         self.report(StatusReport { status: ReportStatus::Busy, ..StatusReport::default() })
     }
 
-    pub fn idle(&mut self) -> &mut Self {
+    pub(crate) fn idle(&mut self) -> &mut Self {
         self.report(StatusReport::default())
     }
 
-    pub fn turn_fails(&mut self, error: &str) -> &mut Self {
+    pub(crate) fn turn_fails(&mut self, error: &str) -> &mut Self {
         let end = TurnEnd::Failed { error: error.into() };
         self.report(StatusReport { end, ..StatusReport::default() })
     }
 
-    pub fn report(&mut self, report: StatusReport) -> &mut Self {
+    pub(crate) fn report(&mut self, report: StatusReport) -> &mut Self {
         self.provider(ProviderReport::Status(Box::new(report)))
     }
 
     /// A message is offered, taken, and worked by a turn of its own.
     #[track_caller]
-    pub fn works(&mut self, id: MessageId) -> &mut Self {
+    pub(crate) fn works(&mut self, id: MessageId) -> &mut Self {
         self.hands_over(id);
         self.takes(id);
         self.busy();
@@ -323,19 +308,19 @@ impl Story {
 
     /// The claim of this message is granted, with this fence and a lease of ten minutes.
     #[track_caller]
-    pub fn grants(&mut self, id: MessageId, fence: u64) -> &mut Self {
+    pub(crate) fn grants(&mut self, id: MessageId, fence: u64) -> &mut Self {
         let op = self.expects(&format!("claim,m{id}"));
         self.answers(op, OpResult::Granted { fence, lease: Some(600_000) })
     }
 
     /// The stage of a message, as the core has it.
-    pub fn stage(&self, id: MessageId) -> Option<&'static str> {
+    pub(crate) fn stage(&self, id: MessageId) -> Option<&'static str> {
         self.core.view().messages.iter().find(|m| m.id == id).map(|m| m.stage.as_str())
     }
 }
 
 /// A plain message to our agent.
-pub fn plain(id: MessageId) -> Incoming {
+pub(crate) fn plain(id: MessageId) -> Incoming {
     Incoming {
         id,
         from: "alice".into(),
@@ -354,7 +339,7 @@ pub fn plain(id: MessageId) -> Incoming {
 }
 
 /// A claimable message to our label that carries a task.
-pub fn task(id: MessageId, task: u64) -> Incoming {
+pub(crate) fn task(id: MessageId, task: u64) -> Incoming {
     Incoming { to: "label:dev".into(), kind: "task".into(), claimable: true, task: Some(task), ..plain(id) }
 }
 

@@ -32,6 +32,26 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Config {
+    /// A headless agent with every figure at its default.
+    pub fn new(identity: Identity, adapter: Adapter, seed: u64) -> Self {
+        Self {
+            identity,
+            mode: Mode::default(),
+            adapter,
+            delivery: Delivery::default(),
+            mark_read: MarkRead::default(),
+            on_give_up: OnGiveUp::default(),
+            fail_fast: false,
+            relay_context: true,
+            first_prompt: None,
+            seed,
+            timing: Timing::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
 /// Who the agent is, and what its registration says about it (behaviour 2). Passed through, never interpreted,
 /// except for the ids, the label, the tags and the capabilities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! One core, and a world drawn from a seed around it.
 
-use relay_runner_core::config::{Adapter, Config, Delivery, Identity, Limits, MarkRead, Mode, OnGiveUp, Timing};
+use relay_runner_core::config::{Adapter, Config, Delivery, Identity, Limits, MarkRead, OnGiveUp};
 use relay_runner_core::event::{
     ApprovalRequest, BusFrame, CommandOrder, Event, ExitClass, ExitReport, Failure, FailureKind, Incoming, LinkReport,
     OpResult, Order, Params, ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer,
@@ -79,39 +79,35 @@ struct Provider {
     taken: usize,
 }
 
-/// A configuration with everything on.
+/// A configuration with everything on, and bounds small enough to be met.
 pub fn config(seed: u64) -> Config {
+    let identity = Identity {
+        agent_id: "a1".into(),
+        runner_id: "r1".into(),
+        provider: "command".into(),
+        label: Some("dev".into()),
+        tags: vec!["rust".into()],
+        capabilities: vec!["chat".into()],
+        ..Identity::default()
+    };
+    let adapter = Adapter {
+        restartable: true,
+        adoptable: false,
+        typed: false,
+        evidence: true,
+        steer: true,
+        interrupt: true,
+        compact: true,
+        clear: true,
+        inject: true,
+    };
     Config {
-        identity: Identity {
-            agent_id: "a1".into(),
-            runner_id: "r1".into(),
-            provider: "command".into(),
-            label: Some("dev".into()),
-            tags: vec!["rust".into()],
-            capabilities: vec!["chat".into()],
-            ..Identity::default()
-        },
-        mode: Mode::Headless,
-        adapter: Adapter {
-            restartable: true,
-            adoptable: false,
-            typed: false,
-            evidence: true,
-            steer: true,
-            interrupt: true,
-            compact: true,
-            clear: true,
-            inject: true,
-        },
         delivery: if seed.is_multiple_of(3) { Delivery::Steer } else { Delivery::Queue },
         mark_read: if seed.is_multiple_of(5) { MarkRead::Taken } else { MarkRead::Worked },
         on_give_up: OnGiveUp::Park,
-        fail_fast: false,
-        relay_context: true,
         first_prompt: seed.is_multiple_of(2).then(|| BodyRef::of("begin")),
-        seed,
-        timing: Timing::default(),
         limits: Limits { held: 40, claims: 3, fetch: 10, ..Limits::default() },
+        ..Config::new(identity, adapter, seed)
     }
 }
 

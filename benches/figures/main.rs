@@ -1,0 +1,19 @@
+//! The figures of the README, printed by one command: `cargo bench --bench figures`.
+
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+mod core_step;
+mod latency;
+mod replaying;
+
+fn main() {
+    let mut arguments = std::env::args().skip_while(|arg| arg != latency::AGENT).skip(1);
+    if let Some(socket) = arguments.next() {
+        return latency::agent(socket.as_ref());
+    }
+    // `cargo test --benches` runs it as a test: then it only has to work.
+    let quick = std::env::args().any(|arg| arg == "--test");
+    core_step::print(quick);
+    replaying::print(quick);
+    latency::print(quick);
+}
