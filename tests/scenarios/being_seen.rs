@@ -110,9 +110,30 @@ fn the_registration_has_its_exact_keys() {
     let mut keys: Vec<_> = meta.keys().map(String::as_str).collect();
     keys.sort_unstable();
     let mut expected = vec![
-        "package", "version", "contracts", "provider", "model", "effort", "profile", "agentProfile", "runnerId",
-        "startedAt", "tmuxSession", "tmuxSocket", "policyName", "spawnRequestId", "automationId", "automationRunId",
-        "workspace", "workspaceMode", "runnerManaged", "cwd", "approvalMode", "label", "auth", "lifecycleCapabilities",
+        "package",
+        "version",
+        "contracts",
+        "provider",
+        "model",
+        "effort",
+        "profile",
+        "agentProfile",
+        "runnerId",
+        "startedAt",
+        "tmuxSession",
+        "tmuxSocket",
+        "policyName",
+        "spawnRequestId",
+        "automationId",
+        "automationRunId",
+        "workspace",
+        "workspaceMode",
+        "runnerManaged",
+        "cwd",
+        "approvalMode",
+        "label",
+        "auth",
+        "lifecycleCapabilities",
         "providerCapabilities",
     ];
     expected.sort_unstable();

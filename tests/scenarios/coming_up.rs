@@ -72,7 +72,10 @@ fn attempts_to_connect_back_off_and_are_said_once() {
         }
         waits.push(story.now.mono - before);
     }
-    assert!(waits[0] <= 550 && waits[1] <= 1_050 && waits.iter().all(|wait| (200..=30_100).contains(wait)), "{waits:?}");
+    assert!(
+        waits[0] <= 550 && waits[1] <= 1_050 && waits.iter().all(|wait| (200..=30_100).contains(wait)),
+        "{waits:?}"
+    );
     assert!(waits[9] > 10_000, "{waits:?}");
 }
 

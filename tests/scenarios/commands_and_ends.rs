@@ -433,8 +433,11 @@ fn stepping_aside_keeps_claims_and_registration() {
     let mut next = Story::with(config(), facts);
     next.boot();
     next.registers();
-    next.expects("claim,m5");
-    assert_eq!(next.core.view().messages[0].stage.as_str(), "claimed");
+    next.provider_comes_up();
+    // Nothing is offered under a claim that the relay has not confirmed.
+    next.never("offer");
+    next.grants(5, 4);
+    next.expects("offer,m5/");
 }
 
 #[test]

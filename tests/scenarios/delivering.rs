@@ -99,7 +99,10 @@ fn evidence_with_a_wrong_nonce_is_no_evidence() {
     story.provider(ProviderReport::Taken { offers, into_turn: false });
     assert_eq!(story.stage(1), Some("offered"));
     let nonce = story.core.view().messages[0].nonce;
-    story.provider(ProviderReport::Taken { offers: vec![TakenOffer { message: 1, nonce: Some(nonce) }], into_turn: false });
+    story.provider(ProviderReport::Taken {
+        offers: vec![TakenOffer { message: 1, nonce: Some(nonce) }],
+        into_turn: false,
+    });
     assert_eq!(story.stage(1), Some("taken"));
 }
 
@@ -130,7 +133,7 @@ fn poison_message() {
         story.fails(offer, FailureKind::Provider);
     }
     story.after(120_000);
-    story.expects_no("offer");
+    story.expects_no("offer,m1");
     story.expects("task,t10,m1,failed,f5");
     assert_eq!(story.stage(1), Some("setAside"));
     story.message(plain(2));

@@ -1,7 +1,7 @@
 //! Claims, tasks and turns: a task is done by its own turn, once, under a valid lease.
 
-use relay_runner_core::event::{ExitClass, FailureKind, StatusReport};
 use relay_runner_core::OpResult;
+use relay_runner_core::event::{ExitClass, FailureKind, StatusReport};
 
 use crate::story::{Story, plain, task};
 

@@ -101,6 +101,7 @@ impl Core {
         fx.note(Note::ClaimGranted { message: id, fence });
         fx.sync = true;
         self.touched.reports = true;
+        self.touched.inbox = true;
         let Some(item) = self.inbox.get(id) else {
             self.claims.remove(id);
             self.report(Call::Release { message: id, fence }, fx);
@@ -111,7 +112,6 @@ impl Core {
         }
         let task = item.meta.task;
         self.inbox.update(id, |item| item.stage = Stage::Claimed);
-        self.touched.inbox = true;
         self.work.open(Kind::Message, id, self.now.wall);
         self.say_stage(id, Stage::Claimed, None, fx);
         if let Some(task) = task {

@@ -89,6 +89,10 @@ impl Core {
                 later(item.not_before);
                 continue;
             }
+            // A claim that lapsed, or is of an earlier run, is confirmed first.
+            if self.claims.get(place.id).is_some_and(|claim| claim.valid(self.now).is_none()) {
+                continue;
+            }
             let size = u64::from(item.meta.body.len) + AROUND_A_BODY;
             if !batch.is_empty() && bytes + size > limits.batch_bytes {
                 break;

@@ -31,7 +31,7 @@ use crate::status::Status;
 use crate::time::{Millis, Mono, Stamp};
 use crate::troubles::Troubles;
 use crate::turns::Turns;
-use crate::work::Work;
+use crate::work::{Kind, Work};
 
 /// The runner's state machine. Cheap to clone, serialisable whole, and never asks the world anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -342,6 +342,12 @@ impl Core {
                     if fact.fence.is_some() { Stage::Claimed } else { Stage::Held }
                 }
             };
+        if item.is_work() {
+            self.work.open(Kind::Message, id, self.now.wall);
+            if let Some(task) = item.meta.task {
+                self.work.open(Kind::Task, task, self.now.wall);
+            }
+        }
         self.inbox.insert(item);
         if let Some(fence) = fact.fence {
             self.claim_taken_up(id, fence);
