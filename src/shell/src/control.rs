@@ -9,6 +9,7 @@ use crate::input::{Inputs, Task};
 use crate::runner_dir::CONTROL_SOCKET;
 use crate::secret;
 use axum::Router;
+use axum::serve::ListenerExt;
 use guard::Peer;
 use secrecy::SecretString;
 use std::io;
@@ -89,6 +90,10 @@ async fn serve_unix(listener: tokio::net::UnixListener, router: Router, ended: w
 }
 
 async fn serve_tcp(listener: tokio::net::TcpListener, router: Router, ended: watch::Receiver<bool>) {
+    let listener = listener.tap_io(|stream| {
+        // Only slower without it.
+        let _ = stream.set_nodelay(true);
+    });
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(is_over(ended)).await {
         tracing::warn!("the control port is over: {error}");
     }

@@ -200,4 +200,21 @@ mod tests {
         assert!(!kill_leftover(&stranger), "another process under the same number is left alone");
         assert!(!kill_leftover(&ProcessRef { boot: "another".into(), ..ours }), "so is one of another boot");
     }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn what_a_killed_runner_left_behind_is_killed() {
+        let argv = ["sh", "-c", "sleep 1000 & wait"].map(OsString::from);
+        let env = BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap())]);
+        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::null(), Stdio::null()];
+        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
+        let Process { mut child, mut group } = start(launch).unwrap();
+        let left = reference(child.id().unwrap());
+        // As if this process had been killed: nobody holds the group any more.
+        group.release();
+        assert!(kill_leftover(&left));
+        let status = child.wait().await.unwrap();
+        assert_eq!(exit_class(status).0, ExitClass::Signal);
+        assert!(!kill_leftover(&left), "it is gone");
+    }
 }

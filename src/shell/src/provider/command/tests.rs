@@ -115,6 +115,21 @@ async fn gone(pid: i32) {
     tokio::time::timeout(LIMIT, check).await.unwrap_or_else(|_| panic!("{pid:?} still lives"));
 }
 
+/// Waits until there is a line in the file.
+async fn written(path: &std::path::Path) -> String {
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let check = async {
+        loop {
+            looks.tick().await;
+            match std::fs::read_to_string(path) {
+                Ok(text) if text.ends_with('\n') => return text,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, check).await.unwrap()
+}
+
 fn pid_in(stage: &Stage, file: &str) -> i32 {
     std::fs::read_to_string(stage.dir.path().join(file)).unwrap().trim().parse().unwrap()
 }
@@ -325,6 +340,8 @@ async fn a_listening_program_is_connected_to_again_and_again() {
     let Event::Done(OpId(2), OpResult::Failed(early)) = stage.event().await else { panic!("refused") };
     assert_eq!(early.kind, FailureKind::NotReady, "nobody listens yet");
 
+    let told = written(&stage.dir.path().join("socket")).await;
+    assert_eq!(told.trim(), stage.dir.path().join("command.sock").to_str().unwrap());
     let listener = tokio::net::UnixListener::bind(stage.dir.path().join("command.sock")).unwrap();
     let (first, _) = listener.accept().await.unwrap();
     assert_eq!(stage.report().await, ProviderReport::Ready);
@@ -348,6 +365,4 @@ async fn a_listening_program_is_connected_to_again_and_again() {
     stage.busy().await;
     stage.provider.stop(G1, StopStep::Terminate);
     assert_eq!(stage.exit().await.class, ExitClass::Signal);
-    let told = std::fs::read_to_string(stage.dir.path().join("socket")).unwrap();
-    assert_eq!(told.trim(), stage.dir.path().join("command.sock").to_str().unwrap());
 }
