@@ -1,12 +1,15 @@
 //! `demo-agent`: the agent that is built into the program. It speaks the command protocol (docs/command-provider.md)
-//! and works a little on each message: it waits, in steps.
+//! and works a little on each message: it waits, in steps. Where the runner names a socket, it listens there (`run demo
+//! --listen`); else it uses its pipes.
 
 use super::failure::{Done, Failure};
 use super::{OK, say};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
-use std::io::{BufRead, Write};
+use std::io::BufReader;
+use std::io::{BufRead, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -36,16 +39,21 @@ enum End {
 
 pub(crate) fn run(args: &Args) -> Done {
     let (lines, heard) = channel();
+    let runner = connected()?;
+    let input: Box<dyn Read + Send> = match &runner {
+        Some(stream) => Box::new(stream.try_clone().map_err(|e| unconnected(&e.to_string()))?),
+        None => Box::new(std::io::stdin()),
+    };
     // A thread, so that work can be interrupted by what is said meanwhile. It ends with the input, or with the process.
     std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
+        for line in BufReader::new(input).lines() {
             let Ok(line) = line else { return };
             if lines.send(line).is_err() {
                 return;
             }
         }
     });
-    let mut agent = Agent { heard, waiting: VecDeque::new(), log: args.log.clone() };
+    let mut agent = Agent { runner, heard, waiting: VecDeque::new(), log: args.log.clone() };
     loop {
         let end = match agent.waiting.pop_front() {
             Some(message) => agent.work(&message)?,
@@ -60,7 +68,20 @@ pub(crate) fn run(args: &Args) -> Done {
     }
 }
 
+/// The runner at the other end of the socket that it has named; none where it has named none.
+fn connected() -> Result<Option<UnixStream>, Failure> {
+    let Some(path) = std::env::var_os("AGENT_RELAY_COMMAND_SOCKET") else { return Ok(None) };
+    let accepted = UnixListener::bind(&path).and_then(|listener| listener.accept());
+    accepted.map(|(stream, _)| Some(stream)).map_err(|e| unconnected(&format!("{}: {e}", path.display())))
+}
+
+fn unconnected(why: &str) -> Failure {
+    Failure::failed("demo_agent", format!("the demo agent cannot listen for its runner: {why}"))
+}
+
 struct Agent {
+    /// None: over the pipes.
+    runner: Option<UnixStream>,
     heard: Receiver<String>,
     /// Messages that came while another was worked on.
     waiting: VecDeque<Value>,
@@ -88,10 +109,10 @@ impl Agent {
         let steps = if message["payload"]["taskId"].is_u64() { TASK_STEPS } else { MESSAGE_STEPS };
         if let Some(id) = id {
             // Before `busy`: what is taken while idle belongs to the turn that begins next.
-            say::json(&json!({"type": "taken", "ids": [id]}))?;
+            self.say(&json!({"type": "taken", "ids": [id]}))?;
         }
         self.write_down(id, attempt, "began")?;
-        say::json(&json!({"type": "busy", "turn": turn}))?;
+        self.say(&json!({"type": "busy", "turn": turn}))?;
         let mut end = self.take_steps(steps / 2);
         if end == End::Finished {
             self.write_down(id, attempt, "half done")?;
@@ -101,9 +122,9 @@ impl Agent {
             End::Finished => {
                 // First what was done, then the word that it is: a kill in between leads to a repeat, not to a loss.
                 self.write_down(id, attempt, "finished")?;
-                say::json(&json!({"type": "idle", "turn": turn}))?;
+                self.say(&json!({"type": "idle", "turn": turn}))?;
             }
-            End::Interrupted => say::json(&json!({"type": "idle", "turn": turn, "interrupted": true}))?,
+            End::Interrupted => self.say(&json!({"type": "idle", "turn": turn, "interrupted": true}))?,
             End::Shutdown => {}
         }
         Ok(Some(end))
@@ -125,6 +146,13 @@ impl Agent {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return End::Shutdown,
             }
+        }
+    }
+
+    fn say(&mut self, line: &Value) -> Result<(), Failure> {
+        match &mut self.runner {
+            None => say::json(line),
+            Some(stream) => writeln!(stream, "{line}").map_err(|e| unconnected(&e.to_string())),
         }
     }
 

@@ -53,6 +53,11 @@ impl Found {
 }
 
 pub(crate) fn is_alive(pid: u32) -> bool {
+    // One that is over, and that its parent has not asked about yet (Linux; elsewhere there is no such file).
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    if stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')) {
+        return false;
+    }
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     // Somebody else's process (EPERM) lives as well.
     pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))

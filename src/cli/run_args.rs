@@ -85,7 +85,7 @@ pub(crate) struct Args {
     /// [default: 30s]
     #[arg(long, value_name = "SPAN")]
     pub(crate) shutdown_timeout: Option<String>,
-    /// The command listens on the unix socket AGENT_RELAY_COMMAND_SOCKET instead of using its pipes
+    /// The provider listens on the unix socket AGENT_RELAY_COMMAND_SOCKET instead of using its pipes
     /// [env: AGENT_RELAY_LISTEN]
     #[arg(long)]
     pub(crate) listen: bool,

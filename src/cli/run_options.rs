@@ -175,7 +175,7 @@ fn provider(kind: Kind, command: &[OsString], listen: bool, env: Environment<'_>
         }
         Kind::Demo => demo_agent(&[])?,
     };
-    Ok(ProviderSpec::Command(CommandSpec::new(argv, listen && kind == Kind::Command)))
+    Ok(ProviderSpec::Command(CommandSpec::new(argv, listen)))
 }
 
 /// The command line of the built-in agent.

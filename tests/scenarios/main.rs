@@ -7,4 +7,5 @@ mod being_seen;
 mod coming_up;
 mod commands_and_ends;
 mod delivering;
+mod program;
 mod tasks_and_turns;
