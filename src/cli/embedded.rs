@@ -35,6 +35,14 @@ pub(crate) async fn relay_of(asked: &Asked, env: Environment<'_>) -> Result<(Rel
             Some(found) => Ok((found, None)),
             None => Err(failure),
         },
+        Err(failure) if failure.code == "database_in_use" => Err(Failure::failed(
+            "database_in_use",
+            format!(
+                "no relay was named and none is on the default port, but one that keeps its state in {} runs on another; \
+                 name it with --relay or AGENT_RELAY_URL",
+                db.display()
+            ),
+        )),
         Err(failure) => Err(failure),
     }
 }

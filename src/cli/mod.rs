@@ -41,14 +41,18 @@ use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 Examples:
-  relay-runner demo                                      see all of it at work on this machine, in some seconds
-  relay-runner relay                                     a relay on 127.0.0.1:4850
-  relay-runner run command --agent-id a1 -- ./agent.sh   represent a program on it, and keep it alive
-  relay-runner send a1 \"hello\" --task --wait             give it a task, and see what becomes of it
+  relay-runner demo                                     see all of it at work, in some seconds
+  relay-runner relay                                    a relay on 127.0.0.1:4850
+  relay-runner run command --agent-id a1 -- ./agent.sh  represent a program on it, keep it alive
+  relay-runner send a1 \"hello\" --task --wait            give it a task, see what becomes of it
 
-Exit codes: 0 ended as asked; 1 failed; 2 usage or configuration; 69 relay unreachable; 70 gave up on the provider;
-  75 temporary: start again; 76 superseded by a newer instance; 77 credential refused.
-Every flag of `run` has an AGENT_RELAY_* variable; the command line wins. RELAY_RUNNER_LOG=debug shows more.";
+Exit codes:
+  0 ended as asked; 1 failed; 2 usage or configuration; 69 relay unreachable;
+  70 gave up on the provider; 75 temporary: start again; 76 superseded by a newer instance;
+  77 credential refused
+
+Every flag of `run` has an AGENT_RELAY_* variable; the command line wins.
+RELAY_RUNNER_LOG=debug shows more of what goes on.";
 
 /// Keeps a coding agent at work, and represents it on a relay that agents talk through.
 #[derive(Debug, Parser)]

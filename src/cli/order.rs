@@ -91,11 +91,14 @@ async fn here(
     params: Map<String, Value>,
     limit: Duration,
 ) -> Result<Option<Value>, Failure> {
+    let ends = matches!(what, CommandType::Shutdown | CommandType::Kill);
     let asked = client.command(what.as_str(), params);
     let what = format!("{} of {} (process {})", what.as_str(), found.agent_id, found.pid);
     match patient(asked, &what, limit).await? {
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
+        // It takes no orders any more: what was asked for is already happening.
+        Err(ClientError::Refused { ref code, .. }) if code == "ending" && ends => Ok(Some(Value::Null)),
         Err(error) => Err(error.into()),
     }
 }

@@ -7,18 +7,19 @@ use std::ffi::OsString;
 
 const AFTER_HELP: &str = "\
 Providers:
-  command   any program that speaks JSON lines, named behind -- (docs/command-provider.md; examples/agent.sh)
+  command   any program that speaks JSON lines, named behind -- (docs/command-provider.md)
   demo      an agent built into this program, to try things with
   claude, codex, acp: not there yet; `command` can drive them through a program of your own
 
 Examples:
   relay-runner run command -- ./agent.sh
-  relay-runner run command --relay http://127.0.0.1:4850 --agent-id a1 --tag rust,linux -- ./agent.sh --fast
-  AGENT_RELAY_URL=https://relay.example AGENT_RELAY_ID=a1 relay-runner run command -- ./agent.sh
+  relay-runner run command --agent-id a1 --tag rust,linux -- ./agent.sh --fast
+  relay-runner run command --relay https://relay.example --token-file token.txt -- ./agent.sh
   relay-runner run demo --agent-id d1
 
-Without --relay, a relay on the default port is used when there is one; else one is started in this process.
-TERM or Ctrl-C lets the running turn end (--drain-timeout) and stops the provider; a second one stops it at once.
+Without --relay, a relay on the default port is used; when there is none, this process serves one.
+TERM or Ctrl-C lets the running turn end (--drain-timeout), then stops the provider; a second one
+stops it at once.
 Spans are written 500ms, 30s, 2m or 1h. Exit codes: `relay-runner --help`.";
 
 /// Keep a provider at work, and represent it on the relay

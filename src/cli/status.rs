@@ -9,6 +9,7 @@ use super::local::{self, Found, Here};
 use super::{OK, order, say};
 use clap::builder::FalseyValueParser;
 use relay_runner_protocol::Agent;
+use relay_runner_shell::client::ClientError;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -39,7 +40,10 @@ pub(crate) async fn run(args: &Args) -> Done {
     let env = Environment::ours();
     match local::runner(env, args.agent.as_deref(), args.state_dir.as_deref())? {
         Here::Runs(found, client) => {
-            let state = client.state().await?;
+            let state = match client.state().await {
+                Err(ClientError::NotRunning { .. }) => return Err(found.dead()),
+                answered => answered?,
+            };
             if args.json {
                 say::pretty_json(&state)?;
             } else {

@@ -37,3 +37,20 @@ fn a_demonstration_that_stays_can_be_used_until_it_is_ended() {
     super::world::signal(demo.pid(), "INT");
     assert_eq!(demo.ends(), Some(0));
 }
+
+#[test]
+fn an_interrupted_demonstration_leaves_nothing() {
+    let world = World::without_relay();
+    let mut demo = world.start(&["demo", "--json"], &[]);
+    let pid = loop {
+        let line: serde_json::Value = serde_json::from_str(&demo.line()).unwrap();
+        if let Some((_, pid)) = line["what"].as_str().and_then(|what| what.split_once("is started, as process ")) {
+            break pid.to_owned();
+        }
+    };
+    super::world::signal(demo.pid(), "INT");
+    assert_eq!(demo.ends(), Some(1));
+    super::world::eventually("the agent is gone", || (!super::world::is_alive(&pid)).then_some(()));
+    let left: Vec<_> = fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "its folder is gone; work and log are the test's own: {left:?}");
+}

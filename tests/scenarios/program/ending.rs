@@ -127,3 +127,24 @@ fn a_relay_that_is_not_there_is_waited_for_unless_told_otherwise() {
     drop(relay);
     world.replays_exactly(2);
 }
+
+#[test]
+fn a_runner_with_a_person_ends_with_its_provider() {
+    let world = World::new();
+    for (script, code) in [("exit 0", 0), ("exit 3", 1)] {
+        let runner = world.runner(script, &["--interactive"]);
+        assert_eq!(runner.ends(), Some(code), "{script}; {}", world.log());
+    }
+    world.replays_exactly(2);
+}
+
+#[test]
+fn a_program_that_the_system_refuses_to_start_is_an_error_with_its_name() {
+    let world = World::new();
+    let agent = world.script("agent", "");
+    std::fs::write(&agent, "#!/no/such/interpreter\n").unwrap();
+    let said = world.ask(&["run", "command", "--agent-id", "a1", "--json", "--", &agent]);
+    assert_eq!((said.code, said.error_code().as_str()), (Some(1), "run_failed"), "{said:?}");
+    assert!(said.err.contains(&agent), "{said:?}");
+    assert!(world.agents().is_empty(), "{said:?}");
+}
