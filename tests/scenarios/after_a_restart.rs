@@ -1,0 +1,117 @@
+//! What the next run knows of the one before, neither more nor less than it needs; and what of a relay that is new.
+
+use std::collections::BTreeSet;
+
+use relay_runner_core::event::{BusFrame, ExitClass, RelayEvent};
+use relay_runner_core::{OpResult, Stamp};
+
+use crate::story::{Story, config, plain, task};
+
+/// The next run of the same agent, before it boots.
+fn the_run_after(story: &Story) -> Story {
+    let mut later = Story::with(config(), story.core.facts());
+    later.now = Stamp::new(1_000, story.now.wall + 1_000);
+    later
+}
+
+/// The next run, registered and with a provider.
+fn the_run_after_is_up(story: &Story) -> Story {
+    let mut later = the_run_after(story);
+    later.boot();
+    later.registers();
+    later.provider_comes_up();
+    later
+}
+
+#[test]
+fn a_message_that_was_deleted_stays_deleted() {
+    let mut story = Story::up();
+    story.message(plain(3));
+    story.hands_over(3);
+    story.takes(3);
+    story.busy();
+    story.relay_says(RelayEvent::MessageDeleted { message: 3 });
+    let later = the_run_after_is_up(&story);
+    later.never("offer,m3/");
+}
+
+#[test]
+fn nothing_is_offered_under_a_claim_that_was_not_confirmed() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    let started = story.expects("task,t50,m5,in_progress");
+    story.answers(started, OpResult::Ok);
+    let mut later = the_run_after(&story);
+    later.boot();
+    // The provider is started without a relay.
+    later.after(11_000);
+    later.provider_comes_up();
+    later.never("offer,m5/");
+    later.registers();
+    later.grants(5, 3);
+    later.expects("offer,m5/");
+}
+
+#[test]
+fn a_runner_that_gave_up_starts_its_provider_at_the_next_start() {
+    let mut story = Story::up();
+    for _ in 0..3 {
+        story.exits(ExitClass::Crash);
+        story.after(2_000);
+        story.provider_comes_up();
+    }
+    story.exits(ExitClass::Crash);
+    story.expects("finish(70)");
+    assert_eq!(story.core.facts().parked, None);
+    let mut later = the_run_after(&story);
+    later.boot();
+    later.registers();
+    later.after(60_000);
+    later.expects("spawn(");
+}
+
+#[test]
+fn a_command_that_was_cut_short_gets_its_outcome() {
+    let mut story = Story::up();
+    story.command("c1", "agent.restart");
+    let mut later = the_run_after_is_up(&story);
+    later.command("c1", "agent.restart");
+    let outcome = later.expects("command,c1,");
+    later.answers(outcome, OpResult::Ok);
+    later.after(120_000);
+    later.expects_no("command,c1,");
+    later.never("stop(");
+}
+
+#[test]
+fn a_known_outcome_is_reported_again_under_its_first_key() {
+    let mut story = Story::up();
+    story.command("c1", "agent.dance");
+    let outcome = story.expects("command,c1,failed");
+    story.answers(outcome, OpResult::Ok);
+    let mut later = the_run_after_is_up(&story);
+    later.command("c1", "agent.dance");
+    let keys: BTreeSet<_> = [&story, &later]
+        .map(|run| run.told.iter().find(|t| t.contains("command,c1,failed")).unwrap().split(',').nth(1).unwrap())
+        .into_iter()
+        .collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+}
+
+#[test]
+fn a_relay_that_began_anew_is_heard_from_its_first_event() {
+    let mut story = Story::up();
+    for id in 1..=9 {
+        story.relay_says(RelayEvent::Other { name: format!("weather-{id}").into() });
+    }
+    story.link_breaks();
+    story.after(1_000);
+    story.opens();
+    story.expects("register");
+    // Its database is new: it counts from the beginning.
+    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, heartbeat: None });
+    let event = RelayEvent::MessageNew(Box::new(plain(1)));
+    story.frame(BusFrame::Event { frame: "first".into(), seq: 1, event });
+    story.expects("offer,m1/");
+}

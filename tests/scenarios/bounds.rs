@@ -1,0 +1,104 @@
+//! Odd figures of others, and odd clocks: nothing overflows, nothing grows without end, nothing spins.
+
+use relay_runner_core::event::{BusFrame, ExitClass, FailureKind};
+use relay_runner_core::{Event, OpResult, Stamp};
+use relay_runner_protocol::ErrorCode;
+
+use crate::story::{Story, config, plain, task};
+
+#[test]
+fn a_usage_limit_that_is_over_already_does_not_spin() {
+    let mut story = Story::up();
+    for _ in 0..3 {
+        story.exits(ExitClass::UsageLimit { until: Some(story.now.wall - 1_000) });
+        story.after(100);
+        story.expects_no("spawn(");
+        story.after(10_000);
+        story.provider_comes_up();
+    }
+}
+
+#[test]
+fn a_usage_limit_without_end_is_left_by_a_restart() {
+    let mut story = Story::up();
+    story.exits(ExitClass::UsageLimit { until: Some(u64::MAX) });
+    story.after(3_600_000);
+    story.expects_no("spawn(");
+    story.command("c1", "agent.restart");
+    story.provider_comes_up();
+    story.expects("command,c1,succeeded");
+}
+
+#[test]
+fn no_time_is_too_late() {
+    let mut story = Story::up();
+    story.now = Stamp::new(u64::MAX, u64::MAX);
+    story.hears(Event::Wake);
+    story.message(plain(1));
+    assert!(story.stage(1).is_some());
+}
+
+#[test]
+fn no_span_is_too_long() {
+    let mut config = config();
+    config.timing.offer_deadline = u64::MAX;
+    let mut story = Story::up_with(config);
+    story.message(plain(1));
+    story.works(1);
+}
+
+#[test]
+fn a_retry_without_a_wait_does_not_spin() {
+    let mut config = config();
+    config.timing.claim_retry = 0;
+    let mut story = Story::up_with(config);
+    story.message(task(5, 50));
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Granted { fence: 3, lease: Some(10_000) });
+    let started = story.expects("task,t50,m5,in_progress");
+    story.answers(started, OpResult::Ok);
+    story.works(5);
+    let done = story.expects("task,t50,m5,done");
+    story.sleeps(60_000);
+    story.fails(done, FailureKind::Unreachable);
+    story.after(2_000);
+    // Its lease is over: first the claim, then the report.
+    story.expects_no("task,t50");
+    story.expects("claim,m5");
+}
+
+#[test]
+fn a_lease_shorter_than_a_round_trip_does_not_spin() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    let mut fence = 0;
+    for _ in 0..10_000 {
+        if story.list().contains("claim,m5") {
+            fence += 1;
+            let claim = story.expects("claim,m5");
+            story.answers(claim, OpResult::Granted { fence, lease: Some(0) });
+        }
+        story.after(1);
+    }
+    assert!(story.times("claim,m5") <= 20, "{} claims in 10 s", story.times("claim,m5"));
+}
+
+#[test]
+fn a_relay_that_keeps_forgetting_us_is_not_flooded() {
+    let mut story = Story::up();
+    for _ in 0..50 {
+        story.frame(BusFrame::Error { code: ErrorCode::NotRegistered, message: "who are you".into() });
+    }
+    assert!(story.times("register") <= 3, "{} registrations at once", story.times("register"));
+}
+
+#[test]
+fn what_waits_for_the_relay_is_bounded() {
+    let mut story = Story::up();
+    story.by_hand();
+    for n in 0..3_000 {
+        story.command(&format!("c{n}"), "agent.dance");
+    }
+    let (waiting, most) = (story.core.view().reports_waiting, story.core.config().limits.reports);
+    assert!(waiting <= most, "{waiting} reports wait, of {most}");
+}

@@ -1,0 +1,172 @@
+//! Nothing is said of a task but under a valid fence: not for a claim that is gone, not for a message without one.
+
+use relay_runner_core::OpResult;
+use relay_runner_core::event::{ExitClass, FailureKind, RelayEvent, StatusReport, TurnEnd};
+use relay_runner_core::wire;
+use relay_runner_protocol::Message;
+use serde_json::json;
+
+use crate::story::{Story, config, task};
+
+/// Message 5 is ours under fence 3, and its task 50 has started.
+fn holding_a_task() -> Story {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    let started = story.expects("task,t50,m5,in_progress");
+    story.answers(started, OpResult::Ok);
+    story
+}
+
+/// The relay says that a rival has message 5, and says so again when it is asked.
+#[track_caller]
+fn a_rival_takes(story: &mut Story) {
+    story.relay_says(RelayEvent::MessageClaimed { message: 5, by: Some("rival".into()) });
+    story.after(5_000);
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Refused { by: Some("rival".into()) });
+}
+
+#[test]
+fn only_a_claimable_message_carries_a_task() {
+    let message = |claimable: bool| -> Message {
+        let message = json!({
+            "id": 7, "from": "alice", "to": "a1", "payload": {"taskId": 50}, "claimable": claimable, "createdAt": 0
+        });
+        serde_json::from_value(message).unwrap()
+    };
+    assert_eq!(wire::incoming(&message(true), "a1").task, Some(50));
+    assert_eq!(wire::incoming(&message(false), "a1").task, None);
+
+    let mut story = Story::up();
+    story.message(wire::incoming(&message(false), "a1"));
+    story.works(7);
+    story.expects("read,m7");
+    story.never("task,t50");
+}
+
+#[test]
+fn a_start_that_failed_is_not_said_again_once_the_claim_was_lost() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Granted { fence: 3, lease: Some(10_000) });
+    let started = story.expects("task,t50,m5,in_progress");
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story.after(4_600);
+    let renew = story.expects("renew,m5");
+    story.fails(renew, FailureKind::Conflict);
+    story.fails(started, FailureKind::Unreachable);
+    story.after(60_000);
+    story.expects_no("task,t50");
+}
+
+#[test]
+fn a_done_that_failed_is_not_said_again_once_a_rival_has_the_message() {
+    let mut story = holding_a_task();
+    story.works(5);
+    let done = story.expects("task,t50,m5,done");
+    a_rival_takes(&mut story);
+    story.fails(done, FailureKind::Unreachable);
+    story.after(60_000);
+    story.expects_no("task,t50");
+}
+
+#[test]
+fn a_start_that_failed_is_not_said_again_once_the_claim_was_released() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    let started = story.expects("task,t50,m5,in_progress");
+    story.exits(ExitClass::Refused);
+    story.fails(started, FailureKind::Unreachable);
+    story.after(60_000);
+    story.expects_no("task,t50");
+    story.expects("release,m5,f3");
+}
+
+#[test]
+fn a_later_run_says_nothing_of_a_task_that_was_lost() {
+    let mut story = holding_a_task();
+    story.works(5);
+    story.expects("task,t50,m5,done");
+    a_rival_takes(&mut story);
+    let mut later = Story::with(config(), story.core.facts());
+    later.boot();
+    later.registers();
+    later.after(60_000);
+    later.never("task,t50");
+}
+
+#[test]
+fn a_lost_message_that_is_never_taken_blocks_no_task() {
+    let mut story = holding_a_task();
+    story.hands_over(5);
+    a_rival_takes(&mut story);
+    story.after(32 * 60_000);
+    story.expects_no("task,t50");
+}
+
+#[test]
+fn an_interruption_by_a_person_blocks_no_lost_task() {
+    let mut story = holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    a_rival_takes(&mut story);
+    let end = TurnEnd::Interrupted { by_person: true };
+    story.report(StatusReport { end, ..StatusReport::default() });
+    story.expects_no("task,t50");
+}
+
+#[test]
+fn a_task_is_done_when_the_rest_of_its_messages_is_gone() {
+    let mut story = Story::up();
+    story.busy();
+    story.message(task(5, 50)).message(task(6, 50));
+    story.idle();
+    story.grants(5, 1);
+    let started = story.expects("task,t50,m5,in_progress");
+    story.answers(started, OpResult::Ok);
+    story.works(5);
+    let read = story.expects("read,m5");
+    story.answers(read, OpResult::Ok);
+    story.never(",done");
+    story.relay_says(RelayEvent::MessageDeleted { message: 6 });
+    story.expects("task,t50,m5,done,f1");
+}
+
+#[test]
+fn a_done_that_is_refused_for_good_sets_its_message_aside() {
+    let mut story = holding_a_task();
+    story.works(5);
+    let done = story.expects("task,t50,m5,done");
+    story.fails(done, FailureKind::Invalid);
+    let view = story.core.view();
+    let aside = view.set_aside.first().expect("it is listed, with the reason");
+    assert_eq!(aside.id, 5);
+    assert!(aside.why.contains("Invalid"), "{}", aside.why);
+    story.after(60_000);
+    story.expects_no("task,t50");
+    story.never("settled");
+}
+
+#[test]
+fn clock_jump() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Granted { fence: 3, lease: Some(10_000) });
+    story.expects("offer,m5/1/");
+    story.exits(ExitClass::Crash);
+    story.sleeps(3_600_000);
+    story.after(600);
+    story.provider_comes_up();
+    // Another may have it by now: the relay is asked first.
+    story.after(5_000);
+    story.never("offer,m5/2/");
+    story.grants(5, 4);
+    story.expects("offer,m5/2/");
+}
