@@ -38,7 +38,9 @@ pub(crate) struct RelayArgs {
 impl RelayArgs {
     /// The relay that was named; none when there is only the default.
     pub(crate) fn url(&self, env: Environment<'_>) -> Result<Option<RelayUrl>, Failure> {
-        env.parsed(self.relay.as_deref(), RELAY, |text| RelayUrl::parse(text).map_err(|e| e.to_string()))
+        // The value itself is not shown: there may be a password in it, which the parser's own words leave out.
+        let Some((text, source)) = env.text(self.relay.as_deref(), RELAY)? else { return Ok(None) };
+        RelayUrl::parse(&text).map(Some).map_err(|e| wrong(source, &e.to_string()))
     }
 
     /// `--token-file` before `AGENT_RELAY_TOKEN` before `AGENT_RELAY_TOKEN_FILE`.

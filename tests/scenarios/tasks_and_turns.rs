@@ -288,6 +288,7 @@ fn the_machine_slept_past_the_lease() {
     story.busy();
     story.sleeps(3_600_000);
     story.idle();
+    story.after(5_000);
     story.never("done");
     story.expects("claim,m5");
 }

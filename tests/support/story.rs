@@ -197,7 +197,7 @@ impl Story {
     pub(crate) fn registers(&mut self) -> &mut Self {
         self.opens();
         self.expects("register");
-        self.frame(BusFrame::Registered { epoch: 1, cursor: 0, heartbeat: None })
+        self.frame(BusFrame::Registered { epoch: 1, cursor: self.seq, heartbeat: None })
     }
 
     pub(crate) fn link_breaks(&mut self) -> &mut Self {

@@ -68,7 +68,7 @@ impl Core {
     }
 
     /// The process that asked is gone; a decision reaches no later request.
-    pub(crate) fn approvals_of_the_dead(&mut self, _fx: &mut Effects) {
+    pub(crate) fn approvals_of_the_dead(&mut self) {
         if self.approvals.any_open() {
             self.approvals.open.clear();
             self.approvals.version += 1;

@@ -25,14 +25,15 @@ impl Core {
     fn ask(&mut self, id: MessageId, key: OpId, fence: Option<Fence>, fx: &mut Effects) {
         let op = self.http_keyed(Op::Claim(id), key, Call::Claim { message: id }, self.config.timing.call_deadline, fx);
         let phase = Phase::Asking { asked: self.now, op };
-        self.claims.insert(id, Claim { phase, key, fence, lease: None, next: 0 });
+        let again = if self.claims.get(id).is_some() { self.now.mono } else { 0 };
+        self.claims.insert(id, Claim { phase, key, fence, lease: None, again, next: 0 });
         self.touched.claims = true;
     }
 
     /// A claim of the run before: nothing is reported under it until the relay has confirmed it.
     pub(crate) fn claim_taken_up(&mut self, id: MessageId, fence: Fence) {
         let key = self.ops.number();
-        let claim = Claim { phase: Phase::Lapsed, key, fence: Some(fence), lease: None, next: u64::MAX };
+        let claim = Claim { phase: Phase::Lapsed, key, fence: Some(fence), lease: None, again: 0, next: u64::MAX };
         self.claims.insert(id, claim);
     }
 
@@ -58,9 +59,11 @@ impl Core {
             OpResult::Granted { fence, lease } => self.granted(id, fence, lease, asked, fx),
             OpResult::Refused { .. } => self.refused(id, fx),
             OpResult::Failed(failure) => match failure.kind {
-                FailureKind::NotFound | FailureKind::Conflict | FailureKind::Expired | FailureKind::Invalid => {
-                    self.refused(id, fx);
-                }
+                FailureKind::NotFound
+                | FailureKind::Superseded
+                | FailureKind::Conflict
+                | FailureKind::Expired
+                | FailureKind::Invalid => self.refused(id, fx),
                 FailureKind::Unreachable
                 | FailureKind::TimedOut
                 | FailureKind::Unauthorized
@@ -82,7 +85,7 @@ impl Core {
 
     /// It may have been granted: it is asked for again, under the same key.
     fn ask_later(&mut self, id: MessageId) {
-        let next = self.now.mono.saturating_add(self.config.timing.claim_retry);
+        let next = self.now.mono.saturating_add(self.config.timing.claim_retry.max(1));
         if let Some(claim) = self.claims.get_mut(id) {
             claim.phase = Phase::Lapsed;
             claim.next = next;
@@ -213,11 +216,14 @@ impl Core {
     pub(crate) fn lapse(&mut self, id: MessageId, fx: &mut Effects) {
         fx.note(Note::ClaimLapsed { message: id });
         let key = self.ops.number();
+        let pause = self.config.timing.claim_retry.max(1);
         if let Some(claim) = self.claims.get_mut(id) {
             claim.phase = Phase::Lapsed;
             claim.key = key;
             claim.lease = None;
-            claim.next = self.now.mono;
+            // A lease shorter than the way to the relay and back must not make a loop of asking.
+            claim.next =
+                if claim.again == 0 { self.now.mono } else { self.now.mono.max(claim.again.saturating_add(pause)) };
         }
         self.touched.claims = true;
         fx.sync = true;
@@ -250,17 +256,24 @@ impl Core {
         let held: alloc::vec::Vec<_> = self
             .claims
             .iter()
-            .map(|(id, claim)| (id, claim.fence))
-            .filter(|(id, _)| {
+            .map(|(id, claim)| (id, claim.fence, (claim.phase == Phase::Lapsed).then_some(claim.key)))
+            .filter(|(id, ..)| {
                 !self.inbox.get(*id).is_some_and(|item| matches!(item.stage, Stage::Worked | Stage::SetAside))
             })
             .collect();
-        for (id, fence) in held {
+        for (id, fence, unknown) in held {
             self.claims.remove(id);
             self.silence(id);
-            self.forget_message(id, fx);
-            if let Some(fence) = fence {
-                self.report(Call::Release { message: id, fence }, fx);
+            self.drop_message(id, fx);
+            match (fence, unknown) {
+                (Some(fence), _) => self.report(Call::Release { message: id, fence }, fx),
+                // It may have been granted, and only the relay knows its fence: the same question brings it, and the
+                // answer finds that nobody wants it any more.
+                (None, Some(key)) if self.link.epoch.is_some() => {
+                    let deadline = self.config.timing.call_deadline;
+                    self.http_keyed(Op::Claim(id), key, Call::Claim { message: id }, deadline, fx);
+                }
+                (None, _) => {}
             }
         }
         self.touched.claims = true;

@@ -36,6 +36,8 @@ pub(crate) struct Claim {
     pub(crate) fence: Option<Fence>,
     /// None: the relay gave no expiry.
     pub(crate) lease: Option<Lease>,
+    /// When it was asked for again last; 0 is never.
+    pub(crate) again: Mono,
     /// When to renew, or to ask again.
     pub(crate) next: Mono,
 }
@@ -67,10 +69,6 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    pub(crate) fn len(&self) -> usize {
-        self.by_message.len()
-    }
-
     pub(crate) fn get(&self, message: MessageId) -> Option<&Claim> {
         self.by_message.get(&message)
     }

@@ -36,6 +36,18 @@ pub(crate) struct Waiting {
     reason: Option<Text>,
 }
 
+/// An operation of the adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Operation {
+    Compact,
+    Clear,
+    /// The content of this command.
+    Inject(Text),
+}
+
+/// Commands that wait for the same thing at a time; more are refused.
+const WAITING_MOST: usize = 64;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
     status: CommandStatus,
@@ -58,6 +70,8 @@ pub(crate) struct Commands {
     ends: Vec<Waiting>,
     /// The one operation of the adapter that is under way.
     adapter: Option<(OpId, Waiting)>,
+    /// Those that wait for it, or for an offer that is being handed over.
+    operations: VecDeque<(Operation, Waiting)>,
     decisions: Vec<(OpId, Waiting)>,
     version: u64,
 }
@@ -67,7 +81,7 @@ impl Commands {
         let mut commands = Self::default();
         for fact in facts {
             commands.order.push_back(fact.id.clone());
-            let known = Known { status: fact.status, outcome: fact.outcome, at: fact.at, key: None };
+            let known = Known { status: fact.status, outcome: fact.outcome, at: fact.at, key: fact.key };
             commands.known.insert(fact.id, known);
         }
         commands
@@ -78,13 +92,19 @@ impl Commands {
             .iter()
             .filter_map(|id| {
                 let known = self.known.get(id)?;
-                Some(CommandFact { id: id.clone(), status: known.status, outcome: known.outcome.clone(), at: known.at })
+                Some(CommandFact {
+                    id: id.clone(),
+                    status: known.status,
+                    outcome: known.outcome.clone(),
+                    key: known.key,
+                    at: known.at,
+                })
             })
             .collect()
     }
 
-    pub(crate) const fn adapter_is_busy(&self) -> bool {
-        self.adapter.is_some()
+    pub(crate) fn adapter_is_busy(&self) -> bool {
+        self.adapter.is_some() || !self.operations.is_empty()
     }
 
     /// A restart was asked for and has not come to its end.
@@ -123,6 +143,15 @@ impl Core {
         self.carry_out(Caller::Local(request), order, fx);
     }
 
+    /// Commands of the run before that have no outcome get one: what became of them is not known any more.
+    pub(crate) fn conclude_earlier_commands(&mut self, fx: &mut Effects) {
+        let open: Vec<Text> =
+            self.commands.known.iter().filter(|(_, known)| known.outcome.is_none()).map(|(id, _)| id.clone()).collect();
+        for id in open {
+            self.fail_caller(&Caller::Relay(id), "the runner was restarted before the command ended".into(), fx);
+        }
+    }
+
     fn remember(&mut self, id: &Text) {
         let (now, memory) = (self.now.wall, self.config.timing.command_memory);
         let Commands { known, order, .. } = &mut self.commands;
@@ -155,6 +184,11 @@ impl Core {
         }
         let waiting = Waiting { caller, command, reason: order.params.reason.clone() };
         self.commands.version += 1;
+        let Commands { restarts, reconnects, ends, operations, decisions, .. } = &self.commands;
+        if restarts.len() + reconnects.len() + ends.len() + operations.len() + decisions.len() >= WAITING_MOST {
+            self.fail(&waiting, "too many commands wait already".into(), fx);
+            return;
+        }
         match command {
             CommandType::Shutdown => self.shutdown(waiting, &order.params, false, fx),
             CommandType::Kill => self.shutdown(waiting, &order.params, true, fx),
@@ -163,14 +197,18 @@ impl Core {
                 self.commands.reconnects.push(waiting);
                 self.reconnect(fx);
             }
-            CommandType::Compact => self.adapter_operation(waiting, self.config.adapter.compact, Act::Compact, fx),
-            CommandType::ClearContext => self.adapter_operation(waiting, self.config.adapter.clear, Act::Clear, fx),
+            CommandType::Compact => {
+                self.adapter_operation(waiting, self.config.adapter.compact, Operation::Compact, fx);
+            }
+            CommandType::ClearContext => {
+                self.adapter_operation(waiting, self.config.adapter.clear, Operation::Clear, fx);
+            }
             CommandType::InjectContext => {
                 if order.params.content.is_none_or(crate::BodyRef::is_blank) {
                     self.fail(&waiting, "content required".into(), fx);
                 } else {
-                    let act = Act::Inject { command: order.id };
-                    self.adapter_operation(waiting, self.config.adapter.inject, act, fx);
+                    let inject = Operation::Inject(order.id);
+                    self.adapter_operation(waiting, self.config.adapter.inject, inject, fx);
                 }
             }
             CommandType::PermissionDecision => self.decide(waiting, order.params, fx),
@@ -194,11 +232,14 @@ impl Core {
             return;
         }
         self.commands.restarts.push(waiting);
-        // A second one joins the first; before the first provider it joins its start.
-        if self.lifecycle.is_restarting() || self.lifecycle.is_starting() {
+        // Before the first provider it joins its start.
+        if self.lifecycle.is_starting() {
             return;
         }
-        self.timeline("restarting");
+        // A second one joins the first.
+        if !self.lifecycle.is_restarting() {
+            self.timeline("restarting");
+        }
         let stop = Stop { purpose: Purpose::Restart, hard: false, timeout: self.config.timing.shutdown };
         self.lifecycle_input(&Input::Stop(stop), fx);
     }
@@ -260,21 +301,35 @@ impl Core {
         }
     }
 
-    fn adapter_operation(&mut self, waiting: Waiting, supported: bool, act: Act, fx: &mut Effects) {
+    fn adapter_operation(&mut self, waiting: Waiting, supported: bool, operation: Operation, fx: &mut Effects) {
         if !supported {
             let why = format!("provider does not support {}", waiting.command.as_str());
             self.fail(&waiting, why.into(), fx);
         } else if let Some(why) = self.unavailable() {
             self.fail(&waiting, why, fx);
-        } else if self.commands.adapter.is_some() {
-            self.fail(&waiting, "another operation on the provider is under way".into(), fx);
         } else {
-            let generation = self.lifecycle.generation();
-            let deadline = self.now.mono + self.config.timing.adapter_deadline;
-            let op = self.ops.start(Op::Adapter(generation), deadline);
-            self.commands.adapter = Some((op, waiting));
-            fx.push(Effect::Provider { op, generation, act });
+            self.commands.operations.push_back((operation, waiting));
         }
+    }
+
+    /// One operation on the provider at a time: the next begins when nothing is being handed over.
+    pub(crate) fn start_adapter_operation(&mut self, fx: &mut Effects) {
+        if self.commands.operations.is_empty() || self.commands.adapter.is_some() {
+            return;
+        }
+        if self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_))) {
+            return;
+        }
+        let Some((operation, waiting)) = self.commands.operations.pop_front() else { return };
+        let act = match operation {
+            Operation::Compact => Act::Compact,
+            Operation::Clear => Act::Clear,
+            Operation::Inject(command) => Act::Inject { command },
+        };
+        let generation = self.lifecycle.generation();
+        let op = self.ops.start(Op::Adapter(generation), self.from_now(self.config.timing.adapter_deadline));
+        self.commands.adapter = Some((op, waiting));
+        fx.push(Effect::Provider { op, generation, act });
     }
 
     pub(crate) fn adapter_answered(&mut self, op: OpId, result: OpResult, fx: &mut Effects) {
@@ -304,7 +359,7 @@ impl Core {
             Some(open) => {
                 open.decided = true;
                 let generation = self.lifecycle.generation();
-                let deadline = self.now.mono + self.config.timing.call_deadline;
+                let deadline = self.now.mono.saturating_add(self.config.timing.call_deadline);
                 let op = self.ops.start(Op::Decide(generation, approval.clone()), deadline);
                 self.commands.decisions.push((op, waiting));
                 let act = Act::Decide { approval, decision, reason: params.reason };
@@ -328,9 +383,10 @@ impl Core {
 
     /// The process died under the operations that were asked of it.
     pub(crate) fn adapter_died(&mut self, fx: &mut Effects) {
-        let adapter = self.commands.adapter.take();
-        let decisions = core::mem::take(&mut self.commands.decisions);
-        for (_, waiting) in adapter.into_iter().chain(decisions) {
+        let adapter = self.commands.adapter.take().map(|(_, waiting)| waiting);
+        let decisions = core::mem::take(&mut self.commands.decisions).into_iter().map(|(_, waiting)| waiting);
+        let operations = core::mem::take(&mut self.commands.operations).into_iter().map(|(_, waiting)| waiting);
+        for waiting in adapter.into_iter().chain(decisions).chain(operations) {
             self.fail(&waiting, "the provider process ended".into(), fx);
         }
     }
@@ -407,8 +463,7 @@ impl Core {
         fx.note(Note::Command { id: id.clone(), name: status.as_str().into(), what: "outcome" });
         let call = Call::Command { id, status, outcome: Some(outcome) };
         if !self.ending.is_silent(&call) {
-            self.reports.push(key, call);
-            self.touched.reports = true;
+            self.report_under(key, call, fx);
         }
     }
 

@@ -220,6 +220,8 @@ pub struct Timing {
     pub turn_probe: Millis,
     pub restart_unit: Millis,
     pub restart_max: Millis,
+    /// A usage limit is waited for at most this long at a time.
+    pub usage_limit_max: Millis,
     /// Exits are counted over this window.
     pub restart_window: Millis,
     /// A provider that lived at least this long is never given up on.
@@ -266,6 +268,7 @@ impl Default for Timing {
             turn_probe: 10 * MINUTE,
             restart_unit: 500,
             restart_max: 10 * SECOND,
+            usage_limit_max: 24 * HOUR,
             restart_window: 2 * MINUTE,
             restart_stable: 30 * SECOND,
             command_memory: 24 * HOUR,
@@ -304,6 +307,8 @@ pub struct Limits {
     pub work: usize,
     /// Reports that wait for the relay.
     pub reports: usize,
+    /// Reports that are under way at a time.
+    pub reports_under_way: usize,
     /// Approvals that are open at a time.
     pub approvals: usize,
     /// Troubles of which it is remembered when they were last said.
@@ -326,6 +331,7 @@ impl Default for Limits {
             settled: 1_024,
             work: 1_024,
             reports: 4_096,
+            reports_under_way: 64,
             approvals: 64,
             log_keys: 64,
         }

@@ -35,6 +35,8 @@ pub enum TimerKey {
     Take,
     /// A turn did not begin after a message was taken.
     TurnGrace,
+    /// A taken message has no turn.
+    Turnless,
     /// A turn gave no sign of life.
     TurnProbe,
     /// An ambiguous message waited for too long.
@@ -49,7 +51,7 @@ pub enum TimerKey {
     Tick,
 }
 
-const KEYS: [TimerKey; 22] = [
+const KEYS: [TimerKey; 23] = [
     TimerKey::Claims,
     TimerKey::Operations,
     TimerKey::Stop,
@@ -65,6 +67,7 @@ const KEYS: [TimerKey; 22] = [
     TimerKey::FirstPrompt,
     TimerKey::Take,
     TimerKey::TurnGrace,
+    TimerKey::Turnless,
     TimerKey::TurnProbe,
     TimerKey::Ambiguous,
     TimerKey::Inbox,

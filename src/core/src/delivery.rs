@@ -12,7 +12,7 @@ use crate::deadlines::TimerKey;
 use crate::draw::{Stream, draw};
 use crate::effect::{Act, Call, Effect, Effects, Offer, Repeat};
 use crate::event::{FailureKind, OpResult, TakenOffer};
-use crate::ids::{Generation, MessageId, Nonce, OpId, Text};
+use crate::ids::{Generation, MessageId, Nonce, OpId, TaskId, Text};
 use crate::note::Note;
 use crate::ops::Op;
 use crate::reports;
@@ -62,7 +62,7 @@ impl Core {
         let now = self.now.mono;
         let limits = &self.config.limits;
         let most = if self.delivery.single { 1 } else { limits.batch };
-        let may_claim = self.link.epoch.is_some() && self.claims.len() < limits.claims;
+        let may_claim = self.link.epoch.is_some() && self.claims_in_use() < limits.claims;
         let mut wake = None;
         let mut later = |at: u64| wake = Some(wake.map_or(at, |w: u64| w.min(at)));
 
@@ -71,7 +71,8 @@ impl Core {
         let mut to_claim = None;
         if may_claim {
             for (place, item) in self.inbox.unclaimed() {
-                if self.claims.get(place.id).is_some() {
+                // Asked for already; or given back, and the relay does not know that yet.
+                if self.claims.get(place.id).is_some() || self.reports.releases(place.id) {
                     continue;
                 }
                 if item.not_before <= now {
@@ -100,7 +101,7 @@ impl Core {
             bytes += size;
             batch.push(place);
         }
-        self.deadlines.set(TimerKey::Inbox, wake.map(|at| at.max(now + 1)));
+        self.deadlines.set(TimerKey::Inbox, wake.map(|at| at.max(now.saturating_add(1))));
 
         // One that must be claimed goes first if it would be in this batch.
         match to_claim {
@@ -117,7 +118,7 @@ impl Core {
 
     fn offer(&mut self, messages: Vec<MessageId>, fx: &mut Effects) {
         let generation = self.lifecycle.generation();
-        let deadline = self.now.mono + self.config.timing.offer_deadline;
+        let deadline = self.from_now(self.config.timing.offer_deadline);
         let op = self.ops.start(Op::Offer(generation), deadline);
         let mut offers = Vec::with_capacity(messages.len());
         for id in &messages {
@@ -159,8 +160,7 @@ impl Core {
             return;
         };
         let messages = core::mem::take(&mut batch.messages);
-        self.delivery.batch = None;
-        self.deadlines.clear(TimerKey::Take);
+        self.end_batch();
         let timing = &self.config.timing;
         match failure.kind {
             // The provider is not there yet: that is waiting, not failing.
@@ -168,7 +168,7 @@ impl Core {
                 let wait = timing.offer_retry_min;
                 for id in messages {
                     self.inbox.update(id, |item| item.attempt -= 1);
-                    self.put_back(id, Repeat::First, wait);
+                    self.put_back(id, Repeat::First, wait, fx);
                 }
             }
             FailureKind::TimedOut | FailureKind::Unreachable => {
@@ -178,6 +178,7 @@ impl Core {
             }
             FailureKind::Unauthorized
             | FailureKind::NotFound
+            | FailureKind::Superseded
             | FailureKind::Conflict
             | FailureKind::Expired
             | FailureKind::Invalid
@@ -199,7 +200,7 @@ impl Core {
                         let why = alloc::format!("offered {most} times in vain; the last time: {}", failure.text);
                         self.set_aside(id, &why.into(), TaskStatus::Failed, fx);
                     } else {
-                        self.put_back(id, Repeat::First, wait);
+                        self.put_back(id, Repeat::First, wait, fx);
                     }
                 }
             }
@@ -222,6 +223,7 @@ impl Core {
             }
             item.stage = Stage::Taken;
             item.since = now;
+            item.seen = true;
             item.turn = turn.filter(|_| into_turn);
             true
         });
@@ -241,6 +243,7 @@ impl Core {
         if turn.is_none() {
             // Its turn is about to begin; what is offered before would slip into it.
             self.deadlines.arm(TimerKey::TurnGrace, now, self.config.timing.turn_grace);
+            self.deadlines.arm(TimerKey::Turnless, now, self.config.timing.take_timeout);
         }
     }
 
@@ -285,9 +288,12 @@ impl Core {
 
     /// Whether the provider has it is not known: it waits for a person, or for the next generation.
     fn doubt(&mut self, id: MessageId, why: &'static str, fx: &mut Effects) {
+        if self.gone_while_offered(id, fx) {
+            return;
+        }
         let now = self.now.mono;
         let doubted = self.inbox.update(id, |item| {
-            let offered = item.stage == Stage::Offered;
+            let offered = matches!(item.stage, Stage::Offered | Stage::Taken);
             if offered {
                 item.stage = Stage::Ambiguous;
                 item.since = now;
@@ -303,6 +309,35 @@ impl Core {
             }
             fx.sync = true;
         }
+    }
+
+    /// Taken, and no turn began: whether the provider works on it is not known.
+    pub(crate) fn turnless(&mut self, fx: &mut Effects) {
+        let turnless: Vec<_> = self
+            .inbox
+            .iter()
+            .filter(|(_, item)| item.stage == Stage::Taken && item.turn.is_none())
+            .map(|(id, _)| id)
+            .collect();
+        for id in turnless {
+            self.doubt(id, "the provider took it, and no turn began", fx);
+        }
+        self.touched.inbox = true;
+    }
+
+    /// A message that was taken over while it was offered or taken: once it would come back, it is forgotten.
+    pub(crate) fn gone_while_offered(&mut self, id: MessageId, fx: &mut Effects) -> bool {
+        let gone = self.inbox.get(id).is_some_and(|item| item.taken_over);
+        if gone {
+            self.forget_message(id, fx);
+        }
+        gone
+    }
+
+    /// Claims that are not done with: those of worked messages wait only for others, or for the relay.
+    pub(crate) fn claims_in_use(&self) -> usize {
+        let is_worked = |id| self.inbox.get(id).is_some_and(|item| item.stage == Stage::Worked);
+        self.claims.iter().filter(|(id, _)| !is_worked(*id)).count()
     }
 
     /// The tasks of messages that are ambiguous for too long are reported as blocked.
@@ -331,7 +366,7 @@ impl Core {
     /// The provider process is over: what it had goes to the next one, marked.
     pub(crate) fn deliveries_of_the_dead(&mut self, fx: &mut Effects) {
         self.delivery.batch = None;
-        for key in [TimerKey::Take, TimerKey::TurnGrace, TimerKey::Ambiguous] {
+        for key in [TimerKey::Take, TimerKey::TurnGrace, TimerKey::Turnless, TimerKey::Ambiguous] {
             self.deadlines.clear(key);
         }
         let had: Vec<_> = self
@@ -348,7 +383,7 @@ impl Core {
                 self.forget_message(id, fx);
                 continue;
             }
-            self.put_back(id, repeat, 0);
+            self.put_back(id, repeat, 0, fx);
             let stage = if repeat == Repeat::Ambiguous { Stage::Ambiguous } else { Stage::Held };
             self.say_stage(id, stage, Some("the provider process ended before it was worked".into()), fx);
         }
@@ -356,6 +391,9 @@ impl Core {
 
     /// Gives a message up, with the reason. Its task is reported; a plain one stays unread and is listed.
     pub(crate) fn set_aside(&mut self, id: MessageId, why: &Text, status: TaskStatus, fx: &mut Effects) {
+        if self.gone_while_offered(id, fx) {
+            return;
+        }
         let Some(task) = self.inbox.update(id, |item| {
             item.stage = Stage::SetAside;
             item.turn = None;
@@ -399,9 +437,8 @@ impl Core {
             return;
         }
         self.say_stage(id, Stage::Worked, None, fx);
-        if let Some(task) = task.filter(|task| !self.inbox.task_has_more(*task, id)) {
-            let why = alloc::format!("The runner saw the provider finish message {id}.");
-            self.report(reports::task(task, id, TaskStatus::Done, Some(why.into())), fx);
+        if let Some(task) = task {
+            self.done_unless_more(task, id, fx);
         }
         if self.config.mark_read == MarkRead::Worked {
             self.report(Call::Read { message: id }, fx);
@@ -409,10 +446,49 @@ impl Core {
         self.settle_message(id, fx);
     }
 
+    /// A task ends with the last of its messages.
+    fn done_unless_more(&mut self, task: TaskId, id: MessageId, fx: &mut Effects) {
+        if !self.inbox.task_has_more(task, id) {
+            let why = alloc::format!("The runner saw the provider finish message {id}.");
+            self.report(reports::task(task, id, TaskStatus::Done, Some(why.into())), fx);
+        }
+    }
+
+    /// A message of this task left the inbox: a worked one that waited for it may be the last now.
+    pub(crate) fn task_may_be_done(&mut self, task: TaskId, fx: &mut Effects) {
+        let worked: Vec<_> = self
+            .inbox
+            .iter()
+            .filter(|(_, item)| item.meta.task == Some(task) && item.stage == Stage::Worked && !item.task_ended)
+            .map(|(id, _)| id)
+            .collect();
+        let Some(last) = worked.last() else { return };
+        if !self.reports.any(|call| reports::ends_task(call, task)) {
+            self.done_unless_more(task, *last, fx);
+        }
+    }
+
+    /// The end of a task was accepted: its worked messages have nothing more to wait for.
+    pub(crate) fn task_has_ended(&mut self, task: TaskId, fx: &mut Effects) {
+        let of_task: Vec<_> =
+            self.inbox.iter().filter(|(_, item)| item.meta.task == Some(task)).map(|(id, _)| id).collect();
+        for id in &of_task {
+            self.inbox.update(*id, |item| item.task_ended |= item.stage == Stage::Worked);
+        }
+        for id in of_task {
+            self.settle_message(id, fx);
+        }
+    }
+
     /// Once the relay has accepted all that is owed for a message, it is over; its claim is forgotten, never released.
     pub(crate) fn settle_message(&mut self, id: MessageId, fx: &mut Effects) {
-        let Some(stage) = self.inbox.get(id).map(|item| item.stage) else { return };
-        if self.reports.owes(id) {
+        let Some((stage, waits)) = self.inbox.get(id).map(|item| {
+            let waits = item.stage == Stage::Worked && item.meta.task.is_some() && !item.task_ended;
+            (item.stage, waits)
+        }) else {
+            return;
+        };
+        if waits || self.reports.owes(id) {
             return;
         }
         match stage {

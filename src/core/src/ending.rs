@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Core;
 use crate::deadlines::TimerKey;
 use crate::effect::{Call, Effect, Effects, ExitCode};
+use crate::event::OpResult;
 use crate::ids::Text;
 use crate::lifecycle::{Input, Purpose, Stop};
 use crate::note::Note;
@@ -147,16 +148,46 @@ impl Core {
         } else if self.ending.phase == Phase::Draining {
             self.ending.timeout = timeout;
             self.begin_stopping(fx);
+        } else if self.ending.phase == Phase::Stopping {
+            if timeout < self.ending.timeout {
+                self.ending.timeout = timeout;
+                self.ending.deadline = self.ending.deadline.min(self.now.mono.saturating_add(timeout));
+                let stop = Stop { purpose: Purpose::End, hard: self.ending.hard, timeout };
+                self.lifecycle_input(&Input::Stop(stop), fx);
+            }
         } else if self.ending.phase > Phase::Stopping {
             // The provider is gone already.
             self.ends_are_done(self.ending.stop_failed, fx);
         }
     }
 
-    /// TERM: nothing new is offered, and the running turn may end.
+    /// A newer instance holds the agent: nothing more is said but releases, whatever end was under way.
+    pub(crate) fn superseded(&mut self, fx: &mut Effects) {
+        if self.ending.is_leaving() || self.is_superseded() {
+            return;
+        }
+        self.close_link(fx);
+        self.deadlines.clear(TimerKey::Liveness);
+        if self.ending.is_begun() {
+            self.ending.why = Some(Why::Superseded);
+            self.ending.code = Some(ExitCode::Superseded);
+            self.drained(fx);
+        } else {
+            self.end(Why::Superseded, ExitCode::Superseded, fx);
+        }
+        self.reports.retain(|call| matches!(call, Call::Release { .. }));
+        self.touched.reports = true;
+    }
+
+    pub(crate) fn is_superseded(&self) -> bool {
+        matches!(self.ending.why, Some(Why::Superseded))
+    }
+
+    /// TERM: nothing new is offered, and the running turn may end; so may one that is about to begin.
     pub(crate) fn drain(&mut self, fx: &mut Effects) {
         let wait = self.config.timing.drain;
-        if self.turns.current().is_none() || wait == 0 || !self.lifecycle.is_up() {
+        let turn = self.turns.current().is_some() || self.deadlines.is_armed(TimerKey::TurnGrace);
+        if !turn || wait == 0 || !self.lifecycle.is_up() {
             self.end(Why::Signal, ExitCode::Ok, fx);
             return;
         }
@@ -240,6 +271,8 @@ impl Core {
             self.deadlines.clear(TimerKey::Stop);
             self.turn_of_the_dead();
             self.deliveries_of_the_dead(fx);
+            self.approvals_of_the_dead();
+            self.adapter_died(fx);
             self.stopped(fx);
         } else {
             self.fail_restarts(&"the provider did not end within the time-out".into(), fx);
@@ -252,9 +285,6 @@ impl Core {
             self.release_claims(fx);
         }
         self.ends_are_done(self.ending.stop_failed, fx);
-        if matches!(self.ending.why, Some(Why::Superseded)) {
-            self.reports.retain(|call| matches!(call, Call::Release { .. }));
-        }
         let least = self.now.mono.saturating_add(self.config.timing.final_reports);
         self.ending.deadline = self.ending.deadline.max(least);
         self.deadlines.set(TimerKey::Ending, Some(self.ending.deadline));
@@ -263,7 +293,10 @@ impl Core {
 
     /// Called at the end of every step.
     pub(crate) fn advance_ending(&mut self, fx: &mut Effects) {
-        if self.ending.phase == Phase::Reporting && (self.reports.is_empty() || self.link.epoch.is_none()) {
+        // A claim that was asked for may have been granted: it is released once that is known.
+        let asking = self.ops.any(|op| matches!(op, Op::Claim(_)));
+        if self.ending.phase == Phase::Reporting && ((self.reports.is_empty() && !asking) || self.link.epoch.is_none())
+        {
             self.leave(fx);
         }
     }
@@ -272,10 +305,21 @@ impl Core {
     fn leave(&mut self, fx: &mut Effects) {
         self.ending.phase = Phase::Leaving;
         let least = self.now.mono.saturating_add(self.config.timing.final_reports);
-        self.deadlines.set(TimerKey::Ending, Some(self.ending.deadline.max(least)));
-        self.deadlines.clear(TimerKey::Liveness);
-        self.deadlines.clear(TimerKey::Heartbeat);
-        self.deadlines.clear(TimerKey::Reports);
+        self.ending.deadline = self.ending.deadline.max(least);
+        self.deadlines.set(TimerKey::Ending, Some(self.ending.deadline));
+        for key in
+            [TimerKey::Liveness, TimerKey::Heartbeat, TimerKey::Reports, TimerKey::Reconnect, TimerKey::StatusAck]
+        {
+            self.deadlines.clear(key);
+        }
+        if self.link.up().is_none() {
+            self.close_link(fx);
+        }
+        self.say_farewell(fx);
+    }
+
+    /// Also called when it is time to say it again.
+    pub(crate) fn say_farewell(&mut self, fx: &mut Effects) {
         let call = match (self.link.epoch, &self.ending.why) {
             (None, _) | (_, Some(Why::Superseded)) => None,
             (Some(_), Some(Why::GaveUp(_) | Why::StepAside)) => {
@@ -291,9 +335,21 @@ impl Core {
         }
     }
 
-    pub(crate) fn farewell_answered(&mut self, fx: &mut Effects) {
-        if self.ending.phase == Phase::Leaving {
-            self.finish(fx);
+    /// What could not be said is said again, within the time that is left.
+    pub(crate) fn farewell_answered(&mut self, result: &OpResult, fx: &mut Effects) {
+        if self.ending.phase != Phase::Leaving {
+            return;
+        }
+        match result {
+            OpResult::Failed(failure) if !failure.kind.is_final() => {
+                let again = self.now.mono.saturating_add(self.config.timing.report_retry_min.max(1));
+                if again < self.ending.deadline {
+                    self.deadlines.set(TimerKey::Reports, Some(again));
+                } else {
+                    self.finish(fx);
+                }
+            }
+            _ => self.finish(fx),
         }
     }
 

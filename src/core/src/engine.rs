@@ -32,6 +32,7 @@ use crate::time::{Millis, Mono, Stamp};
 use crate::troubles::Troubles;
 use crate::turns::Turns;
 use crate::work::{Kind, Work};
+use relay_runner_protocol::Stage;
 
 /// The runner's state machine. Cheap to clone, serialisable whole, and never asks the world anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,8 @@ pub(crate) struct Touched {
 
 /// The clocks may differ by this much before it counts as a jump.
 const JUMP: Millis = 2_000;
+/// The clock stops here: some 36 million years after the start.
+const MONO_MOST: Mono = 1 << 60;
 
 impl Core {
     /// A core that has not booted yet. `facts` are those of the run before, or [`DurableFacts::new`].
@@ -91,7 +94,7 @@ impl Core {
             link: Link::new(facts.bus_position, config.timing.heartbeat),
             lifecycle: Lifecycle::new(facts.generation, Window::from_facts(facts.exits), facts.parked),
             prompt: Prompt::new(config.first_prompt.is_none() || facts.first_prompt_done),
-            inbox: Inbox::from_facts(facts.settled, facts.set_aside),
+            inbox: Inbox::from_facts(facts.settled, facts.set_aside, facts.had),
             delivery: Delivery::default(),
             claims: Claims::default(),
             turns: Turns::new(facts.next_turn),
@@ -162,7 +165,9 @@ impl Core {
         let messages = self
             .inbox
             .iter()
-            .filter(|(_, item)| item.stage != relay_runner_protocol::Stage::Held || item.attempt > 0)
+            .filter(|(_, item)| item.stage != Stage::Held || item.attempt > 0)
+            // What was taken over is remembered as had, not as ours.
+            .filter(|(_, item)| !item.taken_over)
             .map(|(id, item)| {
                 let fence = self.claims.get(id).and_then(|claim| claim.fence);
                 (id, MessageFact::of(item, fence))
@@ -182,11 +187,13 @@ impl Core {
                 .map(|process| ProviderFact { generation: self.lifecycle.generation(), process: process.clone() }),
             first_prompt_done: self.prompt.is_done(),
             exits: self.lifecycle.window().exits().to_vec(),
-            parked: self.lifecycle.parked().cloned(),
+            // Who ends because of giving up tries anew when started again.
+            parked: self.lifecycle.parked().filter(|_| !self.ending.is_begun()).cloned(),
             messages,
             reports: self.reports.facts(),
             settled: self.inbox.settled().clone(),
             set_aside: self.inbox.set_aside().clone(),
+            had: self.inbox.had(),
             commands: self.commands.facts(),
         }
     }
@@ -202,7 +209,8 @@ impl Core {
     }
 
     fn set_time(&mut self, at: Stamp, fx: &mut Effects) {
-        let mono = at.mono.max(self.now.mono);
+        // Times without end would leave no room for a deadline behind them.
+        let mono = at.mono.max(self.now.mono).min(MONO_MOST);
         let expected = self.now.wall.saturating_add(mono - self.now.mono);
         if expected.abs_diff(at.wall) > JUMP && self.boot != Boot::New && !self.ending.is_over() {
             let millis = i64::try_from(i128::from(at.wall) - i128::from(expected)).unwrap_or(i64::MAX);
@@ -211,6 +219,11 @@ impl Core {
             self.deadlines.set(TimerKey::Claims, Some(mono));
         }
         self.now = Stamp { mono, wall: at.wall };
+    }
+
+    /// This long from now.
+    pub(crate) fn from_now(&self, wait: Millis) -> Mono {
+        self.now.mono.saturating_add(wait)
     }
 
     fn dispatch(&mut self, event: Event, fx: &mut Effects) {
@@ -232,6 +245,9 @@ impl Core {
         if let OpResult::Failed(failure) = &result {
             let said_before = self.troubles.said(&failure.text, self.now.mono, &self.config);
             fx.note(Note::Failed { op, what: kind.name(), failure: failure.clone(), said_before });
+            if failure.kind == FailureKind::Superseded {
+                self.superseded(fx);
+            }
         }
         match kind {
             Op::StartControl => self.control_started(result, fx),
@@ -243,7 +259,7 @@ impl Core {
             Op::Liveness => self.liveness_answered(),
             Op::Heartbeat => self.heartbeat_answered(&result, fx),
             Op::Unread => self.unread_answered(result, fx),
-            Op::Farewell => self.farewell_answered(fx),
+            Op::Farewell => self.farewell_answered(&result, fx),
             Op::Offer(_) => self.offer_answered(op, result, fx),
             Op::Prompt(_) => self.prompt_answered(&result, fx),
             Op::Probe(_) => self.probe_answered(&result),
@@ -256,7 +272,7 @@ impl Core {
         match order {
             Order::Signal(signal) => self.signal(signal, fx),
             Order::Command { request, command } => self.local_command(request, *command, fx),
-            Order::Report { request, report } => self.hook_report(request, *report, fx),
+            Order::Report { request, report } => self.hook_report(request, &report, fx),
             Order::Fault { what } => self.fault(what, fx),
             Order::JournalBroken { why } => self.status.journal_broke(why),
         }
@@ -276,11 +292,12 @@ impl Core {
             TimerKey::StatusAck => self.status.forget_sent(),
             TimerKey::FirstPrompt => self.prompt_overdue(fx),
             TimerKey::Take => self.take_overdue(fx),
-            // The gate is open again.
-            TimerKey::TurnGrace => self.touched.inbox = true,
+            TimerKey::Turnless => self.turnless(fx),
             TimerKey::TurnProbe => self.turn_is_silent(fx),
             TimerKey::Ambiguous => self.ambiguous_for_long(fx),
-            TimerKey::Inbox => self.touched.inbox = true,
+            // Something may be offered again.
+            TimerKey::TurnGrace | TimerKey::Inbox => self.touched.inbox = true,
+            TimerKey::Reports if self.ending.is_leaving() => self.say_farewell(fx),
             TimerKey::Reports => self.touched.reports = true,
             TimerKey::Heartbeat => self.heartbeat(fx),
             TimerKey::Liveness => self.liveness_round(fx),
@@ -306,8 +323,9 @@ impl Core {
     /// What every step ends with: whatever became possible is done, and the table of deadlines is in step.
     fn settle(&mut self, fx: &mut Effects) {
         if !self.ending.is_over() {
+            self.start_adapter_operation(fx);
             self.pump(fx);
-            if self.touched.reports {
+            if self.touched.reports && !self.ending.is_leaving() {
                 self.send_reports(fx);
             }
             self.advance_ending(fx);
@@ -326,7 +344,6 @@ impl Core {
 
     /// A message that the run before had from claimed on.
     fn take_up(&mut self, id: u64, fact: MessageFact) {
-        use relay_runner_protocol::Stage;
         let repeat = fact.repeat_now();
         let mut item = Item::new(fact.meta, self.now.mono);
         item.attempt = fact.attempt;
@@ -334,6 +351,7 @@ impl Core {
         item.failed_turns = fact.failed_turns;
         item.nonce = fact.nonce;
         item.repeat = repeat;
+        item.task_ended = fact.task_ended;
         item.stage =
             match fact.stage {
                 // Its reports are taken up as well.

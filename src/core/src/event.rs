@@ -367,7 +367,9 @@ pub enum FailureKind {
     Unauthorized,
     /// 404.
     NotFound,
-    /// 409: a stale session, or a stale fence.
+    /// 409 with the code `superseded`: a newer instance holds the agent.
+    Superseded,
+    /// Any other 409: a stale fence, or a claim of another.
     Conflict,
     /// 410: the lease has ended.
     Expired,
@@ -395,7 +397,10 @@ impl FailureKind {
 
     /// Whether the same request can never succeed.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::NotFound | Self::Conflict | Self::Expired | Self::Invalid | Self::Unsupported)
+        matches!(
+            self,
+            Self::NotFound | Self::Superseded | Self::Conflict | Self::Expired | Self::Invalid | Self::Unsupported
+        )
     }
 }
 

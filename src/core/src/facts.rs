@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::effect::{Call, Outcome, Repeat};
 use crate::event::{Incoming, ProcessRef};
 use crate::ids::{Fence, Generation, MessageId, Nonce, OpId, Text, TurnNumber};
-use crate::inbox::Item;
+use crate::inbox::{Had, Item};
 use crate::time::Wall;
 
 /// What one run hands on to the next.
@@ -34,6 +34,8 @@ pub struct DurableFacts {
     pub reports: Vec<ReportFact>,
     pub settled: BTreeSet<MessageId>,
     pub set_aside: BTreeMap<MessageId, Text>,
+    /// Messages that were offered before they were forgotten.
+    pub had: BTreeMap<MessageId, Had>,
     pub commands: Vec<CommandFact>,
 }
 
@@ -53,6 +55,8 @@ pub struct MessageFact {
     pub failed_turns: u32,
     pub nonce: Nonce,
     pub repeat: Repeat,
+    /// The end of its task was accepted by the relay.
+    pub task_ended: bool,
     pub fence: Option<Fence>,
 }
 
@@ -67,6 +71,8 @@ pub struct CommandFact {
     pub id: Text,
     pub status: CommandStatus,
     pub outcome: Option<Arc<Outcome>>,
+    /// Key of the report of its outcome.
+    pub key: Option<OpId>,
     pub at: Wall,
 }
 
@@ -80,6 +86,7 @@ impl MessageFact {
             failed_turns: item.failed_turns,
             nonce: item.nonce,
             repeat: item.repeat,
+            task_ended: item.task_ended,
             fence,
         }
     }
@@ -113,6 +120,7 @@ impl DurableFacts {
             reports: Vec::new(),
             settled: BTreeSet::new(),
             set_aside: BTreeMap::new(),
+            had: BTreeMap::new(),
             commands: Vec::new(),
         }
     }

@@ -31,6 +31,10 @@ pub(crate) struct Item {
     pub(crate) turn: Option<TurnNumber>,
     /// Since when it has this stage.
     pub(crate) since: Mono,
+    /// The provider showed that it has it, since it was offered last.
+    pub(crate) seen: bool,
+    /// The end of its task was accepted by the relay.
+    pub(crate) task_ended: bool,
     /// Its task was reported as blocked, because it is ambiguous for too long.
     pub(crate) blocked: bool,
     /// Another took it, it was deleted, or its task was cancelled: nothing more is reported for it.
@@ -50,6 +54,8 @@ impl Item {
             not_before: 0,
             turn: None,
             since: now,
+            seen: false,
+            task_ended: false,
             blocked: false,
             taken_over: false,
         }
@@ -63,6 +69,28 @@ impl Item {
     /// It keeps the agent busy: it is between being claimed or offered and being settled.
     pub(crate) const fn is_work(&self) -> bool {
         matches!(self.stage, Stage::Claimed | Stage::Offered | Stage::Taken | Stage::Worked)
+    }
+}
+
+/// What is remembered of a message that was offered before it was forgotten, should it come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Had {
+    pub attempt: u32,
+    pub tries: u32,
+    pub failed_turns: u32,
+    pub repeat: Repeat,
+}
+
+impl Had {
+    fn of(item: &Item) -> Option<Self> {
+        let repeat = match item.stage {
+            Stage::Offered | Stage::Ambiguous => Repeat::Ambiguous,
+            Stage::Taken | Stage::Worked => Repeat::Redelivered,
+            Stage::Held | Stage::Claimed => item.repeat,
+            Stage::Settled | Stage::SetAside => return None,
+        };
+        let Item { attempt, tries, failed_turns, .. } = *item;
+        (attempt > 0).then_some(Self { attempt, tries, failed_turns, repeat: item.repeat.worse(repeat) })
     }
 }
 
@@ -87,11 +115,23 @@ pub(crate) struct Inbox {
     /// Ids that are over, oldest first out: they are never taken in again.
     settled: BTreeSet<MessageId>,
     set_aside: BTreeMap<MessageId, Text>,
+    had: BTreeMap<MessageId, Had>,
 }
 
 impl Inbox {
-    pub(crate) fn from_facts(settled: BTreeSet<MessageId>, set_aside: BTreeMap<MessageId, Text>) -> Self {
-        Self { settled, set_aside, ..Self::default() }
+    pub(crate) fn from_facts(
+        settled: BTreeSet<MessageId>,
+        set_aside: BTreeMap<MessageId, Text>,
+        had: BTreeMap<MessageId, Had>,
+    ) -> Self {
+        Self { settled, set_aside, had, ..Self::default() }
+    }
+
+    /// What was forgotten after it was offered; what was taken over counts as such already.
+    pub(crate) fn had(&self) -> BTreeMap<MessageId, Had> {
+        let gone = self.items.iter().filter(|(_, item)| item.taken_over);
+        let gone = gone.filter_map(|(id, item)| Some((*id, Had::of(item)?)));
+        self.had.iter().map(|(id, had)| (*id, *had)).chain(gone).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -118,8 +158,15 @@ impl Inbox {
         self.items.contains_key(&id) || self.settled.contains(&id) || self.set_aside.contains_key(&id)
     }
 
-    pub(crate) fn insert(&mut self, item: Item) {
+    /// Takes a message in. One that was here before goes on where it was, and says so.
+    pub(crate) fn insert(&mut self, mut item: Item) {
         let id = item.meta.id;
+        if let Some(had) = self.had.remove(&id) {
+            item.attempt = had.attempt;
+            item.tries = had.tries;
+            item.failed_turns = had.failed_turns;
+            item.repeat = had.repeat;
+        }
         self.place(&item);
         self.items.insert(id, item);
     }
@@ -140,8 +187,15 @@ impl Inbox {
         Some(result)
     }
 
-    pub(crate) fn remove(&mut self, id: MessageId) -> Option<Item> {
+    /// Takes a message out, and remembers for a while that it was offered.
+    pub(crate) fn remove(&mut self, id: MessageId, most: usize) -> Option<Item> {
         let item = self.items.remove(&id)?;
+        if let Some(had) = Had::of(&item).filter(|_| !self.settled.contains(&id)) {
+            self.had.insert(id, had);
+            while self.had.len() > most {
+                self.had.pop_first();
+            }
+        }
         let place = Place { not_urgent: !item.meta.urgent, id };
         self.ready.remove(&place);
         self.unclaimed.remove(&place);

@@ -10,6 +10,7 @@ use crate::inbox::Item;
 use crate::matching::is_ours;
 use crate::note::Note;
 use crate::ops::Op;
+use crate::time::Millis;
 
 impl Core {
     /// A message from the bus. While older ones wait on the relay, it waits there as well, so that the order holds.
@@ -85,7 +86,13 @@ impl Core {
     }
 
     pub(crate) fn claimed_by(&mut self, id: MessageId, by: Option<&Text>, fx: &mut Effects) {
-        if by.is_some_and(|by| *by != self.config.identity.agent_id) {
+        if by.is_none_or(|by| *by == self.config.identity.agent_id) {
+            return;
+        }
+        if self.claims.get(id).is_some_and(|claim| claim.valid(self.now).is_some()) {
+            // It may be an old event: the relay is asked who has it now.
+            self.lapse(id, fx);
+        } else {
             self.taken_over(id, "another agent claimed it", fx);
         }
     }
@@ -128,10 +135,19 @@ impl Core {
         });
     }
 
-    /// Takes a message out of the inbox, whatever became of it.
+    /// Takes a message out of the inbox. A task whose last message it was ends with those that were worked.
     pub(crate) fn forget_message(&mut self, id: MessageId, fx: &mut Effects) {
+        let task = self.inbox.get(id).and_then(|item| item.meta.task);
+        self.drop_message(id, fx);
+        if let Some(task) = task {
+            self.task_may_be_done(task, fx);
+        }
+    }
+
+    /// Takes a message out of the inbox, whatever became of it.
+    pub(crate) fn drop_message(&mut self, id: MessageId, fx: &mut Effects) {
         self.close_work_of(id);
-        self.inbox.remove(id);
+        self.inbox.remove(id, self.config.limits.settled);
         self.batch_without(id);
         if self.delivery.claiming == Some(id) {
             self.delivery.claiming = None;
@@ -141,13 +157,17 @@ impl Core {
     }
 
     /// A message goes back to where it can be offered from, saying what the next offer has to say.
-    pub(crate) fn put_back(&mut self, id: MessageId, repeat: Repeat, wait: u64) {
+    pub(crate) fn put_back(&mut self, id: MessageId, repeat: Repeat, wait: Millis, fx: &mut Effects) {
+        if self.gone_while_offered(id, fx) {
+            return;
+        }
         let claimed = self.claims.get(id).is_some();
         let not_before = if wait == 0 { 0 } else { self.now.mono.saturating_add(wait) };
         let now = self.now.mono;
         self.inbox.update(id, |item| {
             item.stage = if claimed { Stage::Claimed } else { Stage::Held };
             item.turn = None;
+            item.seen = false;
             item.since = now;
             item.not_before = not_before;
             item.repeat = item.repeat.worse(repeat);

@@ -140,13 +140,13 @@ pub(crate) struct Cx<'a> {
 )]
 impl Provider {
     #[state(superstate = "off")]
-    fn idle(&mut self, event: &Input) -> Outcome<State> {
+    fn idle(event: &Input) -> Outcome<State> {
         let _ = event;
         Super
     }
 
     #[state(superstate = "off")]
-    fn parked(&mut self, event: &Input) -> Outcome<State> {
+    fn parked(event: &Input) -> Outcome<State> {
         let _ = event;
         Super
     }
@@ -216,7 +216,7 @@ impl Provider {
     }
 
     #[state(superstate = "up")]
-    fn waiting(&mut self, event: &Input) -> Outcome<State> {
+    fn waiting(event: &Input) -> Outcome<State> {
         match event {
             Input::Turn(true) => Transition(State::working()),
             Input::Turn(false) => Handled,
@@ -231,7 +231,7 @@ impl Provider {
     }
 
     #[state(superstate = "up")]
-    fn working(&mut self, event: &Input) -> Outcome<State> {
+    fn working(event: &Input) -> Outcome<State> {
         match event {
             Input::Turn(false) => Transition(State::waiting()),
             Input::Turn(true) => Handled,
@@ -247,7 +247,7 @@ impl Provider {
 
     /// It takes messages.
     #[superstate(superstate = "alive")]
-    fn up(&mut self, event: &Input) -> Outcome<State> {
+    fn up(event: &Input) -> Outcome<State> {
         match event {
             // Reported again, as by an adapter that reconnected.
             Input::Ready | Input::Start => Handled,
@@ -325,13 +325,16 @@ impl Provider {
             Input::Stop(stop) => {
                 let purpose = self.stop.map_or(stop.purpose, |before| before.purpose.max(stop.purpose));
                 self.stop = Some(Stop { purpose, ..*stop });
-                if purpose == Purpose::End {
-                    // It no longer counts as a failed start: it is the end that was asked for.
-                    self.verdict = None;
-                }
+                // It no longer counts as a failed start: it is the end that was asked for.
+                self.verdict = None;
                 if stop.hard {
                     self.take_step(StopStep::Kill, context);
                     return Transition(State::killing());
+                }
+                // A shorter time-out takes effect from now on; a longer one does not buy time for a step that runs.
+                let due = context.now.mono.saturating_add(stop.timeout / 4);
+                if context.deadlines.get(TimerKey::Stop).is_none_or(|at| due < at) {
+                    context.deadlines.set(TimerKey::Stop, Some(due.max(context.now.mono + 1)));
                 }
                 Handled
             }
@@ -360,7 +363,7 @@ impl Provider {
 
     /// Nothing reaches this but what no state expects.
     #[superstate]
-    fn root(&mut self, event: &Input, context: &mut Cx<'_>) -> Outcome<State> {
+    fn root(event: &Input, context: &mut Cx<'_>) -> Outcome<State> {
         context.fx.note(Note::Unexpected { state: "provider", event: event.name() });
         Handled
     }
@@ -402,9 +405,8 @@ impl Provider {
         let (timeout, hard) = self.stop.map_or((cx.config.timing.shutdown, true), |stop| (stop.timeout, stop.hard));
         let share = match step {
             StopStep::Ask => timeout / 2,
-            StopStep::Terminate => timeout / 4,
             StopStep::Kill if hard => timeout,
-            StopStep::Kill => timeout / 4,
+            StopStep::Terminate | StopStep::Kill => timeout / 4,
         };
         cx.deadlines.arm(TimerKey::Stop, cx.now.mono, share);
         cx.fx.push(Effect::Stop { generation: self.generation, step });
@@ -451,8 +453,11 @@ impl Provider {
             cx.fx.note(Note::Parked { why: detail.clone() });
             return (Next::Parked, Transition(State::parked()));
         }
-        if let ExitClass::UsageLimit { until: Some(until) } = class {
-            let wait = until.saturating_sub(cx.now.wall);
+        // An end of the limit that has passed already is no reason not to count the exit.
+        if let ExitClass::UsageLimit { until: Some(until) } = class
+            && until > cx.now.wall
+        {
+            let wait = (until - cx.now.wall).clamp(timing.restart_unit, timing.usage_limit_max);
             cx.deadlines.arm(TimerKey::Cooling, cx.now.mono, wait);
             cx.fx.note(Note::Cooling { wait, exits: self.window.exits().len() });
             return (Next::Cooling, Transition(State::cooling()));

@@ -43,11 +43,22 @@ pub(crate) struct Link {
     heartbeat: Millis,
     /// Position of the last event taken in.
     pub(crate) position: u64,
+    /// The position is known: from an earlier run, or from the first registration.
+    positioned: bool,
 }
 
 impl Link {
     pub(crate) const fn new(position: u64, heartbeat: Millis) -> Self {
-        Self { phase: Phase::Down, next_conn: 1, failures: 0, up_since: 0, epoch: None, heartbeat, position }
+        Self {
+            phase: Phase::Down,
+            next_conn: 1,
+            failures: 0,
+            up_since: 0,
+            epoch: None,
+            heartbeat,
+            position,
+            positioned: position > 0,
+        }
     }
 
     pub(crate) const fn conn(&self) -> Option<Conn> {
@@ -80,14 +91,19 @@ impl Link {
 impl Core {
     pub(crate) fn connect(&mut self, fx: &mut Effects) {
         match self.link.phase {
-            Phase::Down | Phase::Waiting => {}
-            Phase::Connecting(_) | Phase::Registering(_) | Phase::Up(_) | Phase::Closed => return,
+            Phase::Down | Phase::Waiting if !self.ending.is_leaving() => {}
+            Phase::Down
+            | Phase::Waiting
+            | Phase::Connecting(_)
+            | Phase::Registering(_)
+            | Phase::Up(_)
+            | Phase::Closed => return,
         }
         let conn = self.link.next_conn;
         self.link.next_conn += 1;
         self.link.phase = Phase::Connecting(conn);
         // The shell has its own limit for connecting; this one is for a shell that says nothing.
-        self.deadlines.arm(TimerKey::Register, self.now.mono, 2 * self.config.timing.register_deadline);
+        self.deadlines.arm(TimerKey::Register, self.now.mono, self.config.timing.register_deadline.saturating_mul(2));
         fx.push(Effect::Connect { conn });
         fx.note(Note::Connecting { conn });
     }
@@ -129,7 +145,7 @@ impl Core {
     /// The relay has forgotten us: the same instance registers again.
     pub(crate) fn register_again(&mut self, fx: &mut Effects) {
         if let Phase::Up(conn) = self.link.phase
-            && !self.ending.is_begun()
+            && !self.ending.is_leaving()
         {
             self.register(conn, fx);
         }
@@ -158,7 +174,10 @@ impl Core {
         for key in [TimerKey::Register, TimerKey::Heartbeat, TimerKey::StatusAck] {
             self.deadlines.clear(key);
         }
-        self.deadlines.arm(TimerKey::Reconnect, self.now.mono, wait);
+        // Who has taken leave does not come back.
+        if !self.ending.is_leaving() {
+            self.deadlines.arm(TimerKey::Reconnect, self.now.mono, wait);
+        }
         wait
     }
 
@@ -167,7 +186,7 @@ impl Core {
         if let Some(conn) = self.link.conn() {
             fx.push(Effect::Disconnect { conn });
         }
-        if self.link.phase != Phase::Closed {
+        if self.link.phase != Phase::Closed && !self.ending.is_leaving() {
             self.link.phase = Phase::Down;
             self.status.link_lost();
             self.deadlines.clear(TimerKey::Reconnect);
@@ -182,6 +201,9 @@ impl Core {
             fx.push(Effect::Disconnect { conn });
         }
         self.link.phase = Phase::Closed;
+        for key in [TimerKey::Register, TimerKey::Reconnect, TimerKey::Heartbeat, TimerKey::StatusAck] {
+            self.deadlines.clear(key);
+        }
     }
 
     pub(crate) fn bus_frame(&mut self, conn: Conn, frame: BusFrame, fx: &mut Effects) {
@@ -197,8 +219,11 @@ impl Core {
             BusFrame::Registered { epoch, cursor, heartbeat } => self.registered(conn, epoch, cursor, heartbeat, fx),
             BusFrame::Event { frame, seq, event } => self.relay_event(conn, frame, seq, event, fx),
             BusFrame::Command { frame, command } => {
-                self.relay_command(*command, fx);
-                fx.push(Effect::Send { conn, frame: Frame::Ack { frame } });
+                // One that comes when leave was taken is for the next run.
+                if !self.ending.is_leaving() {
+                    self.relay_command(*command, fx);
+                    fx.push(Effect::Send { conn, frame: Frame::Ack { frame } });
+                }
             }
             BusFrame::Ack { frame } => self.status_acked(&frame),
             BusFrame::Replayed { to, gap, .. } => {
@@ -218,7 +243,6 @@ impl Core {
 
     fn registered(&mut self, conn: Conn, epoch: Epoch, cursor: u64, heartbeat: Option<Millis>, fx: &mut Effects) {
         let first = self.link.epoch.is_none();
-        let fresh = self.link.position == 0;
         self.link.phase = Phase::Up(conn);
         self.link.up_since = self.now.mono;
         self.link.epoch = Some(epoch);
@@ -230,9 +254,11 @@ impl Core {
             self.deadlines.clear(key);
         }
         self.deadlines.arm(TimerKey::Heartbeat, self.now.mono, self.link.heartbeat);
-        if fresh {
-            // Nothing before this concerns an agent that never listened; what is unread is fetched.
+        if !self.link.positioned || cursor < self.link.position {
+            // Nothing before this concerns an agent that never listened; and a relay that is behind us has begun anew.
+            // What is unread is fetched.
             self.link.position = cursor;
+            self.link.positioned = true;
         } else {
             fx.push(Effect::Send { conn, frame: Frame::Resume { since: self.link.position } });
         }
@@ -272,12 +298,14 @@ impl Core {
 
     fn bus_error(&mut self, conn: Conn, code: ErrorCode, message: Text, fx: &mut Effects) {
         match code {
-            ErrorCode::Superseded => self.end(Why::Superseded, ExitCode::Superseded, fx),
+            ErrorCode::Superseded => self.superseded(fx),
             ErrorCode::Unauthorized | ErrorCode::ExpiredToken if self.link.epoch.is_none() => {
                 self.end(Why::CredentialRefused(message), ExitCode::CredentialRefused, fx);
             }
-            ErrorCode::NotRegistered => self.register(conn, fx),
-            ErrorCode::Unauthorized
+            // While a registration is under way, its own deadline is what tries again.
+            ErrorCode::NotRegistered if self.link.up() == Some(conn) => self.register_again(fx),
+            ErrorCode::NotRegistered
+            | ErrorCode::Unauthorized
             | ErrorCode::ExpiredToken
             | ErrorCode::InvalidFrame
             | ErrorCode::RateLimited

@@ -18,7 +18,11 @@ impl Core {
     /// A round: status, ready, heartbeat, unread. Never two at a time.
     pub(crate) fn liveness_round(&mut self, fx: &mut Effects) {
         self.deadlines.arm(TimerKey::Liveness, self.now.mono, self.config.timing.liveness);
-        if self.link.epoch.is_none() || self.liveness.outstanding > 0 || self.ending.is_leaving() {
+        if self.link.epoch.is_none()
+            || self.liveness.outstanding > 0
+            || self.ending.is_leaving()
+            || self.is_superseded()
+        {
             return;
         }
         let deadline = self.config.timing.liveness_deadline;

@@ -5,7 +5,7 @@ use crate::config::OnGiveUp;
 use crate::deadlines::TimerKey;
 use crate::effect::{Act, Answer, Effect, Effects, ExitCode};
 use crate::ending::Why;
-use crate::event::{ExitClass, OpResult, ProviderReport, StatusReport};
+use crate::event::{ExitClass, FailureKind, OpResult, ProviderReport, StatusReport};
 use crate::ids::{Generation, RequestId, Text, provider_session};
 use crate::lifecycle::{Cx, Gone, Happening, Input, Next};
 use crate::note::Note;
@@ -41,6 +41,12 @@ impl Core {
             OpResult::Spawned(process) => {
                 self.lifecycle_input(&Input::Spawned(process), fx);
                 self.write_info(fx);
+            }
+            OpResult::Failed(failure) if failure.kind == FailureKind::TimedOut => {
+                // Whether there is a process is not known; if none has shown itself by now, none is to be left.
+                if self.lifecycle.is_starting() {
+                    self.lifecycle_input(&Input::Due(TimerKey::Start), fx);
+                }
             }
             OpResult::Failed(failure) => self.lifecycle_input(&Input::SpawnFailed(failure.text), fx),
             OpResult::Ok
@@ -79,7 +85,7 @@ impl Core {
     }
 
     /// A report that came by a hook: of the living session, or it changes nothing.
-    pub(crate) fn hook_report(&mut self, request: RequestId, report: StatusReport, fx: &mut Effects) {
+    pub(crate) fn hook_report(&mut self, request: RequestId, report: &StatusReport, fx: &mut Effects) {
         let living = provider_session(&self.run_id, self.lifecycle.generation());
         let fits = report.session.as_deref() == Some(living.as_str()) && self.lifecycle.is_alive();
         let nested = match (report.pid, self.lifecycle.process()) {
@@ -87,7 +93,7 @@ impl Core {
             (None, _) | (_, None) => false,
         };
         let answer = if fits && !nested {
-            self.status_report(&report, fx);
+            self.status_report(report, fx);
             Answer::Busy(self.work.reasons().map(Text::from).collect())
         } else {
             fx.note(Note::Stale { what: "report of another session", number: 0 });
@@ -99,7 +105,7 @@ impl Core {
     pub(crate) fn probe(&mut self, fx: &mut Effects) {
         let generation = self.lifecycle.generation();
         if self.lifecycle.is_up() && !self.ops.any(|op| matches!(op, Op::Probe(_))) {
-            let op = self.ops.start(Op::Probe(generation), self.now.mono + self.config.timing.call_deadline);
+            let op = self.ops.start(Op::Probe(generation), self.from_now(self.config.timing.call_deadline));
             fx.push(Effect::Provider { op, generation, act: Act::Probe });
         }
     }
@@ -115,12 +121,11 @@ impl Core {
         self.turn_of_the_dead();
         self.deliveries_of_the_dead(fx);
         self.prompt_unheard();
-        self.approvals_of_the_dead(fx);
+        self.approvals_of_the_dead();
         self.adapter_died(fx);
         self.timeline("provider-exited");
         match gone.next {
-            Next::Off => {}
-            Next::Respawning => {}
+            Next::Off | Next::Respawning => {}
             Next::Cooling => self.restart_failed_for(gone.class, &gone.detail, fx),
             Next::Parked => {
                 self.release_claims(fx);
@@ -140,6 +145,8 @@ impl Core {
             }
             Next::NeverStarted => self.end(Why::Fault(gone.detail.clone()), ExitCode::Failed, fx),
         }
+        // A drain waits for a turn, and the turn is over.
+        self.drained(fx);
         self.stopped(fx);
     }
 }

@@ -6,15 +6,17 @@ use crate::Core;
 use crate::backoff::doubling;
 use crate::deadlines::TimerKey;
 use crate::effect::{Call, Effect, Effects, Lane};
-use crate::event::{FailureKind, OpResult};
-use crate::ids::OpId;
+use crate::event::{Failure, FailureKind, OpResult};
+use crate::ids::{MessageId, OpId, Text};
 use crate::note::Note;
 use crate::ops::Op;
-use crate::reports::is_only_a_stage;
+use crate::reports::{is_dispensable, is_only_a_stage};
 use crate::time::{Millis, SECOND};
 
 /// The shell keeps a call's deadline; the core waits this much longer before it stops waiting for the shell.
 const GRACE: Millis = SECOND;
+/// A stage is for whoever watches; it is not tried for ever.
+const STAGE_TRIES: u32 = 4;
 
 impl Core {
     /// A call of the relay's HTTP API whose answer is waited for.
@@ -36,15 +38,22 @@ impl Core {
         if self.ending.is_silent(&call) {
             return;
         }
-        if self.reports.len() >= self.config.limits.reports && is_only_a_stage(&call) {
+        if !self.reports.overtake(&call) {
+            let key = self.ops.number();
+            self.report_under(key, call, fx);
+        }
+    }
+
+    /// The same under a key that is known already.
+    pub(crate) fn report_under(&mut self, key: OpId, call: Call, fx: &mut Effects) {
+        if self.reports.len() >= self.config.limits.reports {
             self.status.reports_dropped += 1;
             fx.note(Note::Full { what: "reports", dropped: self.status.reports_dropped });
-            return;
+            if is_dispensable(&call) {
+                return;
+            }
+            self.reports.make_room();
         }
-        if self.reports.overtake(&call) {
-            return;
-        }
-        let key = self.ops.number();
         self.reports.push(key, call);
         self.touched.reports = true;
     }
@@ -52,86 +61,120 @@ impl Core {
     /// Sends the head of every lane that may be sent now.
     pub(crate) fn send_reports(&mut self, fx: &mut Effects) {
         if self.link.epoch.is_some() {
-            while let Some(lane) = self.reports.first_due(self.now.mono) {
+            let most = self.config.limits.reports_under_way;
+            while self.reports.under_way() < most
+                && let Some(lane) = self.reports.first_due(self.now.mono)
+            {
                 self.send_head(&lane, fx);
             }
         }
-        let next = self.reports.next_try().filter(|_| self.link.epoch.is_some());
-        self.deadlines.set(TimerKey::Reports, next.map(|at| at.max(self.now.mono + 1)));
+        // When too many are under way, an answer is what goes on.
+        let room = self.reports.under_way() < self.config.limits.reports_under_way;
+        let next = self.reports.next_try().filter(|_| room && self.link.epoch.is_some());
+        self.deadlines.set(TimerKey::Reports, next.map(|at| at.max(self.from_now(1))));
     }
 
     fn send_head(&mut self, lane: &Lane, fx: &mut Effects) {
         let now = self.now;
-        let retry = now.mono.saturating_add(self.config.timing.claim_retry);
+        let retry = self.from_now(self.config.timing.claim_retry.max(1));
         let Some(head) = self.reports.head(lane) else { return };
         let mut call = head.call.clone();
         let key = head.key;
-        if let Call::Task { message, fence, .. } = &mut call
-            && let Some(claim) = self.claims.get(*message)
-        {
-            let Some(valid) = claim.valid(now) else {
+        if let Call::Task { message, fence, .. } = &mut call {
+            match self.claims.get(*message).map(|claim| claim.valid(now)) {
+                Some(Some(valid)) => *fence = Some(valid),
                 // Nothing is reported under a lease that ended; a new grant sends it at once.
-                head.not_before = retry;
-                return;
-            };
-            *fence = Some(valid);
+                Some(None) => {
+                    head.not_before = retry;
+                    return;
+                }
+                // Nor for a task whose claim is gone.
+                None => {
+                    self.report_is_over(lane, None, fx);
+                    return;
+                }
+            }
         }
         let op = self.http_keyed(Op::Report(lane.clone()), key, call, self.config.timing.call_deadline, fx);
-        if let Some(head) = self.reports.head(lane) {
-            head.sent = Some(op);
-        }
+        self.reports.set_sent(lane, Some(op));
     }
 
     pub(crate) fn report_answered(&mut self, lane: &Lane, op: OpId, result: OpResult, fx: &mut Effects) {
-        let timing = &self.config.timing;
-        let now = self.now.mono;
-        let Some(head) = self.reports.head(lane).filter(|head| head.sent == Some(op)) else {
+        if self.reports.head(lane).is_none_or(|head| head.sent != Some(op)) {
             fx.note(Note::Stale { what: "report", number: op.0 });
             return;
-        };
-        self.touched.reports = true;
-        let OpResult::Failed(failure) = result else {
-            self.report_is_over(lane, true, fx);
-            return;
-        };
-        head.sent = None;
-        let stage_only = is_only_a_stage(&head.call);
-        if failure.kind.is_final() || (stage_only && head.tries >= 3) {
-            let call = head.call.clone();
-            match (&call, failure.kind) {
-                (Call::Task { message, .. }, FailureKind::Conflict) if self.claims.get(*message).is_some() => {
-                    let message = *message;
-                    self.report_is_over(lane, false, fx);
-                    self.lose(message, fx);
-                }
-                (Call::Task { message, .. }, FailureKind::Expired) if self.claims.get(*message).is_some() => {
-                    head.not_before = now.saturating_add(timing.claim_retry);
-                    let message = *message;
-                    self.lapse(message, fx);
-                }
-                _ => self.report_is_over(lane, false, fx),
-            }
-            return;
         }
+        self.touched.reports = true;
+        match result {
+            OpResult::Failed(failure) => self.report_failed(lane, &failure, fx),
+            OpResult::Ok
+            | OpResult::Said(_)
+            | OpResult::Spawned(_)
+            | OpResult::Granted { .. }
+            | OpResult::Refused { .. }
+            | OpResult::Renewed { .. }
+            | OpResult::Pruned
+            | OpResult::Unread { .. } => self.report_is_over(lane, Some(true), fx),
+        }
+    }
+
+    fn report_failed(&mut self, lane: &Lane, failure: &Failure, fx: &mut Effects) {
+        self.reports.set_sent(lane, None);
+        let timing = &self.config.timing;
+        let now = self.now.mono;
+        let Some(head) = self.reports.head(lane) else { return };
         head.tries = head.tries.saturating_add(1);
         let wait = doubling(head.tries, timing.report_retry_min, timing.report_retry_max);
         let wait = match failure.kind {
-            FailureKind::Busy { retry_after: Some(after) } => wait.max(after.min(timing.report_retry_max)),
+            FailureKind::Busy { retry_after: Some(after) } => wait.max(after.min(timing.renew_max)),
             _ => wait,
         };
         head.not_before = now.saturating_add(wait);
+        let stage_given_up = is_only_a_stage(&head.call) && head.tries >= STAGE_TRIES;
+        let of_task = match &head.call {
+            Call::Task { message, status, .. } => Some((*message, status.is_final())),
+            _ => None,
+        };
+        let claimed = of_task.is_some_and(|(message, _)| self.claims.get(message).is_some());
+        match (of_task, failure.kind) {
+            // Another has the task.
+            (Some((message, _)), FailureKind::Conflict) if claimed => {
+                self.report_is_over(lane, None, fx);
+                self.lose(message, fx);
+            }
+            // The lease has ended before its time: the report waits for a new grant.
+            (Some((message, _)), FailureKind::Expired) if claimed => self.lapse(message, fx),
+            (Some((message, true)), FailureKind::Invalid | FailureKind::NotFound) => {
+                self.report_is_over(lane, None, fx);
+                self.task_report_refused(message, &failure.text, fx);
+            }
+            (_, kind) if kind.is_final() || stage_given_up => self.report_is_over(lane, Some(false), fx),
+            _ => {}
+        }
     }
 
-    /// Accepted, or never to be: the lane goes on, and what waited for it.
-    fn report_is_over(&mut self, lane: &Lane, accepted: bool, fx: &mut Effects) {
+    /// The relay will never accept the end of a task: the message is listed with the reason, and not called settled.
+    fn task_report_refused(&mut self, id: MessageId, why: &Text, fx: &mut Effects) {
+        let why: Text = alloc::format!("the relay refused the report of its task: {why}").into();
+        if self.inbox.update(id, |item| item.stage = Stage::SetAside).is_some() {
+            self.inbox.put_aside(id, why.clone(), self.config.limits.settled);
+            self.say_stage(id, Stage::SetAside, Some(why), fx);
+            self.settle_message(id, fx);
+        }
+    }
+
+    /// Accepted, refused for good (`Some(false)`), or given up (`None`): the lane goes on, and what waited for it.
+    fn report_is_over(&mut self, lane: &Lane, accepted: Option<bool>, fx: &mut Effects) {
+        self.touched.reports = true;
         let Some(report) = self.reports.pop(lane) else { return };
         match report.call {
             Call::Task { task, message, status, .. } => {
-                if accepted {
+                if accepted == Some(true) {
                     fx.note(Note::TaskReported { task, status: status.as_str() });
                 }
-                if status.is_final() {
+                if status.is_final() && accepted.is_some() {
                     fx.sync = true;
+                    self.task_has_ended(task, fx);
                 }
                 self.settle_message(message, fx);
             }
@@ -143,9 +186,10 @@ impl Core {
                 }
             }
             Call::Command { status, .. } => fx.sync |= status.is_final(),
+            // What was given back may be claimed again.
+            Call::Release { .. } => self.touched.inbox = true,
             Call::Claim { .. }
             | Call::Renew { .. }
-            | Call::Release { .. }
             | Call::Delivery { .. }
             | Call::SetStatus { .. }
             | Call::SetReady { .. }

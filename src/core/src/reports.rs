@@ -27,6 +27,7 @@ pub(crate) struct Report {
 pub(crate) struct Reports {
     lanes: BTreeMap<Lane, VecDeque<Report>>,
     waiting: usize,
+    under_way: usize,
 }
 
 impl From<Reports> for Vec<(Lane, VecDeque<Report>)> {
@@ -38,7 +39,8 @@ impl From<Reports> for Vec<(Lane, VecDeque<Report>)> {
 impl From<Vec<(Lane, VecDeque<Report>)>> for Reports {
     fn from(lanes: Vec<(Lane, VecDeque<Report>)>) -> Self {
         let waiting = lanes.iter().map(|(_, reports)| reports.len()).sum();
-        Self { lanes: lanes.into_iter().collect(), waiting }
+        let under_way = lanes.iter().flat_map(|(_, reports)| reports).filter(|report| report.sent.is_some()).count();
+        Self { lanes: lanes.into_iter().collect(), waiting, under_way }
     }
 }
 
@@ -66,7 +68,11 @@ impl Reports {
         let Some(last) = self.lanes.get_mut(&call.lane()).and_then(VecDeque::back_mut) else { return false };
         match &last.call {
             Call::Delivery { stage: before, attempt: tried, reason: None, .. }
-                if last.sent.is_none() && before < stage && *stage <= Stage::Settled && tried <= attempt =>
+                if last.sent.is_none()
+                    && last.tries == 0
+                    && before < stage
+                    && *stage <= Stage::Settled
+                    && tried <= attempt =>
             {
                 last.call = call.clone();
                 true
@@ -75,15 +81,42 @@ impl Reports {
         }
     }
 
+    /// How many are under way.
+    pub(crate) const fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// The head of this lane is under way as this operation, or is not any more.
+    pub(crate) fn set_sent(&mut self, lane: &Lane, sent: Option<OpId>) {
+        let Some(head) = self.lanes.get_mut(lane).and_then(VecDeque::front_mut) else { return };
+        let before = core::mem::replace(&mut head.sent, sent);
+        self.under_way += usize::from(sent.is_some());
+        self.under_way -= usize::from(before.is_some());
+    }
+
     /// The oldest report of a lane: the only one that may be under way.
     pub(crate) fn head(&mut self, lane: &Lane) -> Option<&mut Report> {
         self.lanes.get_mut(lane)?.front_mut()
+    }
+
+    /// Drops the first report that can be done without and is not under way. False when there is none.
+    pub(crate) fn make_room(&mut self) -> bool {
+        for queue in self.lanes.values_mut() {
+            if let Some(at) = queue.iter().position(|report| report.sent.is_none() && is_dispensable(&report.call)) {
+                queue.remove(at);
+                self.waiting -= 1;
+                self.lanes.retain(|_, queue| !queue.is_empty());
+                return true;
+            }
+        }
+        false
     }
 
     pub(crate) fn pop(&mut self, lane: &Lane) -> Option<Report> {
         let queue = self.lanes.get_mut(lane)?;
         let report = queue.pop_front();
         self.waiting -= usize::from(report.is_some());
+        self.under_way -= usize::from(report.as_ref().is_some_and(|report| report.sent.is_some()));
         if queue.is_empty() {
             self.lanes.remove(lane);
         }
@@ -132,6 +165,11 @@ impl Reports {
         facts
     }
 
+    /// Whether a release of this message's claim is still to be accepted.
+    pub(crate) fn releases(&self, message: MessageId) -> bool {
+        self.lane(&Lane::Message(message)).any(|report| matches!(report.call, Call::Release { .. }))
+    }
+
     /// Whether a message still has something that the relay must accept before it is settled.
     pub(crate) fn owes(&self, message: MessageId) -> bool {
         self.lane(&Lane::Message(message)).any(|report| match &report.call {
@@ -142,9 +180,23 @@ impl Reports {
     }
 }
 
-/// Stages are for people who watch; when there are too many reports, these are the ones to do without.
+/// Stages are for people who watch: they are not tried for ever.
 pub(crate) const fn is_only_a_stage(call: &Call) -> bool {
     matches!(call, Call::Delivery { .. })
+}
+
+/// When there are too many reports, these are the ones to do without: what comes after them says more.
+pub(crate) const fn is_dispensable(call: &Call) -> bool {
+    match call {
+        Call::Delivery { .. } => true,
+        Call::Command { status, .. } => !status.is_final(),
+        _ => false,
+    }
+}
+
+/// Whether a call reports the end of this task.
+pub(crate) fn ends_task(call: &Call, task: u64) -> bool {
+    matches!(call, Call::Task { task: of, status, .. } if *of == task && status.is_final())
 }
 
 pub(crate) const fn stage(message: MessageId, stage: Stage, attempt: u32, reason: Option<Text>) -> Call {

@@ -45,10 +45,6 @@ impl Window {
         }
         Verdict::Cool { wait: wait(exits, timing), exits }
     }
-
-    pub fn forget(&mut self) {
-        self.exits.clear();
-    }
 }
 
 /// 500 ms times the exits in the window, this one counted; 500 ms to 10 s.

@@ -214,8 +214,4 @@ impl Core {
         let id = alloc::format!("{status}-{}", self.lifecycle.generation().0);
         self.status.timeline(status.into(), Some(id.into()), self.now.wall, self.config.limits.timeline);
     }
-
-    fn is_superseded(&self) -> bool {
-        matches!(self.ending.why(), Some(crate::ending::Why::Superseded))
-    }
 }

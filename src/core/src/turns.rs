@@ -59,6 +59,7 @@ impl Core {
                 self.turn_idle(report.id.as_ref(), &report.end, &report.still_running, fx);
             }
             (ReportStatus::Idle, kind) => self.close_work(kind, report.id.as_ref()),
+            (ReportStatus::Error, kind) if *kind != Kind::ProviderTurn => self.close_work(kind, report.id.as_ref()),
             (ReportStatus::Error, _) => {
                 let end = TurnEnd::Failed { error: report.label.clone().unwrap_or_else(|| "error".into()) };
                 self.turn_idle(None, &end, &report.still_running, fx);
@@ -100,21 +101,39 @@ impl Core {
 
     fn turn_busy(&mut self, id: Option<&Text>, fx: &mut Effects) {
         if let Some(turn) = &mut self.turns.current {
-            if let Some(id) = id {
-                turn.id = Some(id.clone());
+            match (&turn.id, id) {
+                (Some(running), Some(id)) if running != id => {
+                    // The end of the one before was not seen: nothing says that it was a normal one.
+                    let end = TurnEnd::Failed { error: "the end of its turn was not seen".into() };
+                    self.end_turn(&end, &[], fx);
+                    let most = self.config.limits.work;
+                    let report = StatusReport { id: Some(id.clone()), ..StatusReport::default() };
+                    self.work.report(Kind::ProviderTurn, Id::of(Some(id)), &report, self.now.wall, most);
+                }
+                (None, Some(id)) => {
+                    turn.id = Some(id.clone());
+                    return;
+                }
+                (_, None) | (Some(_), Some(_)) => return,
             }
-            return;
         }
         let number = self.turns.next;
         self.turns.next += 1;
         self.turns.current = Some(Turn { number, id: id.cloned() });
         fx.note(Note::TurnBegan { turn: number });
         // What was taken while idle is worked by this turn.
-        let waiting: Vec<_> = self.messages(|item| item.stage == Stage::Taken && item.turn.is_none());
+        let waiting: Vec<_> = self.messages(|item| {
+            let doubted = item.stage == Stage::Ambiguous && item.seen;
+            (item.stage == Stage::Taken || doubted) && item.turn.is_none()
+        });
         for message in waiting {
-            self.inbox.update(message, |item| item.turn = Some(number));
+            self.inbox.update(message, |item| {
+                item.stage = Stage::Taken;
+                item.turn = Some(number);
+            });
         }
         self.deadlines.clear(TimerKey::TurnGrace);
+        self.deadlines.clear(TimerKey::Turnless);
         self.deadlines.clear(TimerKey::Take);
         self.lifecycle_input(&Input::Turn(true), fx);
     }
@@ -132,7 +151,13 @@ impl Core {
             self.work.end(&Kind::ProviderTurn, &Id::of(id));
             return;
         }
-        let number = turn.number;
+        self.end_turn(end, still_running, fx);
+        self.lifecycle_input(&Input::Turn(false), fx);
+        self.drained(fx);
+    }
+
+    fn end_turn(&mut self, end: &TurnEnd, still_running: &[Text], fx: &mut Effects) {
+        let Some(number) = self.turns.current() else { return };
         self.turns.current = None;
         self.work.end_kind(&Kind::ProviderTurn);
         self.work.end_subagents_but(still_running);
@@ -158,8 +183,9 @@ impl Core {
         }
         self.touched.inbox = true;
         self.wait_for_taking();
-        self.lifecycle_input(&Input::Turn(false), fx);
-        self.drained(fx);
+        if !self.messages(|item| item.stage == Stage::Taken).is_empty() {
+            self.deadlines.arm(TimerKey::Turnless, self.now.mono, self.config.timing.take_timeout);
+        }
     }
 
     /// Offered again, marked, twice at most.
@@ -176,7 +202,7 @@ impl Core {
         } else if failed > most {
             self.set_aside(id, error, TaskStatus::Failed, fx);
         } else {
-            self.put_back(id, Repeat::Redelivered, 0);
+            self.put_back(id, Repeat::Redelivered, 0, fx);
             self.say_stage(id, Stage::Held, Some(error.clone()), fx);
         }
     }

@@ -7,7 +7,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use relay_runner_protocol::frame::{self, Ack, BusHeartbeat, BusStatus, CommandOrder as WireCommand, Event, Resume};
 use relay_runner_protocol::{
-    ClientFrame, ErrorBody, Message, Priority, ServerFrame, Session, agent, claim, command, http, message, task,
+    ClientFrame, ErrorBody, ErrorCode, Message, Priority, ServerFrame, Session, agent, claim, command as wire_command,
+    http, message, task,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -124,7 +125,7 @@ pub fn request(core: &Core, key: OpId, epoch: Epoch, call: &Call) -> Request {
                     (Some(core.command_result(action, reason.as_deref(), provider_result.as_deref())), None)
                 }
             };
-            keyed(http::command_status(id), encode(&command::CommandReport { status: *status, result, error }))
+            keyed(http::command_status(id), encode(&wire_command::CommandReport { status: *status, result, error }))
         }
         Call::SetStatus { status, seq } => {
             plain("status", encode(&agent::SetStatus { status: *status, status_seq: *seq, session: session() }))
@@ -192,11 +193,19 @@ pub fn answer(
     (result.unwrap_or_else(|reason| unreadable(&reason)), Vec::new())
 }
 
-/// Reads a frame of the relay. A new message comes back whole as well, for the shell to keep its words.
-pub fn read_frame(text: &str, us: &str) -> (BusFrame, Option<Message>) {
+/// What a frame holds besides what the core takes in, for the shell to keep.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Words {
+    pub message: Option<Box<Message>>,
+    /// The content that a command carries.
+    pub content: Option<Text>,
+}
+
+/// Reads a frame of the relay. `us` is the agent's id.
+pub fn read_frame(text: &str, us: &str) -> (BusFrame, Words) {
     match serde_json::from_str::<ServerFrame>(text) {
         Ok(frame) => known_frame(frame, us),
-        Err(error) => (odd_frame(text, &error), None),
+        Err(error) => (odd_frame(text, &error), Words::default()),
     }
 }
 
@@ -214,7 +223,8 @@ fn odd_frame(text: &str, error: &serde_json::Error) -> BusFrame {
     }
 }
 
-fn known_frame(frame: ServerFrame, us: &str) -> (BusFrame, Option<Message>) {
+fn known_frame(frame: ServerFrame, us: &str) -> (BusFrame, Words) {
+    let mut words = Words::default();
     let frame = match frame {
         ServerFrame::Registered { payload, .. } => BusFrame::Registered {
             epoch: payload.epoch,
@@ -224,10 +234,13 @@ fn known_frame(frame: ServerFrame, us: &str) -> (BusFrame, Option<Message>) {
         ServerFrame::Event { id, payload } => {
             let seq = payload.seq;
             let (event, message) = relay_event(payload, us);
-            return (BusFrame::Event { frame: id.into(), seq, event }, message);
+            words.message = message.map(Box::new);
+            BusFrame::Event { frame: id.into(), seq, event }
         }
         ServerFrame::Command { id, payload } => {
-            BusFrame::Command { frame: id.into(), command: Box::new(command_order(payload)) }
+            let (command, content) = command(payload);
+            words.content = content;
+            BusFrame::Command { frame: id.into(), command: Box::new(command) }
         }
         ServerFrame::Ack { payload } => BusFrame::Ack { frame: payload.frame_id.into() },
         ServerFrame::Replayed { payload, .. } => {
@@ -235,7 +248,7 @@ fn known_frame(frame: ServerFrame, us: &str) -> (BusFrame, Option<Message>) {
         }
         ServerFrame::Error { payload, .. } => BusFrame::Error { code: payload.code, message: cut(&payload.message) },
     };
-    (frame, None)
+    (frame, words)
 }
 
 fn relay_event(wire: Event, us: &str) -> (RelayEvent, Option<Message>) {
@@ -270,14 +283,17 @@ fn relay_event(wire: Event, us: &str) -> (RelayEvent, Option<Message>) {
     (event.unwrap_or(RelayEvent::Other { name }), None)
 }
 
-fn command_order(wire: WireCommand) -> CommandOrder {
+/// A command as the core takes it, and the content that it carries. The same for a command of the relay and one of the
+/// control server, so that both mean the same.
+pub fn command(wire: WireCommand) -> (CommandOrder, Option<Text>) {
     let text = |key: &str| wire.params.get(key).and_then(Value::as_str).map(Text::from);
+    let content = text("content");
     let params = Params {
         reason: text("reason").map(|r| cut(&r)),
         timeout: wire.params.get("timeoutMs").and_then(Value::as_u64),
         approval: text("approvalId"),
         decision: text("decision"),
-        content: wire.params.get("content").and_then(Value::as_str).map(BodyRef::of),
+        content: content.as_deref().map(BodyRef::of),
         memory_ids: wire
             .params
             .get("memoryIds")
@@ -285,12 +301,13 @@ fn command_order(wire: WireCommand) -> CommandOrder {
             .map(|ids| ids.iter().filter_map(Value::as_str).map(Text::from).collect())
             .unwrap_or_default(),
     };
-    CommandOrder {
+    let order = CommandOrder {
         id: wire.command_id.into(),
         name: wire.command_type.into(),
         target: wire.target.map(Text::from),
         params,
-    }
+    };
+    (order, content)
 }
 
 /// A message as the core needs it.
@@ -306,7 +323,8 @@ pub fn incoming(message: &Message, us: &str) -> Incoming {
         reply_expected: message.reply_expected,
         read: message.read_by.iter().any(|reader| reader == us),
         claimed_by: message.claimed_by.as_deref().map(Text::from),
-        task: message.task_id(),
+        // A task is tracked under a claim; what a plain message says of one is for the agent to read.
+        task: message.task_id().filter(|_| message.claimable),
         attachments: u32::try_from(message.attachments.len()).unwrap_or(u32::MAX),
         body: BodyRef::of(&message.body),
     }
@@ -314,18 +332,21 @@ pub fn incoming(message: &Message, us: &str) -> Incoming {
 
 /// What an HTTP status that is not 2xx means.
 fn refusal(status: u16, retry_after: Option<Millis>, body: &[u8]) -> Failure {
+    let detail = serde_json::from_slice::<ErrorBody>(body).map(|body| body.error).ok();
+    let superseded = detail.as_ref().is_some_and(|detail| detail.code == ErrorCode::Superseded.as_str());
     let kind = match status {
         401 | 403 => FailureKind::Unauthorized,
         404 => FailureKind::NotFound,
+        409 if superseded => FailureKind::Superseded,
         409 => FailureKind::Conflict,
         410 => FailureKind::Expired,
         429 | 503 => FailureKind::Busy { retry_after },
         400..=499 => FailureKind::Invalid,
         _ => FailureKind::Server,
     };
-    let text = match serde_json::from_slice::<ErrorBody>(body) {
-        Ok(body) => format!("HTTP {status} {}: {}", body.error.code, body.error.message),
-        Err(_) => format!("HTTP {status}"),
+    let text = match detail {
+        Some(detail) => format!("HTTP {status} {}: {}", detail.code, detail.message),
+        None => format!("HTTP {status}"),
     };
     Failure { kind, text: cut(&text) }
 }

@@ -192,16 +192,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn with_payload(payload: Value) -> Message {
+    fn with_payload(payload: &Value) -> Message {
         serde_json::from_value(json!({"id": 1, "from": "a", "to": "b", "payload": payload, "createdAt": 0})).unwrap()
     }
 
     #[test]
     fn a_task_id_is_a_positive_safe_integer() {
-        assert_eq!(with_payload(json!({"taskId": 7})).task_id(), Some(7));
+        assert_eq!(with_payload(&json!({"taskId": 7})).task_id(), Some(7));
         for odd in [json!(0), json!(-1), json!(1.5), json!("7"), json!(MAX_SAFE_INTEGER + 1), Value::Null] {
-            assert_eq!(with_payload(json!({"taskId": odd})).task_id(), None);
+            assert_eq!(with_payload(&json!({"taskId": odd})).task_id(), None);
         }
-        assert_eq!(with_payload(json!("text")).task_id(), None);
+        assert_eq!(with_payload(&json!("text")).task_id(), None);
     }
 }

@@ -6,15 +6,15 @@
 mod connect;
 
 use crate::clock;
-use crate::input::{Input, Inputs, Task, Words};
+use crate::input::{Input, Inputs, Task};
 use crate::relay_url::RelayUrl;
 use crate::secret::{Redactor, cut};
 use connect::Stream;
 use futures_util::{SinkExt, StreamExt};
 use relay_runner_core::event::{BusFrame, LinkReport};
 use relay_runner_core::ids::Conn;
-use relay_runner_core::{Event, Text, wire};
-use relay_runner_protocol::ServerFrame;
+use relay_runner_core::wire::{self, Words};
+use relay_runner_core::{Event, Text};
 use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,26 +194,12 @@ async fn within<E: std::fmt::Display>(limit: Duration, sending: impl Future<Outp
 }
 
 fn read(text: &Utf8Bytes, us: &str, redactor: &Redactor) -> (BusFrame, Words) {
-    let (mut frame, message) = wire::read_frame(text, us);
+    let (mut frame, words) = wire::read_frame(text, us);
     if let BusFrame::Error { message, .. } = &mut frame {
         // A relay may quote the token that it refuses.
         *message = redactor.clean(message).into();
     }
-    let content = match &frame {
-        BusFrame::Command { command, .. } if command.params.content.is_some() => {
-            injected(text).map(|content| (command.id.clone(), content))
-        }
-        _ => None,
-    };
-    (frame, Words { message: message.map(Box::new), content })
-}
-
-/// The core keeps a handle of the content only; its words are read here once more.
-fn injected(text: &str) -> Option<Arc<str>> {
-    match serde_json::from_str(text).ok()? {
-        ServerFrame::Command { payload, .. } => payload.params.get("content")?.as_str().map(Arc::from),
-        _ => None,
-    }
+    (frame, words)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use futures_util::FutureExt;
 use relay_runner_core::event::{CommandOrder, StatusReport};
 use relay_runner_core::ids::Conn;
+use relay_runner_core::wire::Words;
 use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offer, OpId, OpResult, Order, Text};
 use relay_runner_protocol::Message;
 use std::any::Any;
@@ -49,14 +50,6 @@ pub(crate) enum Input {
     },
     /// Somebody wants to see the state, as JSON.
     Look(oneshot::Sender<Arc<str>>),
-}
-
-/// The words of a frame, which the core never sees.
-#[derive(Debug, Default)]
-pub(crate) struct Words {
-    pub(crate) message: Option<Box<Message>>,
-    /// What a command wants to be injected, under the command's id.
-    pub(crate) content: Option<(Text, Arc<str>)>,
 }
 
 /// The way into the loop.

@@ -17,7 +17,7 @@ use crate::lock::Lock;
 use crate::options::Options;
 use crate::provider::Provider;
 use crate::{StartError, notes, signals};
-use relay_runner_core::event::{Failure, FailureKind};
+use relay_runner_core::event::{BusFrame, Failure, FailureKind};
 use relay_runner_core::time::Mono;
 use relay_runner_core::{Answer, Core, Effects, Event, ExitCode, OpId, OpResult, Order, RequestId};
 use relay_runner_protocol::Message;
@@ -138,8 +138,8 @@ impl Runner {
                 if let Some(message) = words.message {
                     self.bodies.keep(*message);
                 }
-                if let Some((command, content)) = words.content {
-                    self.bodies.keep_content(command, content);
+                if let (Some(content), BusFrame::Command { command, .. }) = (words.content, &frame) {
+                    self.bodies.keep_content(command.id.clone(), content);
                 }
                 Some(Event::Bus(conn, frame))
             }

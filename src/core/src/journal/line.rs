@@ -98,6 +98,12 @@ struct MarkIn {
     core: Box<Core>,
 }
 
+/// As much of a header as says whether the rest can be read.
+#[derive(Deserialize)]
+struct Schema {
+    schema: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct HeaderLine<H> {
     journal: H,
@@ -248,10 +254,6 @@ impl Reader {
         let out_of_order = |why: String| Err(Damage::OutOfOrder { why });
         if text.starts_with("{\"journal\":") {
             let raw: HeaderLine<Box<RawValue>> = serde_json::from_str(text).map_err(unreadable)?;
-            #[derive(Deserialize)]
-            struct Schema {
-                schema: u64,
-            }
             let Schema { schema } = serde_json::from_str(raw.journal.get()).map_err(unreadable)?;
             if schema > u64::from(SCHEMA) {
                 return Err(Damage::Newer { schema });

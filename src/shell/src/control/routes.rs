@@ -10,9 +10,9 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use relay_runner_core::event::{BusFrame, CommandOrder};
-use relay_runner_core::{Answer, Outcome, wire};
-use relay_runner_protocol::CommandType;
+use relay_runner_core::event::CommandOrder;
+use relay_runner_core::{Answer, Outcome, Text, wire};
+use relay_runner_protocol::{CommandType, frame};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -156,7 +156,7 @@ fn outcome_response(outcome: &Outcome) -> Response {
 
 /// A command as the core takes it, with the content it may carry. Read by the same code as a command of the relay, so
 /// that both mean the same. Short names are taken as well, and `approve` and `deny`.
-pub(crate) fn order(name: &str, mut params: Map<String, Value>) -> Option<(CommandOrder, Option<Arc<str>>)> {
+pub(crate) fn order(name: &str, mut params: Map<String, Value>) -> Option<(CommandOrder, Option<Text>)> {
     let kind = match name {
         "approve" | "deny" => {
             params.insert("decision".to_owned(), Value::from(name));
@@ -166,16 +166,9 @@ pub(crate) fn order(name: &str, mut params: Map<String, Value>) -> Option<(Comma
     };
     // Random: outcomes are remembered by it, across runs.
     let id = format!("local-{}", secret::random_id().ok()?);
-    let content = params.get("content").and_then(Value::as_str).map(Arc::from);
-    let frame = json!({
-        "type": "command",
-        "id": id,
-        "payload": {"commandId": id, "commandType": kind.as_str(), "params": params},
-    });
-    match wire::read_frame(&frame.to_string(), "").0 {
-        BusFrame::Command { command, .. } => Some((*command, content)),
-        _ => None,
-    }
+    let params = Value::Object(params);
+    let wire = frame::CommandOrder { command_id: id, command_type: kind.as_str().to_owned(), target: None, params };
+    Some(wire::command(wire))
 }
 
 #[expect(clippy::result_large_err, reason = "the refusal is the answer, made once and sent at once")]

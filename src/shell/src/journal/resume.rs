@@ -67,9 +67,9 @@ fn facts_from(
         Some(mark) => {
             let mut file = File::open(&segment.path).map_err(JournalError::io("open", &segment.path))?;
             file.seek(SeekFrom::Start(mark.at)).map_err(JournalError::io("read", &segment.path))?;
-            (Replay::behind(mark.chain), Lines::of(&segment.path, file), mark.lines_before)
+            (Replay::behind(mark.chain).lenient(), Lines::of(&segment.path, file), mark.lines_before)
         }
-        None => (Replay::new(), Lines::open(&segment.path)?, 0),
+        None => (Replay::new().lenient(), Lines::open(&segment.path)?, 0),
     };
     while let Some(text) = lines.next()? {
         replay.line(text).map_err(|e| JournalError::replay(&segment.path, e, |line| line + skipped))?;
@@ -83,6 +83,14 @@ fn facts_from(
                 .map_err(|e| JournalError::replay(&segment.path, e, |line| line.saturating_sub(before)))?;
         }
         before += lines.number();
+    }
+    if replay.differences() > 0 {
+        tracing::warn!(
+            "this program decides otherwise than the one that wrote the journal in {} of {} events since its last mark; \
+             its facts are as this program would have them (`relay-runner replay` shows the first difference)",
+            replay.differences(),
+            replay.events()
+        );
     }
     Ok(replay.core().map(relay_runner_core::Core::facts))
 }
