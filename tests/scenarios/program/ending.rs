@@ -148,3 +148,16 @@ fn a_program_that_the_system_refuses_to_start_is_an_error_with_its_name() {
     assert!(said.err.contains(&agent), "{said:?}");
     assert!(world.agents().is_empty(), "{said:?}");
 }
+
+#[test]
+fn a_fresh_start_forgets_and_moves_the_old_journal_aside() {
+    let world = World::new();
+    for more in [&[][..], &["--fresh"]] {
+        let runner = world.agent(PATIENT, more);
+        assert_eq!(world.ask(&["status", "--json"]).json()["process"]["generation"], 1);
+        assert_eq!(world.ask(&["stop"]).code, Some(0));
+        assert_eq!(runner.ends(), Some(0));
+    }
+    world.replays_exactly(1);
+    assert_eq!(world.ask(&["replay", &text(&world.state().join("journal.old-1"))]).code, Some(0));
+}

@@ -45,6 +45,8 @@ fn wrong_command_lines_are_refused_with_2() {
         let said = world.ask(arguments);
         assert!(said.code == Some(2) && said.out.is_empty(), "{arguments:?}: {said:?}");
     }
+    let said = world.ask(&["run", "command", "--relay", "http://me:s3cret@x", "--", &agent]);
+    assert!(said.code == Some(2) && !said.err.contains("s3cret"), "{said:?}");
     assert!(!world.path("state").exists(), "nothing was started");
 }
 

@@ -116,3 +116,20 @@ fn an_agent_that_listens_on_a_socket_gets_its_task_there() {
     assert_eq!(runner.ends(), Some(0));
     world.replays_exactly(1);
 }
+
+#[test]
+fn a_task_outlives_the_relay_that_it_came_from() {
+    let mut world = World::new();
+    let runner = world.agent(PATIENT, &[]);
+    let (message, task) = world.task("longer than a relay");
+    world.notes("notes", 1);
+    world.relay_dies_and_comes_back();
+    let (_, waiting) = world.task("sent to the new one");
+    world.go();
+    world.task_is(task, "done");
+    world.task_is(waiting, "done");
+    assert_eq!(world.noted("notes")[..2], [format!("began {message}"), format!("finished {message}")], "begun once");
+    assert_eq!(world.ask(&["stop"]).code, Some(0));
+    assert_eq!(runner.ends(), Some(0));
+    world.replays_exactly(1);
+}

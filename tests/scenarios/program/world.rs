@@ -78,6 +78,18 @@ impl World {
         world
     }
 
+    /// The relay is killed, and started again on the same port and database.
+    pub(super) fn relay_dies_and_comes_back(&mut self) {
+        let relay = self.relay.take().unwrap();
+        signal(relay.pid(), "KILL");
+        assert_eq!(relay.ends(), None);
+        let db = text(&self.path("relay.db"));
+        let listen = self.url.strip_prefix("http://").unwrap().to_owned();
+        let mut relay = self.start(&["relay", "--listen", &listen, "--json", "--db", &db], &[]);
+        relay.line();
+        self.relay = Some(relay);
+    }
+
     pub(super) fn without_relay() -> Self {
         let folder = tempfile::Builder::new().prefix("rr-").tempdir().unwrap();
         fs::create_dir(folder.path().join("work")).unwrap();
