@@ -46,7 +46,7 @@ pub(crate) fn print(quick: bool) {
             core.step(at, event, &mut fx);
             black_box(&fx);
         }
-        best = best.min(begun.elapsed().as_secs_f64() * 1e9 / as_f64(count));
+        best = best.min(begun.elapsed().as_secs_f64() * 1e9 / count as f64);
     }
 
     let mut table: BTreeMap<&'static str, (u64, u64, f64)> = BTreeMap::new();
@@ -72,13 +72,9 @@ pub(crate) fn print(quick: bool) {
     for (kind, (number, allocations, nanos)) in table {
         println!(
             "  {kind:<24} {:>6.1}% {:>20.3} {:>22.0}",
-            100.0 * number as f64 / as_f64(count),
+            100.0 * number as f64 / count as f64,
             allocations as f64 / number as f64,
             nanos / number as f64
         );
     }
-}
-
-fn as_f64(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::MAX, f64::from)
 }

@@ -1,6 +1,8 @@
 //! The figures of the README, printed by one command: `cargo bench --bench figures`.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
+#![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+#![allow(clippy::cast_precision_loss, reason = "figures are rounded when they are printed")]
 
 mod core_step;
 mod latency;

@@ -56,7 +56,7 @@ proptest! {
         let at = place.index(bytes.len());
         prop_assume!(bytes[at] != b'\n' && bytes[at] ^ flip != b'\n');
         bytes[at] ^= flip;
-        let line = 1 + bytes[..at].iter().filter(|b| **b == b'\n').count() as u64;
+        let line = bytes[..at].split(|b| *b == b'\n').count() as u64;
         // What is not even text cannot be handed to the core; the shell says so with the line as well.
         let Ok(changed) = String::from_utf8(bytes) else { return Ok(()) };
         match replay(&changed) {

@@ -3,9 +3,18 @@
 #[path = "../support/story.rs"]
 mod story;
 
+mod after_a_restart;
 mod being_seen;
+mod bounds;
 mod coming_up;
 mod commands_and_ends;
 mod delivering;
+mod doubts;
+mod ends_of_turns;
+mod ends_that_race;
+mod lost_and_taken_over;
+mod one_process_one_operation;
 mod program;
+mod superseded;
 mod tasks_and_turns;
+mod under_a_fence;

@@ -175,7 +175,7 @@ impl Story {
     }
 
     pub(crate) fn list(&self) -> String {
-        self.open.iter().map(|effect| format!("  {effect}\n")).collect()
+        self.open.iter().fold(String::new(), |list, effect| list + &format!("  {effect}\n"))
     }
 
     pub(crate) fn answers(&mut self, op: OpId, result: OpResult) -> &mut Self {
@@ -252,7 +252,7 @@ impl Story {
 
     pub(crate) fn spawns(&mut self) -> &mut Self {
         let op = self.expects("spawn(");
-        let pid = 100 + u32::try_from(self.generation().0).unwrap();
+        let pid = 100 + u32::try_from(self.generation().0).expect("a story has few generations");
         self.answers(op, OpResult::Spawned(ProcessRef { pid, started: 1, boot: "boot".into() }))
     }
 

@@ -28,7 +28,7 @@ impl Core {
         }
         self.boot = Boot::Control;
         self.conclude_earlier_commands(fx);
-        let op = self.ops.start(Op::StartControl, self.from_now(self.config.timing.shell_deadline));
+        let op = self.ops.start(Op::StartControl, self.after(self.config.timing.shell_deadline));
         fx.push(Effect::StartControl { op });
         self.deadlines.arm(TimerKey::Tick, self.now.mono, self.config.timing.tick);
     }
@@ -53,7 +53,7 @@ impl Core {
 
     /// At start, and after every spawn.
     pub(crate) fn write_info(&mut self, fx: &mut Effects) {
-        let op = self.ops.start(Op::WriteInfo, self.from_now(self.config.timing.shell_deadline));
+        let op = self.ops.start(Op::WriteInfo, self.after(self.config.timing.shell_deadline));
         fx.push(Effect::WriteInfo { op });
     }
 

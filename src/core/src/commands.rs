@@ -327,7 +327,7 @@ impl Core {
             Operation::Inject(command) => Act::Inject { command },
         };
         let generation = self.lifecycle.generation();
-        let op = self.ops.start(Op::Adapter(generation), self.from_now(self.config.timing.adapter_deadline));
+        let op = self.ops.start(Op::Adapter(generation), self.after(self.config.timing.adapter_deadline));
         self.commands.adapter = Some((op, waiting));
         fx.push(Effect::Provider { op, generation, act });
     }

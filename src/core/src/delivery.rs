@@ -118,7 +118,7 @@ impl Core {
 
     fn offer(&mut self, messages: Vec<MessageId>, fx: &mut Effects) {
         let generation = self.lifecycle.generation();
-        let deadline = self.from_now(self.config.timing.offer_deadline);
+        let deadline = self.after(self.config.timing.offer_deadline);
         let op = self.ops.start(Op::Offer(generation), deadline);
         let mut offers = Vec::with_capacity(messages.len());
         for id in &messages {

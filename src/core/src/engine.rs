@@ -222,7 +222,7 @@ impl Core {
     }
 
     /// This long from now.
-    pub(crate) fn from_now(&self, wait: Millis) -> Mono {
+    pub(crate) fn after(&self, wait: Millis) -> Mono {
         self.now.mono.saturating_add(wait)
     }
 

@@ -38,7 +38,7 @@ impl Core {
         }
         self.prompt.phase = Phase::Saying;
         let generation = self.lifecycle.generation();
-        let op = self.ops.start(Op::Prompt(generation), self.from_now(self.config.timing.offer_deadline));
+        let op = self.ops.start(Op::Prompt(generation), self.after(self.config.timing.offer_deadline));
         self.deadlines.arm(TimerKey::FirstPrompt, self.now.mono, self.config.timing.first_prompt);
         fx.push(Effect::Provider { op, generation, act: Act::Prompt });
     }

@@ -105,7 +105,7 @@ impl Core {
     pub(crate) fn probe(&mut self, fx: &mut Effects) {
         let generation = self.lifecycle.generation();
         if self.lifecycle.is_up() && !self.ops.any(|op| matches!(op, Op::Probe(_))) {
-            let op = self.ops.start(Op::Probe(generation), self.from_now(self.config.timing.call_deadline));
+            let op = self.ops.start(Op::Probe(generation), self.after(self.config.timing.call_deadline));
             fx.push(Effect::Provider { op, generation, act: Act::Probe });
         }
     }

@@ -71,12 +71,12 @@ impl Core {
         // When too many are under way, an answer is what goes on.
         let room = self.reports.under_way() < self.config.limits.reports_under_way;
         let next = self.reports.next_try().filter(|_| room && self.link.epoch.is_some());
-        self.deadlines.set(TimerKey::Reports, next.map(|at| at.max(self.from_now(1))));
+        self.deadlines.set(TimerKey::Reports, next.map(|at| at.max(self.after(1))));
     }
 
     fn send_head(&mut self, lane: &Lane, fx: &mut Effects) {
         let now = self.now;
-        let retry = self.from_now(self.config.timing.claim_retry.max(1));
+        let retry = self.after(self.config.timing.claim_retry.max(1));
         let Some(head) = self.reports.head(lane) else { return };
         let mut call = head.call.clone();
         let key = head.key;

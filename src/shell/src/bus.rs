@@ -16,7 +16,6 @@ use relay_runner_core::ids::Conn;
 use relay_runner_core::wire::{self, Words};
 use relay_runner_core::{Event, Text};
 use secrecy::SecretString;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};

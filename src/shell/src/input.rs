@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use relay_runner_core::event::{CommandOrder, StatusReport};
 use relay_runner_core::ids::Conn;
 use relay_runner_core::wire::Words;
-use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offer, OpId, OpResult, Order, Text};
+use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offer, OpId, OpResult, Order};
 use relay_runner_protocol::Message;
 use std::any::Any;
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! Chance by a seed: a stream of numbers that is the same for ever.
 
-use relay_runner_core::draw::{Stream, draw};
+use relay_runner_core::draw::{self, Stream};
 
 /// A stream of draws.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,14 +14,14 @@ impl Chance {
         Self { seed, drawn: 0 }
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.drawn += 1;
-        draw(self.seed, Stream::Nonce, self.drawn, 0)
+        draw::draw(self.seed, Stream::Nonce, self.drawn, 0)
     }
 
     /// A number in `0..bound`; 0 when the bound is.
     pub fn below(&mut self, bound: u64) -> u64 {
-        let high = (u128::from(self.next()) * u128::from(bound)) >> 64;
+        let high = (u128::from(self.draw()) * u128::from(bound)) >> 64;
         u64::try_from(high).unwrap_or(0)
     }
 
