@@ -2,6 +2,7 @@
 //! the runner into a real process, which is killed on the way, and what was recorded is run again.
 
 use super::books::Books;
+use super::demo_books::{Check, Sent, in_the_books, read_notes};
 use super::demo_story::{Story, tell};
 use super::failure::{Done, Failure};
 use super::given::Environment;
@@ -9,8 +10,7 @@ use super::run_args::Args as RunArgs;
 use super::run_options::{Asked, demo_agent};
 use super::{JSON, OK, local, relay, say, send};
 use clap::builder::FalseyValueParser;
-use relay_runner_protocol::message::Delivery;
-use relay_runner_protocol::{Priority, Stage, Task, TaskStatus, http};
+use relay_runner_protocol::Priority;
 use relay_runner_relay::{Config, Relay};
 use relay_runner_shell::journal::replay_path;
 use relay_runner_shell::runner_dir::{self, Places};
@@ -49,9 +49,6 @@ pub(crate) struct Args {
     #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
-
-/// Something that is claimed, and whether it is so.
-type Check = (String, bool);
 
 pub(crate) async fn run(args: &Args) -> Done {
     let folder = tempfile::Builder::new().prefix("relay-runner-demo-").tempdir().map_err(|e| {
@@ -194,12 +191,6 @@ fn options(folder: &Path, state_dir: &Path, notes: &Path, url: RelayUrl) -> Resu
     Ok(options)
 }
 
-struct Sent {
-    messages: Vec<send::Sent>,
-    task: send::Sent,
-    task_id: u64,
-}
-
 /// The story itself.
 async fn killed_in_mid_task(story: &mut Story<'_>, notes: &Path) -> Result<Sent, Failure> {
     story.until("the agent is up and ready", |story| story.state["ready"] == true).await?;
@@ -234,55 +225,6 @@ fn kill(pid: u64) -> Result<(), Failure> {
     let failed = |why: String| Failure::failed("demo_kill", format!("cannot kill the agent's process {pid}: {why}"));
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| failed("no such number".to_owned()))?;
     kill_process(process, Signal::KILL).map_err(|e| failed(e.to_string()))
-}
-
-/// Everything that is claimed of the story, held against what the relay and the agent wrote down.
-async fn in_the_books(books: &Books, sent: &Sent, story: &Story<'_>, notes: &Path) -> Result<Vec<Check>, Failure> {
-    let notes = read_notes(notes)?;
-    let count_of =
-        |message: u64, what: &str| notes.iter().filter(|n| n["message"] == message && n["what"] == what).count();
-    let mut checks = Vec::new();
-    for message in &sent.messages {
-        let id = message.message;
-        let stages: Vec<Delivery> = books.get(&http::message_part(id, "delivery")).await?;
-        let once = count(&stages, Stage::Worked) == 1 && count(&stages, Stage::Settled) == 1;
-        let worked = count_of(id, "began") == 1 && count_of(id, "finished") == 1;
-        checks.push((format!("message {id} was worked on exactly once"), once && worked));
-    }
-    let id = sent.task.message;
-    let stages: Vec<Delivery> = books.get(&http::message_part(id, "delivery")).await?;
-    let task: Task = books.get(&http::task(sent.task_id)).await?;
-    let second = stages.iter().any(|d| d.stage == Stage::Taken && d.attempt == 2);
-    checks.push((
-        format!("task {} was begun by the first process, and not finished by it", sent.task_id),
-        count_of(id, "began") == 2 && story.pids.first().is_some_and(|pid| begun_only(&notes, id, *pid)),
-    ));
-    checks.push(("it was delivered a second time, and marked so".to_owned(), second && story.marked.contains(&id)));
-    let once =
-        count(&stages, Stage::Worked) == 1 && count(&stages, Stage::Settled) == 1 && count_of(id, "finished") == 1;
-    checks.push(("it is done, exactly once".to_owned(), once && task.status == TaskStatus::Done));
-    let generation = story.state["process"]["generation"].as_u64();
-    checks.push(("the agent was restarted exactly once".to_owned(), generation == Some(2) && story.pids.len() == 2));
-    Ok(checks)
-}
-
-fn count(stages: &[Delivery], stage: Stage) -> usize {
-    stages.iter().filter(|d| d.stage == stage).count()
-}
-
-fn begun_only(notes: &[Value], message: u64, pid: u64) -> bool {
-    let of: Vec<&str> = notes
-        .iter()
-        .filter(|n| n["message"] == message && n["pid"] == pid)
-        .filter_map(|n| n["what"].as_str())
-        .collect();
-    of == ["began", "half done"]
-}
-
-fn read_notes(path: &Path) -> Result<Vec<Value>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::failed("demo_notes", format!("cannot read the agent's notes {}: {e}", path.display())))?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// Stops the runner as `relay-runner stop` does, and looks at what is left.

@@ -3,19 +3,22 @@
 //! - `given` reads flags and `AGENT_RELAY_*` variables, so that every error names where a value came from; `places`
 //!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
-//! - `run_args` and `run_options` turn a command line into what the shell is given; `run` and `demo` hand it over.
+//! - `run_args`, `run_options` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
+//!   over. `demo_*` are parts of the demonstration.
 
 mod agents;
 mod ago;
 mod books;
 mod demo;
 mod demo_agent;
+mod demo_books;
 mod demo_story;
 mod diagnostics;
 mod embedded;
 mod failure;
 mod follow;
 mod given;
+mod identity;
 mod local;
 mod order;
 mod places;
@@ -32,6 +35,7 @@ mod send;
 mod span;
 mod status;
 mod stop;
+mod wait;
 
 use clap::{Parser, Subcommand};
 use failure::{Done, Failure};

@@ -1,29 +1,22 @@
 //! What a run is given (behaviour 1): the command line and the environment, checked before anything starts.
 
 use super::failure::Failure;
-use super::given::{Environment, Key, Source, boolean, key, list, word, wrong};
+use super::given::{Environment, Key, Source, boolean, key, word, wrong};
+use super::identity::identity;
 use super::run_args::Args;
 use super::{books, places, program, span};
 use relay_runner_core::Config;
-use relay_runner_core::config::{
-    Adapter, Approval, Delivery, Identity, Limits, MarkRead, Mode, OnGiveUp, Package, Timing,
-};
+use relay_runner_core::config::{Adapter, Delivery, Limits, MarkRead, Mode, OnGiveUp, Timing};
 use relay_runner_shell::{CommandSpec, EnvironmentPolicy, Options, Program, ProviderSpec, RelayUrl};
 use secrecy::SecretString;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const AGENT_ID: Key = key("--agent-id", "AGENT_RELAY_ID");
-const LABEL: Key = key("--label", "AGENT_RELAY_LABEL");
 const CWD: Key = key("--cwd", "AGENT_RELAY_CWD");
 const HEADLESS: Key = key("--headless", "AGENT_RELAY_HEADLESS");
 const INTERACTIVE: Key = key("--interactive", "AGENT_RELAY_INTERACTIVE");
 const PROMPT: Key = key("--prompt", "AGENT_RELAY_PROMPT");
-const APPROVAL: Key = key("--approval", "AGENT_RELAY_APPROVAL");
-const MODEL: Key = key("--model", "AGENT_RELAY_MODEL");
-const EFFORT: Key = key("--effort", "AGENT_RELAY_EFFORT");
-const PROFILE: Key = key("--profile", "AGENT_RELAY_PROFILE");
 const STATE_DIR: Key = key("--state-dir", "AGENT_RELAY_STATE_DIR");
 const FAIL_FAST: Key = key("--fail-fast", "AGENT_RELAY_FAIL_FAST");
 const DELIVER: Key = key("--deliver", "AGENT_RELAY_DELIVER");
@@ -31,9 +24,6 @@ const DRAIN: Key = key("--drain-timeout", "AGENT_RELAY_DRAIN_TIMEOUT");
 const SHUTDOWN: Key = key("--shutdown-timeout", "AGENT_RELAY_SHUTDOWN_TIMEOUT");
 const LISTEN: Key = key("--listen", "AGENT_RELAY_LISTEN");
 const FRESH: Key = key("--fresh", "AGENT_RELAY_FRESH");
-
-/// What an agent id may take.
-const ID_MOST: usize = 200;
 
 /// Which provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +86,7 @@ impl Asked {
         let relay = args.relay.url(env)?;
         let token = args.relay.token(env)?;
         let cwd = cwd(args, env)?;
-        let identity = identity(kind, args, env, &cwd)?;
+        let identity = identity(kind.name(), mode(args, env)?, args, env, &cwd)?;
         let state = env.text(args.state_dir.as_deref(), STATE_DIR)?;
         let usual_state = state.is_none();
         let state_dir = match state {
@@ -186,66 +176,6 @@ pub(crate) fn demo_agent(more: &[OsString]) -> Result<Vec<OsString>, Failure> {
     let mut argv = vec![ours.into_os_string(), "demo-agent".into()];
     argv.extend_from_slice(more);
     Ok(argv)
-}
-
-fn identity(kind: Kind, args: &Args, env: Environment<'_>, cwd: &std::path::Path) -> Result<Identity, Failure> {
-    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let agent_id = match env.text(args.agent_id.as_deref(), AGENT_ID)? {
-        Some((id, source)) => checked_id(id, source)?,
-        None => format!("{}-{machine}", kind.name()),
-    };
-    let text = |flag: &Option<String>, key| {
-        Ok::<_, Failure>(env.text(flag.as_deref(), key)?.map(|(text, _)| text.as_str().into()))
-    };
-    let headless = mode(args, env)? == Mode::Headless;
-    let tags = list([kind.name().to_owned(), env.variable("AGENT_RELAY_TAGS")?.unwrap_or_default()]);
-    let tags = tags.into_iter().chain(list(&args.tags)).chain(headless.then(|| "headless".to_owned()));
-    let inherited = env.variable("AGENT_RELAY_CAPS")?.unwrap_or_else(|| "chat".to_owned());
-    let caps = list(&args.caps).into_iter().chain(list([inherited]));
-    Ok(Identity {
-        runner_id: agent_id.as_str().into(),
-        agent_id: agent_id.into(),
-        provider: kind.name().into(),
-        machine: machine.into(),
-        package: Package { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-        label: text(&args.label, LABEL)?,
-        tags: once(tags),
-        capabilities: once(caps),
-        model: text(&args.model, MODEL)?,
-        effort: text(&args.effort, EFFORT)?,
-        profile: text(&args.profile, PROFILE)?,
-        approval: env.parsed(args.approval.as_deref(), APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
-        cwd: cwd.to_string_lossy().into(),
-        workspace_mode: env.variable("AGENT_RELAY_WORKSPACE_MODE")?.map(Into::into),
-        started_at: super::ago::now(),
-        ..Identity::default()
-    })
-}
-
-const APPROVALS: [(&str, Approval); 3] =
-    [("open", Approval::Open), ("guarded", Approval::Guarded), ("read-only", Approval::ReadOnly)];
-
-/// Without repeats, in order.
-fn once(texts: impl Iterator<Item = String>) -> Vec<relay_runner_core::Text> {
-    let mut all: Vec<relay_runner_core::Text> = Vec::new();
-    for text in texts {
-        if !all.iter().any(|known| **known == *text) {
-            all.push(text.into());
-        }
-    }
-    all
-}
-
-fn checked_id(id: String, source: Source) -> Result<String, Failure> {
-    let odd = id.chars().any(|c| c.is_control() || c.is_whitespace());
-    let taken = id == "broadcast" || ["label:", "tag:", "cap:", "policy:"].iter().any(|prefix| id.starts_with(prefix));
-    if odd || id.chars().count() > ID_MOST {
-        return Err(wrong(source, &format!("an agent id has no white space, and at most {ID_MOST} characters")));
-    }
-    if taken {
-        return Err(wrong(source, &format!("`{id}` names several agents as a target, and cannot be an agent's id")));
-    }
-    Ok(id)
 }
 
 fn cwd(args: &Args, env: Environment<'_>) -> Result<PathBuf, Failure> {

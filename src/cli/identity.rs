@@ -1,0 +1,84 @@
+//! Who the agent is, and what its registration says about it (behaviour 1, 2).
+
+use super::failure::Failure;
+use super::given::{Environment, Key, Source, key, list, word, wrong};
+use super::run_args::Args;
+use relay_runner_core::Text;
+use relay_runner_core::config::{Approval, Identity, Mode, Package};
+use std::path::Path;
+
+const AGENT_ID: Key = key("--agent-id", "AGENT_RELAY_ID");
+const LABEL: Key = key("--label", "AGENT_RELAY_LABEL");
+const APPROVAL: Key = key("--approval", "AGENT_RELAY_APPROVAL");
+const MODEL: Key = key("--model", "AGENT_RELAY_MODEL");
+const EFFORT: Key = key("--effort", "AGENT_RELAY_EFFORT");
+const PROFILE: Key = key("--profile", "AGENT_RELAY_PROFILE");
+/// What an agent id may take.
+const ID_MOST: usize = 200;
+
+/// `provider` is its name.
+pub(crate) fn identity(
+    provider: &str,
+    mode: Mode,
+    args: &Args,
+    env: Environment<'_>,
+    cwd: &Path,
+) -> Result<Identity, Failure> {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let agent_id = match env.text(args.agent_id.as_deref(), AGENT_ID)? {
+        Some((id, source)) => checked_id(id, source)?,
+        None => format!("{provider}-{machine}"),
+    };
+    let text = |flag: &Option<String>, key| {
+        Ok::<_, Failure>(env.text(flag.as_deref(), key)?.map(|(text, _)| text.as_str().into()))
+    };
+    let headless = mode == Mode::Headless;
+    let tags = list([provider.to_owned(), env.variable("AGENT_RELAY_TAGS")?.unwrap_or_default()]);
+    let tags = tags.into_iter().chain(list(&args.tags)).chain(headless.then(|| "headless".to_owned()));
+    let inherited = env.variable("AGENT_RELAY_CAPS")?.unwrap_or_else(|| "chat".to_owned());
+    let caps = list(&args.caps).into_iter().chain(list([inherited]));
+    Ok(Identity {
+        runner_id: agent_id.as_str().into(),
+        agent_id: agent_id.into(),
+        provider: provider.into(),
+        machine: machine.into(),
+        package: Package { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+        label: text(&args.label, LABEL)?,
+        tags: once(tags),
+        capabilities: once(caps),
+        model: text(&args.model, MODEL)?,
+        effort: text(&args.effort, EFFORT)?,
+        profile: text(&args.profile, PROFILE)?,
+        approval: env.parsed(args.approval.as_deref(), APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
+        cwd: cwd.to_string_lossy().into(),
+        workspace_mode: env.variable("AGENT_RELAY_WORKSPACE_MODE")?.map(Into::into),
+        started_at: super::ago::now(),
+        ..Identity::default()
+    })
+}
+
+const APPROVALS: [(&str, Approval); 3] =
+    [("open", Approval::Open), ("guarded", Approval::Guarded), ("read-only", Approval::ReadOnly)];
+
+/// Without repeats, in order.
+fn once(texts: impl Iterator<Item = String>) -> Vec<Text> {
+    let mut all: Vec<Text> = Vec::new();
+    for text in texts {
+        if !all.iter().any(|known| **known == *text) {
+            all.push(text.into());
+        }
+    }
+    all
+}
+
+fn checked_id(id: String, source: Source) -> Result<String, Failure> {
+    let odd = id.chars().any(|c| c.is_control() || c.is_whitespace());
+    let taken = id == "broadcast" || ["label:", "tag:", "cap:", "policy:"].iter().any(|prefix| id.starts_with(prefix));
+    if odd || id.chars().count() > ID_MOST {
+        return Err(wrong(source, &format!("an agent id has no white space, and at most {ID_MOST} characters")));
+    }
+    if taken {
+        return Err(wrong(source, &format!("`{id}` names several agents as a target, and cannot be an agent's id")));
+    }
+    Ok(id)
+}
