@@ -3,7 +3,8 @@
 //!
 //! Three parties: a relay made for this (one thread), the runner as a program would hold it (one thread), and the
 //! agent (a process: this program again). The clock starts before the frame is written to the socket, and stops when
-//! the agent has read its line. The next message goes out once the one before was worked and marked as read.
+//! the agent has read its line. The next message goes out once the one before is settled: worked, marked as read, and
+//! the runner at rest.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -60,8 +61,8 @@ pub(crate) fn agent(socket: &Path) {
 struct Bus {
     /// What is to be said on the bus.
     say: Mutex<mpsc::UnboundedReceiver<String>>,
-    /// Told of each read mark.
-    read: threads::Sender<()>,
+    /// Told of each message that is settled.
+    settled: threads::Sender<()>,
     registered: threads::Sender<()>,
 }
 
@@ -124,9 +125,9 @@ async fn converse(mut socket: WebSocket, bus: std::sync::Arc<Bus>) {
     }
 }
 
-async fn answer(State(bus): State<std::sync::Arc<Bus>>, uri: Uri) -> Json<Value> {
-    if uri.path().ends_with("/read") {
-        let _ = bus.read.send(());
+async fn answer(State(bus): State<std::sync::Arc<Bus>>, uri: Uri, body: String) -> Json<Value> {
+    if uri.path().ends_with("/delivery") && body.contains("\"settled\"") {
+        let _ = bus.settled.send(());
     }
     Json(if uri.path().ends_with("/inbox") { json!([]) } else { json!({"ok": true}) })
 }
@@ -149,7 +150,7 @@ fn measure(
     messages: u64,
     say: &mpsc::UnboundedSender<String>,
     notes: UnixStream,
-    worked: &threads::Receiver<()>,
+    at_rest: &threads::Receiver<()>,
 ) -> Vec<f64> {
     let mut notes = BufReader::new(notes).lines();
     let mut took = Vec::new();
@@ -159,7 +160,7 @@ fn measure(
         let line = notes.next().expect("the agent lives").expect("it speaks text");
         let at: u128 = line.split(' ').nth(1).and_then(|at| at.parse().ok()).expect("a time");
         took.push(u32::try_from(at.saturating_sub(sent)).map_or(f64::MAX, f64::from) / 1e6);
-        worked.recv().expect("the message is worked");
+        at_rest.recv().expect("the message is settled");
     }
     // The first ones warm the caches.
     let mut took = took.split_off(took.len() / 10);
@@ -169,9 +170,9 @@ fn measure(
 
 fn through_the_runner(messages: u64, folder: &Path) -> Vec<f64> {
     let (say, say_rx) = mpsc::unbounded_channel();
-    let (read, worked) = threads::channel();
+    let (settled, is_settled) = threads::channel();
     let (registered, is_registered) = threads::channel();
-    let addr = relay(Bus { say: Mutex::new(say_rx), read, registered });
+    let addr = relay(Bus { say: Mutex::new(say_rx), settled, registered });
     let (socket, listener) = notes(folder, "runner.sock");
     let options = options(addr, &socket, folder);
     let (stop, handle) = threads::channel();
@@ -184,7 +185,7 @@ fn through_the_runner(messages: u64, folder: &Path) -> Vec<f64> {
     let handle = handle.recv().expect("the runner starts");
     is_registered.recv().expect("the runner registers");
     let (notes, _) = listener.accept().expect("the agent connects");
-    let took = measure(messages, &say, notes, &worked);
+    let took = measure(messages, &say, notes, &is_settled);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(handle.command("agent.kill", serde_json::Map::new()));
     runner.join().expect("the runner ends");
@@ -216,9 +217,9 @@ fn options(addr: SocketAddr, socket: &Path, folder: &Path) -> Options {
 /// The least that any runner could take: a frame comes in, and is written to the agent's pipe.
 fn bare(messages: u64, folder: &Path) -> Vec<f64> {
     let (say, say_rx) = mpsc::unbounded_channel();
-    let (read, _) = threads::channel();
+    let (settled, _settled) = threads::channel();
     let (registered, _registered) = threads::channel();
-    let addr = relay(Bus { say: Mutex::new(say_rx), read, registered });
+    let addr = relay(Bus { say: Mutex::new(say_rx), settled, registered });
     let (socket, listener) = notes(folder, "bare.sock");
     let mut agent = spawn(&socket);
     let mut stdin = agent.stdin.take().expect("its standard input");

@@ -78,10 +78,16 @@ impl Core {
             .filter(|(kind, ..)| **kind == Kind::ProviderTurn)
             .map(|(_, _, open)| canonical(open.provider_state.as_ref()))
             .find(Value::is_object);
-        let entries: Vec<Value> = self
-            .status
-            .entries()
-            .map(|entry| json!({"status": entry.status, "id": entry.id, "timestamp": entry.timestamp}))
+        // One entry counts those that did not fit.
+        let dropped = self.status.timeline_dropped;
+        let entries: Vec<Value> = (dropped > 0)
+            .then(|| json!({"status": "timeline-dropped", "count": dropped}))
+            .into_iter()
+            .chain(
+                self.status
+                    .entries()
+                    .map(|entry| json!({"status": entry.status, "id": entry.id, "timestamp": entry.timestamp})),
+            )
             .collect();
         let action = self.action();
         object(json!({
@@ -96,7 +102,7 @@ impl Core {
             "workspace": canonical(us.workspace.as_ref()),
             "workspaceMode": us.workspace_mode,
             "lifecycleAction": action.map(super::status::Action::as_str),
-            "lifecycleActionAt": action.map(|_| self.now.wall),
+            "lifecycleActionAt": self.status.action_since(),
             "lifecycleReason": self.lifecycle.parked().or_else(|| self.ending.why().and_then(|why| why.detail())),
             "profile": us.profile,
             "busyReasons": self.work.reasons().collect::<Vec<_>>(),

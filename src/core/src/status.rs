@@ -20,6 +20,8 @@ pub(crate) struct Status {
     sent: Option<Said>,
     /// The one that is not acknowledged yet.
     in_flight: Option<u64>,
+    /// The lifecycle action that was under way after the last step, and since when.
+    action: Option<(Action, Wall)>,
     timeline: VecDeque<Entry>,
     timeline_version: u64,
     /// Timeline entries that did not fit.
@@ -77,6 +79,7 @@ impl Status {
             seq,
             sent: None,
             in_flight: None,
+            action: None,
             timeline: VecDeque::new(),
             timeline_version: 0,
             timeline_dropped: 0,
@@ -93,6 +96,10 @@ impl Status {
     pub(crate) fn next_seq(&mut self) -> u64 {
         self.seq += 1;
         self.seq
+    }
+
+    pub(crate) fn action_since(&self) -> Option<Wall> {
+        self.action.map(|(_, since)| since)
     }
 
     pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
@@ -179,6 +186,10 @@ impl Core {
 
     /// Publishes what differs from the last status sent.
     pub(crate) fn publish(&mut self, fx: &mut Effects) {
+        let action = self.action();
+        if self.status.action.map(|(before, _)| before) != action {
+            self.status.action = action.map(|action| (action, self.now.wall));
+        }
         let Some(conn) = self.link.up() else { return };
         if self.status.in_flight.is_some() || self.ending.is_leaving() || self.is_superseded() {
             return;
