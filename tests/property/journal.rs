@@ -37,7 +37,7 @@ fn replay(journal: &str) -> Result<u64, ReplayError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn a_journal_replays_exactly(seed in any::<u64>(), events in 1_usize..300) {

@@ -5,7 +5,7 @@ use relay_runner_core::{Core, Effects};
 use relay_runner_sim::{Mood, Run};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     /// Snapshot, restore and run on equals running on: at every step, effect for effect.
     #[test]

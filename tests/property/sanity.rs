@@ -7,7 +7,7 @@ use relay_runner_sim::{Mood, Run};
 use std::collections::BTreeMap;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn a_rough_run_keeps_its_bounds(seed in any::<u64>()) {

@@ -157,9 +157,12 @@ impl Core {
     fn task_report_refused(&mut self, id: MessageId, why: &Text, fx: &mut Effects) {
         let why: Text = alloc::format!("the relay refused the report of its task: {why}").into();
         if self.inbox.update(id, |item| item.stage = Stage::SetAside).is_some() {
+            self.silence(id);
             self.inbox.put_aside(id, why.clone(), self.config.limits.settled);
             self.say_stage(id, Stage::SetAside, Some(why), fx);
-            self.settle_message(id, fx);
+            self.claims.remove(id);
+            self.touched.claims = true;
+            self.forget_message(id, fx);
         }
     }
 

@@ -13,7 +13,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("no runner answers at {}; is it running? (relay-runner ps)", socket.display())]
+    #[error("no runner answers at {}; is it running?", socket.display())]
     NotRunning { socket: PathBuf },
     #[error("the runner at {} does not answer: {why}", socket.display())]
     Unreachable { socket: PathBuf, why: String },

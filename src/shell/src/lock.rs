@@ -11,7 +11,17 @@ use std::path::Path;
 /// Held as long as the runner lives.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// A process that is just being started has a copy of the open file until it becomes the other program; giving the lock
+/// up by name does not wait for that.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!("the lock of the state folder cannot be given up before the process ends: {error}");
+        }
+    }
 }
 
 impl Lock {
@@ -35,7 +45,7 @@ impl Lock {
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
