@@ -3,7 +3,7 @@
 use relay_runner_protocol::Stage;
 
 use crate::Core;
-use crate::effect::{Call, Effects, Repeat};
+use crate::effect::{Call, Effects, Lane, Repeat};
 use crate::event::{Incoming, OpResult};
 use crate::ids::{MessageId, Text};
 use crate::inbox::Item;
@@ -126,13 +126,7 @@ impl Core {
 
     /// Drops the reports that wait for a message, except those that are under way.
     pub(crate) fn silence(&mut self, id: MessageId) {
-        self.reports.retain(|call| match call {
-            Call::Read { message }
-            | Call::Task { message, .. }
-            | Call::Delivery { message, .. }
-            | Call::Release { message, .. } => *message != id,
-            _ => true,
-        });
+        self.reports.retain_in(&Lane::Message(id), |_| false);
     }
 
     /// Takes a message out of the inbox. A task whose last message it was ends with those that were worked.

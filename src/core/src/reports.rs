@@ -1,6 +1,7 @@
 //! What the relay must accept: stages, read marks, task reports, releases, command reports. Each is sent again until
 //! it is accepted or can never be (behaviour 6). In order within a lane; lanes are independent.
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use relay_runner_protocol::{CommandStatus, Stage, TaskStatus};
@@ -22,25 +23,49 @@ pub(crate) struct Report {
     pub(crate) not_before: Mono,
 }
 
+/// The reports of one lane. Most lanes have one, which costs no queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Queue {
+    /// The oldest: the only one that may be under way.
+    head: Report,
+    rest: VecDeque<Report>,
+}
+
+impl Queue {
+    fn iter(&self) -> impl Iterator<Item = &Report> {
+        core::iter::once(&self.head).chain(&self.rest)
+    }
+
+    fn last_mut(&mut self) -> &mut Report {
+        self.rest.back_mut().unwrap_or(&mut self.head)
+    }
+
+    fn len(&self) -> usize {
+        1 + self.rest.len()
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<(Lane, VecDeque<Report>)>", into = "Vec<(Lane, VecDeque<Report>)>")]
+#[serde(from = "Vec<(Lane, Queue)>", into = "Vec<(Lane, Queue)>")]
 pub(crate) struct Reports {
-    lanes: BTreeMap<Lane, VecDeque<Report>>,
+    lanes: BTreeMap<Lane, Queue>,
+    /// Lanes whose head is not under way, in order.
+    idle: Vec<Lane>,
     waiting: usize,
     under_way: usize,
 }
 
-impl From<Reports> for Vec<(Lane, VecDeque<Report>)> {
+impl From<Reports> for Vec<(Lane, Queue)> {
     fn from(reports: Reports) -> Self {
         reports.lanes.into_iter().collect()
     }
 }
 
-impl From<Vec<(Lane, VecDeque<Report>)>> for Reports {
-    fn from(lanes: Vec<(Lane, VecDeque<Report>)>) -> Self {
-        let waiting = lanes.iter().map(|(_, reports)| reports.len()).sum();
-        let under_way = lanes.iter().flat_map(|(_, reports)| reports).filter(|report| report.sent.is_some()).count();
-        Self { lanes: lanes.into_iter().collect(), waiting, under_way }
+impl From<Vec<(Lane, Queue)>> for Reports {
+    fn from(lanes: Vec<(Lane, Queue)>) -> Self {
+        let mut reports = Self { lanes: lanes.into_iter().collect(), ..Self::default() };
+        reports.count();
+        reports
     }
 }
 
@@ -53,19 +78,43 @@ impl Reports {
         self.waiting == 0
     }
 
-    pub(crate) fn push(&mut self, key: OpId, call: Call) -> Lane {
+    /// Puts the index in step with the lanes.
+    fn count(&mut self) {
+        self.waiting = self.lanes.values().map(Queue::len).sum();
+        let idle = self.lanes.iter().filter(|(_, queue)| queue.head.sent.is_none());
+        self.idle = idle.map(|(lane, _)| lane.clone()).collect();
+        self.under_way = self.lanes.len() - self.idle.len();
+    }
+
+    fn is_idle(&mut self, lane: &Lane, idle: bool) {
+        match (self.idle.binary_search(lane), idle) {
+            (Err(at), true) => self.idle.insert(at, lane.clone()),
+            (Ok(at), false) => {
+                self.idle.remove(at);
+            }
+            (Ok(_), true) | (Err(_), false) => {}
+        }
+    }
+
+    pub(crate) fn push(&mut self, key: OpId, call: Call) {
         let lane = call.lane();
         let report = Report { key, call, tries: 0, sent: None, not_before: 0 };
-        self.lanes.entry(lane.clone()).or_default().push_back(report);
         self.waiting += 1;
-        lane
+        match self.lanes.entry(lane) {
+            Entry::Occupied(queue) => queue.into_mut().rest.push_back(report),
+            Entry::Vacant(place) => {
+                let lane = place.key().clone();
+                place.insert(Queue { head: report, rest: VecDeque::new() });
+                self.is_idle(&lane, true);
+            }
+        }
     }
 
     /// A stage that still waits in line is overtaken by a later one of the same message: who watches wants to know
     /// how far it has come. Doubts and reasons are never overtaken.
     pub(crate) fn overtake(&mut self, call: &Call) -> bool {
         let Call::Delivery { stage, attempt, reason: None, .. } = call else { return false };
-        let Some(last) = self.lanes.get_mut(&call.lane()).and_then(VecDeque::back_mut) else { return false };
+        let Some(last) = self.lanes.get_mut(&call.lane()).map(Queue::last_mut) else { return false };
         match &last.call {
             Call::Delivery { stage: before, attempt: tried, reason: None, .. }
                 if last.sent.is_none()
@@ -88,77 +137,107 @@ impl Reports {
 
     /// The head of this lane is under way as this operation, or is not any more.
     pub(crate) fn set_sent(&mut self, lane: &Lane, sent: Option<OpId>) {
-        let Some(head) = self.lanes.get_mut(lane).and_then(VecDeque::front_mut) else { return };
-        let before = core::mem::replace(&mut head.sent, sent);
+        let Some(queue) = self.lanes.get_mut(lane) else { return };
+        let before = core::mem::replace(&mut queue.head.sent, sent);
         self.under_way += usize::from(sent.is_some());
         self.under_way -= usize::from(before.is_some());
+        self.is_idle(lane, sent.is_none());
     }
 
     /// The oldest report of a lane: the only one that may be under way.
     pub(crate) fn head(&mut self, lane: &Lane) -> Option<&mut Report> {
-        self.lanes.get_mut(lane)?.front_mut()
+        self.lanes.get_mut(lane).map(|queue| &mut queue.head)
     }
 
-    /// Drops the first report that can be done without and is not under way. False when there is none.
+    /// Drops a report that can be done without and is not under way. False when there is none.
     pub(crate) fn make_room(&mut self) -> bool {
-        for queue in self.lanes.values_mut() {
-            if let Some(at) = queue.iter().position(|report| report.sent.is_none() && is_dispensable(&report.call)) {
-                queue.remove(at);
-                self.waiting -= 1;
-                self.lanes.retain(|_, queue| !queue.is_empty());
-                return true;
-            }
-        }
-        false
+        let mut dropped = false;
+        self.retain(|call| {
+            let drop = !dropped && is_dispensable(call);
+            dropped |= drop;
+            !drop
+        });
+        dropped
     }
 
     pub(crate) fn pop(&mut self, lane: &Lane) -> Option<Report> {
         let queue = self.lanes.get_mut(lane)?;
-        let report = queue.pop_front();
-        self.waiting -= usize::from(report.is_some());
-        self.under_way -= usize::from(report.as_ref().is_some_and(|report| report.sent.is_some()));
-        if queue.is_empty() {
-            self.lanes.remove(lane);
-        }
-        report
+        self.waiting -= 1;
+        let report = if let Some(next) = queue.rest.pop_front() {
+            core::mem::replace(&mut queue.head, next)
+        } else {
+            self.lanes.remove(lane)?.head
+        };
+        self.under_way -= usize::from(report.sent.is_some());
+        let left = self.lanes.contains_key(lane);
+        self.is_idle(lane, left);
+        Some(report)
     }
 
     /// Drops what must no longer be said. What is under way stays: its answer is still to come.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&Call) -> bool) {
-        for queue in self.lanes.values_mut() {
-            queue.retain(|report| report.sent.is_some() || keep(&report.call));
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Call) -> bool) {
+        self.lanes.retain(|_, queue| Self::retain_lane(queue, &mut keep));
+        self.count();
+    }
+
+    /// The same for one lane.
+    pub(crate) fn retain_in(&mut self, lane: &Lane, mut keep: impl FnMut(&Call) -> bool) {
+        let Some(queue) = self.lanes.get_mut(lane) else { return };
+        let before = queue.len();
+        if Self::retain_lane(queue, &mut keep) {
+            self.waiting -= before - queue.len();
+            let idle = queue.head.sent.is_none();
+            self.is_idle(lane, idle);
+        } else {
+            self.waiting -= before;
+            self.lanes.remove(lane);
+            self.is_idle(lane, false);
         }
-        self.lanes.retain(|_, queue| !queue.is_empty());
-        self.waiting = self.lanes.values().map(VecDeque::len).sum();
+    }
+
+    /// False when nothing of it is left.
+    fn retain_lane(queue: &mut Queue, keep: &mut impl FnMut(&Call) -> bool) -> bool {
+        queue.rest.retain(|report| keep(&report.call));
+        if queue.head.sent.is_some() || keep(&queue.head.call) {
+            return true;
+        }
+        match queue.rest.pop_front() {
+            Some(next) => {
+                queue.head = next;
+                true
+            }
+            None => false,
+        }
     }
 
     pub(crate) fn any(&self, mut test: impl FnMut(&Call) -> bool) -> bool {
-        self.lanes.values().flatten().any(|report| test(&report.call))
+        self.lanes.values().flat_map(Queue::iter).any(|report| test(&report.call))
     }
 
     pub(crate) fn lane(&self, lane: &Lane) -> impl Iterator<Item = &Report> {
-        self.lanes.get(lane).into_iter().flatten()
+        self.lanes.get(lane).into_iter().flat_map(Queue::iter)
     }
 
-    pub(crate) fn heads(&self) -> impl Iterator<Item = (&Lane, &Report)> {
-        self.lanes.iter().filter_map(|(lane, queue)| Some((lane, queue.front()?)))
+    /// Heads that are not under way.
+    fn idle(&self) -> impl Iterator<Item = (&Lane, &Report)> {
+        self.idle.iter().filter_map(|lane| Some((lane, &self.lanes.get(lane)?.head)))
     }
 
     /// The first lane whose head may be tried now.
     pub(crate) fn first_due(&self, now: Mono) -> Option<Lane> {
-        self.heads().find(|(_, head)| head.sent.is_none() && head.not_before <= now).map(|(lane, _)| lane.clone())
+        self.idle().find(|(_, head)| head.not_before <= now).map(|(lane, _)| lane.clone())
     }
 
     /// When the next waiting head may be tried.
     pub(crate) fn next_try(&self) -> Option<Mono> {
-        self.heads().filter(|(_, report)| report.sent.is_none()).map(|(_, report)| report.not_before).min()
+        self.idle().map(|(_, head)| head.not_before).min()
     }
 
     pub(crate) fn facts(&self) -> Vec<ReportFact> {
         let mut facts: Vec<_> = self
             .lanes
             .values()
-            .flatten()
+            .flat_map(Queue::iter)
             .map(|report| ReportFact { key: report.key, call: report.call.clone() })
             .collect();
         facts.sort_by_key(|fact| fact.key);
