@@ -14,17 +14,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc as threads;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::State;
-use axum::extract::ws::{Message as Frame, WebSocket, WebSocketUpgrade};
-use axum::http::Uri;
-use axum::response::IntoResponse;
-use axum::routing::any;
-use axum::{Json, Router};
 use futures_util::StreamExt;
 use relay_runner_core::config::{Adapter, Config, Identity};
 use relay_runner_shell::{CommandSpec, Options, Program, ProviderSpec, RelayUrl, Runner};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
+
+use crate::relay::{Bus, relay};
 
 /// This program as the agent: `--agent SOCKET`.
 pub(crate) const AGENT: &str = "--agent";
@@ -56,80 +52,6 @@ pub(crate) fn agent(socket: &Path) {
             return;
         }
     }
-}
-
-struct Bus {
-    /// What is to be said on the bus.
-    say: Mutex<mpsc::UnboundedReceiver<String>>,
-    /// Told of each message that is settled.
-    settled: threads::Sender<()>,
-    registered: threads::Sender<()>,
-}
-
-/// A relay with just enough of one for a runner to be at work.
-fn relay(bus: Bus) -> SocketAddr {
-    let (told, addr) = threads::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-            told.send(listener.local_addr().expect("an address")).expect("somebody waits");
-            let app = Router::new()
-                .route("/api/bus", any(upgrade))
-                .fallback(any(answer))
-                .with_state(std::sync::Arc::new(bus));
-            axum::serve(
-                axum::serve::ListenerExt::tap_io(listener, |tcp| {
-                    let _ = tcp.set_nodelay(true);
-                }),
-                app,
-            )
-            .await
-            .expect("it serves");
-        });
-    });
-    addr.recv().expect("the relay listens")
-}
-
-async fn upgrade(ws: WebSocketUpgrade, State(bus): State<std::sync::Arc<Bus>>) -> impl IntoResponse {
-    ws.on_upgrade(|socket| converse(socket, bus))
-}
-
-async fn converse(mut socket: WebSocket, bus: std::sync::Arc<Bus>) {
-    let mut say = bus.say.lock().await;
-    loop {
-        tokio::select! {
-            Some(text) = say.recv() => {
-                if socket.send(Frame::Text(text.into())).await.is_err() {
-                    return;
-                }
-            }
-            frame = socket.next() => {
-                let Some(Ok(frame)) = frame else { return };
-                let Frame::Text(text) = frame else { continue };
-                let frame: Value = serde_json::from_str(&text).expect("frames are JSON");
-                let reply = match frame["type"].as_str() {
-                    Some("register") => {
-                        let _ = bus.registered.send(());
-                        json!({"type": "registered", "id": frame["id"],
-                            "payload": {"agentId": "a1", "epoch": 1, "cursor": 0, "heartbeatIntervalMs": 30_000, "time": 0}})
-                    }
-                    Some("status") => json!({"type": "ack", "payload": {"frameId": frame["id"]}}),
-                    _ => continue,
-                };
-                if socket.send(Frame::Text(reply.to_string().into())).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-}
-
-async fn answer(State(bus): State<std::sync::Arc<Bus>>, uri: Uri, body: String) -> Json<Value> {
-    if uri.path().ends_with("/delivery") && body.contains("\"settled\"") {
-        let _ = bus.settled.send(());
-    }
-    Json(if uri.path().ends_with("/inbox") { json!([]) } else { json!({"ok": true}) })
 }
 
 /// Where the agent says when it read what.
@@ -172,7 +94,8 @@ fn through_the_runner(messages: u64, folder: &Path) -> Vec<f64> {
     let (say, say_rx) = mpsc::unbounded_channel();
     let (settled, is_settled) = threads::channel();
     let (registered, is_registered) = threads::channel();
-    let addr = relay(Bus { say: Mutex::new(say_rx), settled, registered });
+    let (ready, _ready) = threads::channel();
+    let addr = relay(Bus { say: Mutex::new(say_rx), settled, registered, ready });
     let (socket, listener) = notes(folder, "runner.sock");
     let options = options(addr, &socket, folder);
     let (stop, handle) = threads::channel();
@@ -219,7 +142,8 @@ fn bare(messages: u64, folder: &Path) -> Vec<f64> {
     let (say, say_rx) = mpsc::unbounded_channel();
     let (settled, _settled) = threads::channel();
     let (registered, _registered) = threads::channel();
-    let addr = relay(Bus { say: Mutex::new(say_rx), settled, registered });
+    let (ready, _ready) = threads::channel();
+    let addr = relay(Bus { say: Mutex::new(say_rx), settled, registered, ready });
     let (socket, listener) = notes(folder, "bare.sock");
     let mut agent = spawn(&socket);
     let mut stdin = agent.stdin.take().expect("its standard input");

@@ -6,6 +6,8 @@
 
 mod core_step;
 mod latency;
+mod process;
+mod relay;
 mod replaying;
 
 fn main() {
@@ -18,4 +20,5 @@ fn main() {
     core_step::print(quick);
     replaying::print(quick);
     latency::print(quick);
+    process::print(quick);
 }
