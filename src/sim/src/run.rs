@@ -6,8 +6,11 @@ use relay_runner_core::event::{
     OpResult, Order, Params, ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer,
     TurnEnd,
 };
-use relay_runner_core::{Act, BodyRef, Call, Core, DurableFacts, Effect, Effects, Frame, Generation, OpId, Stamp};
+use relay_runner_core::{
+    Act, BodyRef, Call, Core, DurableFacts, Effect, Effects, Frame, Generation, MessageId, OpId, Stamp,
+};
 use relay_runner_protocol::ErrorCode;
+use std::collections::BTreeMap;
 
 use crate::chance::Chance;
 
@@ -49,6 +52,8 @@ pub struct Run {
     seq: u64,
     next_message: u64,
     fences: u64,
+    /// The relay's claims: fence, and until when.
+    claims: BTreeMap<MessageId, (u64, u64)>,
     /// Asked for and not answered yet.
     asked: Vec<(OpId, Question)>,
     provider: Option<Provider>,
@@ -131,6 +136,7 @@ impl Run {
             seq: 0,
             next_message: 1,
             fences: 0,
+            claims: BTreeMap::new(),
             asked: Vec::new(),
             provider: None,
             stopped: Vec::new(),
@@ -278,15 +284,30 @@ impl Run {
             return self.chance.pick(&kinds).copied().map(|kind| OpResult::Failed(failure(kind)));
         }
         Some(match call {
-            Call::Claim { .. } => {
+            Call::Claim { message } => {
                 if self.chance.permille(self.mood.relay) {
+                    self.claims.remove(message);
                     OpResult::Refused { by: Some("rival".into()) }
                 } else {
-                    self.fences += 1;
-                    OpResult::Granted { fence: self.fences, lease: Some(10_000 + self.chance.below(600_000)) }
+                    self.grant(*message)
                 }
             }
-            Call::Renew { .. } => OpResult::Renewed { lease: Some(10_000 + self.chance.below(600_000)) },
+            Call::Renew { message, fence } => match self.claims.get(message) {
+                Some((held, until)) if held == fence && *until > self.now.mono => {
+                    // A renewal never makes a lease shorter.
+                    let until = (*until).max(self.now.mono + 10_000 + self.chance.below(600_000));
+                    self.claims.insert(*message, (*fence, until));
+                    OpResult::Renewed { lease: Some(until - self.now.mono) }
+                }
+                Some((held, _)) if held == fence => OpResult::Failed(failure(FailureKind::Expired)),
+                Some(_) | None => OpResult::Failed(failure(FailureKind::Conflict)),
+            },
+            Call::Release { message, fence } => {
+                if self.claims.get(message).is_some_and(|(held, _)| held == fence) {
+                    self.claims.remove(message);
+                }
+                OpResult::Ok
+            }
             Call::Heartbeat if self.chance.permille(self.mood.relay / 10) => OpResult::Pruned,
             Call::Unread { limit, .. } => {
                 let mut messages = Vec::new();
@@ -298,8 +319,7 @@ impl Run {
                 let full = messages.len() >= *limit as usize;
                 OpResult::Unread { messages, full }
             }
-            Call::Release { .. }
-            | Call::Read { .. }
+            Call::Read { .. }
             | Call::Delivery { .. }
             | Call::Task { .. }
             | Call::Command { .. }
@@ -308,6 +328,17 @@ impl Run {
             | Call::Heartbeat
             | Call::DeleteAgent => OpResult::Ok,
         })
+    }
+
+    /// The holder asking again gets its claim, with what is left of it.
+    fn grant(&mut self, message: MessageId) -> OpResult {
+        if let Some((fence, until)) = self.claims.get(&message).filter(|(_, until)| *until > self.now.mono) {
+            return OpResult::Granted { fence: *fence, lease: Some(until - self.now.mono) };
+        }
+        self.fences += 1;
+        let lease = 10_000 + self.chance.below(600_000);
+        self.claims.insert(message, (self.fences, self.now.mono + lease));
+        OpResult::Granted { fence: self.fences, lease: Some(lease) }
     }
 
     fn provider_answers(&mut self, generation: Generation, act: Act) -> Option<OpResult> {
