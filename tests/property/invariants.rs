@@ -78,9 +78,9 @@ impl Books {
             && matches!(result, OpResult::Failed(_))
         {
             // The provider did not get them, or it is in doubt, which the next offer has to say itself.
-            messages.iter().for_each(|id| {
+            for id in &messages {
                 self.offered.remove(id);
-            });
+            }
         }
         let end = |asked: Stamp, lease: &Option<u64>| {
             lease.map(|lease| Stamp::new(asked.mono.saturating_add(lease), asked.wall.saturating_add(lease)))
