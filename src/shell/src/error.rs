@@ -27,7 +27,9 @@ pub enum StartError {
     RunnerDir { why: String },
     #[error("{0}")]
     Client(String),
-    #[error(transparent)]
+    #[error(
+        "the journal of the agent's earlier runs cannot be taken up: {0}\nNothing was changed. Start with --fresh to move it aside and forget what it knew"
+    )]
     Journal(#[from] JournalError),
 }
 

@@ -23,24 +23,27 @@ pub(crate) struct Info<'a> {
     pub(crate) started_at: u64,
 }
 
-/// Where it is written, and taken away from when dropped.
+/// Where it is written, and taken away from at a clean end.
 #[derive(Debug)]
 pub(crate) struct InfoFile {
     paths: Vec<PathBuf>,
+    /// What was never written is not ours to remove: another runner of the agent may be there.
+    written: bool,
 }
 
 impl InfoFile {
     pub(crate) fn new(runner_dir: &Path, further: Option<&Path>) -> Self {
         let mut paths = vec![runner_dir.join(INFO_FILE)];
         paths.extend(further.map(Path::to_owned));
-        Self { paths }
+        Self { paths, written: false }
     }
 
     /// Writes it whole, in every place. All places are tried; the first failure is given back.
-    pub(crate) fn write(&self, info: &Info<'_>) -> Result<(), String> {
+    pub(crate) fn write(&mut self, info: &Info<'_>) -> Result<(), String> {
         let mut text =
             serde_json::to_string_pretty(info).map_err(|e| format!("the info file has no JSON form: {e}"))?;
         text.push('\n');
+        self.written = true;
         let mut first = Ok(());
         for path in &self.paths {
             if let Err(error) = write_whole(path, &text) {
@@ -52,6 +55,9 @@ impl InfoFile {
 
     /// At a clean end.
     pub(crate) fn remove(&self) {
+        if !self.written {
+            return;
+        }
         for path in &self.paths {
             match std::fs::remove_file(path) {
                 Ok(()) => {}
@@ -85,7 +91,7 @@ mod tests {
     fn it_is_written_whole_for_its_owner_only_and_goes_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let further = dir.path().join("further.json");
-        let file = InfoFile::new(dir.path(), Some(&further));
+        let mut file = InfoFile::new(dir.path(), Some(&further));
         let info = Info {
             agent_id: "a1",
             runner_id: "r1",
@@ -105,6 +111,8 @@ mod tests {
         assert!(!text.contains("tmuxSession"));
         assert_eq!(std::fs::metadata(&further).unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file is left");
+        InfoFile::new(dir.path(), Some(&further)).remove();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "a runner that came too late takes nothing away");
         file.remove();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -28,14 +28,15 @@ pub(crate) fn say(agent: &str, note: &Note) {
             info!(agent, "the provider ({generation}) is over: {detail} ({class:?})");
         }
         Note::Cooling { wait, exits } => {
-            warn!(agent, "the provider is started again in {} ({exits} exits in the window)", span(*wait));
+            warn!(agent, "the provider is started again in {} (exits of late: {exits})", span(*wait));
         }
-        Note::Parked { why } => error!(agent, "the agent is parked: {why}; `relay-runner restart` revives it"),
+        Note::Parked { why } => error!(agent, "the provider is not started again by itself: {why}"),
         Note::Stopping { generation, step } => info!(agent, "stopping the provider ({generation}): {step}"),
         Note::TurnBegan { turn } => debug!(agent, "turn {turn} began"),
         Note::TurnEnded { turn, how } => debug!(agent, "turn {turn} ended: {how}"),
         Note::Stage { message, stage, attempt } => {
-            info!(agent, "message {message} is {} (attempt {attempt})", stage.as_str());
+            let again = if *attempt > 1 { format!(" (attempt {attempt})") } else { String::new() };
+            info!(agent, "message {message} is {}{again}", stage.as_str());
         }
         Note::NotOurs { message } => debug!(agent, "message {message} is not for us"),
         Note::Full { what, dropped } => warn!(agent, "{what} is full: {dropped} left out"),

@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 pub enum JournalError {
     #[error("cannot {doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
-    #[error(
-        "{}, line {line}: {damage}. Nothing was changed; look at it with `relay-runner replay`, or start with --fresh, which moves the old journal aside and forgets what it knew",
-        path.display()
-    )]
+    #[error("{}, line {line}: {damage}", path.display())]
     Damaged { path: PathBuf, line: u64, damage: Damage },
     #[error(
-        "{}, {text}\nThis program does not do what the recorded one did; replay it with the version in the journal's first line, or start with --fresh",
+        "{}, {text}\nThis program does not do what the recorded one did: it is another version (the journal's first line names the one that wrote it), or the journal was changed",
         path.display()
     )]
     Differs { path: PathBuf, difference: Box<relay_runner_core::journal::Difference>, text: Box<str> },

@@ -190,12 +190,14 @@ fn other_damage_names_file_and_line_and_the_way_on() {
     let file = &files(dir.path())[0];
     let text = fs::read_to_string(file).unwrap();
     fs::write(file, text.replace("fault 2", "fault 9")).unwrap();
-    for error in [last_facts(&folder(dir.path())).unwrap_err(), replay_path(file).unwrap_err()] {
-        let JournalError::Damaged { line, .. } = &error else { panic!("{error}") };
+    let at_start = last_facts(&folder(dir.path())).unwrap_err();
+    for error in [&at_start, &replay_path(file).unwrap_err()] {
+        let JournalError::Damaged { line, .. } = error else { panic!("{error}") };
         assert_eq!(*line, 5);
         let said = error.to_string();
-        assert!(said.contains("000001.jsonl, line 5") && said.contains("--fresh"), "{said}");
+        assert!(said.contains("000001.jsonl, line 5") && !said.contains("--fresh"), "{said}");
     }
+    assert!(crate::StartError::from(at_start).to_string().contains("--fresh"));
     let aside = move_aside(&folder(dir.path())).unwrap().unwrap();
     assert!(aside.ends_with("journal.old-1") && aside.join("000001.jsonl").exists());
     assert_eq!(last_facts(&folder(dir.path())).unwrap(), None);

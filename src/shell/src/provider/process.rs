@@ -140,28 +140,59 @@ pub(crate) fn reference(pid: u32) -> ProcessRef {
     ProcessRef { pid, started: started(pid).unwrap_or(0), boot: boot_id() }
 }
 
-/// Kills what an earlier run left behind, if it is still the same process. True when there was something.
+/// Kills what an earlier run left behind: the process, if it is still the same one, with its group; or the rest of its
+/// group, known by the runner folder in its environment. True when there was something.
 ///
 /// This is the place where an adoptable provider will be taken up again instead.
-pub(crate) fn kill_leftover(process: &ProcessRef) -> bool {
+pub(crate) fn kill_leftover(process: &ProcessRef, runner_dir: &Path) -> bool {
     // Without a start time (not Linux) nothing proves that it is the same one.
     if process.started == 0 || process.boot.is_empty() || process.boot != boot_id() {
         return false;
     }
-    if started(process.pid) != Some(process.started) {
-        return false;
-    }
+    let left = match started(process.pid) {
+        Some(started) => started == process.started,
+        None => is_ours(process.pid, runner_dir),
+    };
     let Some(leader) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return false };
-    Group { leader: Some(leader) }.kill();
-    true
+    if left {
+        Group { leader: Some(leader) }.kill();
+    }
+    left
 }
 
-/// Field 22 of `/proc/<pid>/stat`: the start in clock ticks since boot. The name before it may hold anything.
+/// Whether a group without its leader still has a process that was started by a runner with this folder. The system
+/// gives a group's number to nobody else as long as one of the group lives.
+#[cfg(target_os = "linux")]
+fn is_ours(group: u32, runner_dir: &Path) -> bool {
+    let mut ours = OsString::from("AGENT_RELAY_RUNNER_DIR=");
+    ours.push(runner_dir);
+    let member = |pid: u32| stat_field(pid, 2) == Some(u64::from(group));
+    let has_it = |pid: u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == ours.as_encoded_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.any(|pid| member(pid) && has_it(pid))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_ours(_group: u32, _runner_dir: &Path) -> bool {
+    false
+}
+
+/// The start, in clock ticks since boot.
 #[cfg(target_os = "linux")]
 fn started(pid: u32) -> Option<u64> {
+    stat_field(pid, 19)
+}
+
+/// A number of `/proc/<pid>/stat`, counted from the field behind the name, which may hold anything.
+#[cfg(target_os = "linux")]
+fn stat_field(pid: u32, nth: usize) -> Option<u64> {
     let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    rest.split_ascii_whitespace().nth(nth)?.parse().ok()
 }
 
 #[cfg(target_os = "linux")]
@@ -197,8 +228,8 @@ mod tests {
         let ours = reference(std::process::id());
         assert!(ours.started > 0 && ours.boot.len() == 36);
         let stranger = ProcessRef { started: ours.started + 1, ..ours.clone() };
-        assert!(!kill_leftover(&stranger), "another process under the same number is left alone");
-        assert!(!kill_leftover(&ProcessRef { boot: "another".into(), ..ours }), "so is one of another boot");
+        assert!(!kill_leftover(&stranger, Path::new("/")), "another process under the same number is left alone");
+        assert!(!kill_leftover(&ProcessRef { boot: "another".into(), ..ours }, Path::new("/")), "or of another boot");
     }
 
     #[tokio::test]
@@ -212,9 +243,41 @@ mod tests {
         let left = reference(child.id().unwrap());
         // As if this process had been killed: nobody holds the group any more.
         group.release();
-        assert!(kill_leftover(&left));
+        assert!(kill_leftover(&left, Path::new("/")));
         let status = child.wait().await.unwrap();
         assert_eq!(exit_class(status).0, ExitClass::Signal);
-        assert!(!kill_leftover(&left), "it is gone");
+        assert!(!kill_leftover(&left, Path::new("/")), "it is gone");
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn so_is_the_rest_of_a_group_whose_leader_has_gone() {
+        let argv = ["sh", "-c", "sleep 1000 & echo $!"].map(OsString::from);
+        let path = ("PATH".into(), std::env::var_os("PATH").unwrap());
+        let env = BTreeMap::from([path, ("AGENT_RELAY_RUNNER_DIR".into(), "/run/ours".into())]);
+        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::piped(), Stdio::null()];
+        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
+        let Process { mut child, mut group } = start(launch).unwrap();
+        let left = reference(child.id().unwrap());
+        let mut said = crate::provider::lines::Lines::new(child.stdout().take().unwrap(), 100);
+        let Some(crate::provider::lines::Line::Text(pid)) = said.next().await.unwrap() else { panic!("a number") };
+        let pid: u32 = pid.parse().unwrap();
+        // Not through its group: that would wait for all of it.
+        while stat_state(left.pid) != Some('Z') {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        child.inner_mut().wait().await.unwrap();
+        group.release();
+        assert!(!kill_leftover(&left, Path::new("/run/theirs")), "a stranger's group is left alone");
+        assert!(kill_leftover(&left, Path::new("/run/ours")));
+        while !matches!(stat_state(pid), None | Some('Z')) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn stat_state(pid: u32) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
     }
 }

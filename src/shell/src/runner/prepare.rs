@@ -45,9 +45,12 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     let folder = journal::folder(&state_dir);
     let facts = facts(&folder, options.fresh)?;
     if let Some(provider) = &facts.provider
-        && kill_leftover(&provider.process)
+        && kill_leftover(&provider.process, &runner_dir)
     {
-        tracing::warn!("the provider of the last run still lived (process {}); it was killed", provider.process.pid);
+        tracing::warn!(
+            "the provider of the last run (process {}) had left processes; they were killed",
+            provider.process.pid
+        );
     }
     let at = clock.stamp();
     let opening = Opening { folder, program: &options.program, config: &options.config, facts: &facts, at };

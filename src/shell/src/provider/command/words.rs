@@ -156,6 +156,12 @@ pub(super) fn hear(text: &str, cut: impl Fn(&str) -> String) -> Heard {
             };
             status(ReportStatus::Idle, &turn, end, cut)
         }
+        // The id comes back in the decision, so it cannot be cut: one that would be is left out.
+        Said::Approval { approval_id, .. } | Said::ApprovalClosed { approval_id }
+            if cut(&approval_id) != approval_id =>
+        {
+            return Heard::Malformed("an approvalId that is too long, or not plain text".to_owned());
+        }
         Said::Approval { approval_id, kind, tool, reason } => {
             ProviderReport::ApprovalOpened(Box::new(ApprovalRequest {
                 id: approval_id.into(),
@@ -264,6 +270,16 @@ mod tests {
         ));
         assert_eq!(heard("  "), Heard::Nothing);
         assert_eq!(heard(r#"{"type":"ready"}"#), Heard::Nothing);
+    }
+
+    #[test]
+    fn an_approval_id_that_cannot_be_kept_as_it_is_is_left_out() {
+        let cut = |text: &str| text.replace("the-token", "[secret]");
+        for kind in ["approval", "approvalClosed"] {
+            let said = format!(r#"{{"type":"{kind}","approvalId":"x-the-token"}}"#);
+            let Heard::Malformed(reason) = hear(&said, cut) else { panic!("{kind}") };
+            assert!(!reason.contains("the-token"), "{reason}");
+        }
     }
 
     #[test]
