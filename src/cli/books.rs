@@ -1,7 +1,7 @@
 //! A relay's books, read and written over its HTTP API.
 
 use super::failure::Failure;
-use super::given::{Environment, Key, key, wrong};
+use super::given::{Environment, Key, Source, key, wrong};
 use relay_runner_protocol::error::ErrorBody;
 use relay_runner_protocol::http::{HEALTH, IDEMPOTENCY_HEADER, TOKEN_HEADER};
 use relay_runner_protocol::{Agent, DEFAULT_URL};
@@ -20,6 +20,9 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long a look at whether there is a relay may take.
 const HEALTH_WITHIN: Duration = Duration::from_secs(2);
+
+/// What every relay takes in one body.
+const LARGE: usize = 1 << 20;
 
 const RELAY: Key = key("--relay", "AGENT_RELAY_URL");
 
@@ -61,19 +64,31 @@ pub(crate) fn default_relay() -> Result<RelayUrl, Failure> {
 
 pub(crate) fn token(file: Option<&str>, env: Environment<'_>) -> Result<Option<SecretString>, Failure> {
     const FILE: Key = key("--token-file", "AGENT_RELAY_TOKEN_FILE");
+    const TOKEN: &str = "AGENT_RELAY_TOKEN";
     if file.is_none()
-        && let Some(token) = env.variable("AGENT_RELAY_TOKEN")?
+        && let Some(token) = env.variable(TOKEN)?
     {
-        return Ok(Some(SecretString::from(token.trim())));
+        return checked(&token, Source::Variable(TOKEN), "it").map(Some);
     }
     let Some((path, source)) = env.text(file, FILE)? else { return Ok(None) };
     let text = std::fs::read_to_string(Path::new(&path))
         .map_err(|e| wrong(source, &format!("cannot read the token from {path}: {e}")))?;
-    let token = SecretString::from(text.trim());
-    if token.expose_secret().is_empty() {
-        return Err(wrong(source, &format!("{path} is empty; put the token into it")));
+    checked(&text, source, &path).map(Some)
+}
+
+/// `holder` is what the token was found in.
+fn checked(text: &str, source: Source, holder: &str) -> Result<SecretString, Failure> {
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(wrong(source, &format!("{holder} is empty; put the token into it")));
     }
-    Ok(Some(token))
+    if HeaderValue::from_str(token).is_err() || !token.is_ascii() {
+        return Err(wrong(
+            source,
+            &format!("{holder} holds no token: a token is one line of printable ASCII characters"),
+        ));
+    }
+    Ok(SecretString::from(token))
 }
 
 /// A client of one relay.
@@ -130,7 +145,21 @@ impl Books {
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         let request =
             self.http.post(format!("{}{path}", self.base)).header(IDEMPOTENCY_HEADER, random_key()?).json(body);
-        self.answer(request, "POST", path).await
+        let bytes = serde_json::to_vec(body).map_or(0, |text| text.len());
+        match self.answer(request, "POST", path).await {
+            // A relay that refuses so much may hang up before it has read all of it.
+            Err(failure)
+                if failure.code == "relay_unreachable" && bytes > LARGE && self.health().await == Health::Relay =>
+            {
+                let text = format!(
+                    "the relay at {} hung up on POST {path} with {bytes} bytes: that may be more than it takes (the embedded \
+                     relay takes {LARGE})",
+                    self.base
+                );
+                Err(Failure::failed("too_large", text))
+            }
+            answered => answered,
+        }
     }
 
     /// An agent; none when the relay does not have it.
@@ -195,7 +224,7 @@ impl Books {
         let words = said.as_ref().map_or_else(|| format!("HTTP {}", status.as_u16()), |said| said.message.clone());
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let text = format!(
-                "the relay at {base} lets us not in: {words}; give the right token with --token-file or AGENT_RELAY_TOKEN"
+                "the relay at {base} does not let us in: {words}; give the right token with --token-file or AGENT_RELAY_TOKEN"
             );
             return Failure::new(ExitCode::CredentialRefused, "credential_refused", text);
         }
@@ -244,4 +273,27 @@ pub(crate) fn random() -> Result<u128, Failure> {
     getrandom::fill(&mut bytes)
         .map_err(|e| Failure::failed("randomness", format!("the operating system gave no randomness: {e}")))?;
     Ok(u128::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    #[test]
+    fn a_token_that_is_none_is_refused_where_it_was_given() {
+        let given = |text: &'static str| {
+            let read = move |name: &str| (name == "AGENT_RELAY_TOKEN").then(|| OsString::from(text));
+            token(None, Environment::of(&read)).map(|token| token.map(|t| t.expose_secret().to_owned()))
+        };
+        assert_eq!(given(" abc\n").unwrap().as_deref(), Some("abc"));
+        assert_eq!(given("").unwrap(), None, "an empty variable is none");
+        for wrong in ["  ", "a\nb", "schlüssel"] {
+            let error = format!("{:#}", given(wrong).unwrap_err().error.unwrap());
+            assert!(
+                error.contains("AGENT_RELAY_TOKEN") && (wrong.trim().is_empty() || !error.contains(wrong)),
+                "{error}"
+            );
+        }
+    }
 }

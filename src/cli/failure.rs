@@ -44,7 +44,7 @@ impl Failure {
     /// On standard error: one line of JSON, or words.
     pub(crate) fn tell(&self, json: bool) {
         let Some(error) = &self.error else { return };
-        let text = format!("{error:#}");
+        let text = in_words(error);
         let mut out = std::io::stderr().lock();
         // A closed standard error leaves nobody to tell.
         let _ = if json {
@@ -54,6 +54,18 @@ impl Failure {
             writeln!(out, "relay-runner: {text}")
         };
     }
+}
+
+/// An error with its causes, each said once: many name theirs already.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 impl From<StartError> for Failure {
@@ -100,5 +112,18 @@ fn journal_code(error: &JournalError) -> &'static str {
         JournalError::Damaged { .. } => "journal_damaged",
         JournalError::Differs { .. } => "journal_differs",
         JournalError::None { .. } => "journal_missing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let source = || std::io::Error::other("no such file");
+        let named = JournalError::Io { doing: "open", path: "/j".into(), source: source() };
+        assert_eq!(in_words(&named.into()), "cannot open /j: no such file");
+        assert_eq!(in_words(&anyhow::Error::new(source()).context("first")), "first: no such file");
     }
 }

@@ -74,11 +74,27 @@ fn once(texts: impl Iterator<Item = String>) -> Vec<Text> {
 fn checked_id(id: String, source: Source) -> Result<String, Failure> {
     let odd = id.chars().any(|c| c.is_control() || c.is_whitespace());
     let taken = id == "broadcast" || ["label:", "tag:", "cap:", "policy:"].iter().any(|prefix| id.starts_with(prefix));
-    if odd || id.chars().count() > ID_MOST {
-        return Err(wrong(source, &format!("an agent id has no white space, and at most {ID_MOST} characters")));
+    if odd || id.is_empty() || id.chars().count() > ID_MOST {
+        return Err(wrong(source, &format!("an agent id has 1 to {ID_MOST} characters, and no white space")));
     }
     if taken {
         return Err(wrong(source, &format!("`{id}` names several agents as a target, and cannot be an agent's id")));
     }
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_id_names_one_agent() {
+        let refused = |id: &str| checked_id(id.to_owned(), Source::Flag("--agent-id")).is_err();
+        for wrong in ["", "a b", "a\n", "broadcast", "tag:x", &"x".repeat(201)] {
+            assert!(refused(wrong), "{wrong}");
+        }
+        for right in ["a1", "../x", "日本", "con:x", &"x".repeat(200)] {
+            assert!(!refused(right), "{right}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use super::failure::Failure;
 use super::given::Environment;
 use super::places;
+use relay_runner_protocol::Agent;
 use relay_runner_shell::client::{Client, ClientError};
 use relay_runner_shell::runner_dir::{self, INFO_FILE, Places};
 use rustix::process::{Pid, test_kill_process};
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Found {
     pub(crate) agent_id: String,
     pub(crate) pid: u32,
+    #[serde(default)]
+    pub(crate) started_at: u64,
     /// The folder in which it was found.
     #[serde(skip)]
     pub(crate) dir: PathBuf,
@@ -35,6 +38,11 @@ pub(crate) enum Here {
 impl Found {
     pub(crate) fn is_alive(&self) -> bool {
         is_alive(self.pid)
+    }
+
+    /// Whether this very run is the one that a relay knows the agent by.
+    pub(crate) fn is_known_as(&self, agent: &Agent) -> bool {
+        agent.meta.get("startedAt").and_then(serde_json::Value::as_u64) == Some(self.started_at)
     }
 
     /// For whoever wanted something of a runner that is dead.

@@ -16,10 +16,11 @@ use relay_runner_shell::client::{Client, ClientError};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout_at};
 
-/// How often somebody who waits is told so.
+/// When somebody who waits is told so; doubled each time.
 const PROGRESS: Duration = Duration::from_secs(2);
+const PROGRESS_MOST: Duration = Duration::from_secs(30);
 /// How long a process may take to go once its runner has answered.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -74,7 +75,12 @@ impl OrderArgs {
         };
         let books = self.relay.books(env)?;
         match books.agent(agent).await {
-            Ok(Some(_)) => {}
+            Ok(Some(known)) => {
+                // The order would wait on the relay, and be carried out by the next start.
+                if let Some(dead) = found.filter(|found| found.is_known_as(&known)) {
+                    return Err(dead.dead());
+                }
+            }
             Ok(None) => return Err(found.map_or_else(|| unknown(agent, &books), |found| found.dead())),
             Err(failure) => return Err(found.map_or(failure, |found| found.dead())),
         }
@@ -124,7 +130,17 @@ async fn through(
         }
     };
     let what = format!("{} of {agent}, command {} on {}", what.as_str(), issued.id, books.base());
-    let command = patient(ended, &what, limit).await??;
+    let command = match patient(ended, &what, limit).await {
+        Err(late) if late.code == "timeout" => {
+            let text = format!(
+                "{what}: nobody has carried it out within {} s (`relay-runner agents` shows when {agent} was seen); the relay \
+                 keeps it for {agent}'s runner",
+                limit.as_secs()
+            );
+            return Err(Failure::failed("timeout", text));
+        }
+        answered => answered??,
+    };
     if command.status == CommandStatus::Failed {
         let why = command.error.unwrap_or_else(|| "no reason was given".to_owned());
         return Err(Failure::failed("command_failed", format!("{what} failed: {}", say::plain(&why))));
@@ -135,24 +151,24 @@ async fn through(
 /// Waits, and says so now and then.
 async fn patient<T>(work: impl Future<Output = T>, what: &str, limit: Duration) -> Result<T, Failure> {
     let began = Instant::now();
-    let mut progress = interval(PROGRESS);
-    // The first tick is at once.
-    progress.tick().await;
+    let mut quiet = PROGRESS;
     let mut work = std::pin::pin!(work);
     loop {
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            _ = progress.tick() => {
-                let waited = began.elapsed();
-                if waited >= limit {
-                    return Err(Failure::failed(
-                        "timeout",
-                        format!("{what}: no outcome within {} s; `relay-runner status` shows what it does", limit.as_secs()),
-                    ));
-                }
-                say::aside(format_args!("... waiting for {what}, {} s", waited.as_secs()));
+        let told = Instant::now() + quiet;
+        match timeout_at(told.min(began + limit), &mut work).await {
+            Ok(done) => return Ok(done),
+            Err(_) if began.elapsed() >= limit => {
+                return Err(Failure::failed(
+                    "timeout",
+                    format!(
+                        "{what}: no outcome within {} s; `relay-runner status` shows what it does",
+                        limit.as_secs()
+                    ),
+                ));
             }
+            Err(_) => say::aside(format_args!("... waiting for {what}, {} s", began.elapsed().as_secs())),
         }
+        quiet = (quiet * 2).min(PROGRESS_MOST);
     }
 }
 

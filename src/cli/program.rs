@@ -33,6 +33,10 @@ fn at(program: &OsStr) -> Result<PathBuf, Failure> {
     if !path.exists() {
         return Err(not_found(program, &format!("there is no file {}", path.display())));
     }
+    if path.is_dir() {
+        let text = format!("the command behind --: {} is a folder; name a program", path.display());
+        return Err(Failure::usage("command_not_executable", text));
+    }
     if !is_executable(&path) {
         return Err(Failure::usage(
             "command_not_executable",

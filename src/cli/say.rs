@@ -37,12 +37,17 @@ pub(crate) fn aside(text: impl Display) {
 
 /// Others' text on one line of a terminal: without what could move the cursor or colour the rest.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if drives(c) { ' ' } else { c }).collect()
 }
 
 /// Others' text over several lines: line ends and tabs stay, escape sequences do not.
 pub(crate) fn plain_lines(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    text.chars().filter(|c| !drives(*c) || matches!(c, '\n' | '\t')).collect()
+}
+
+/// What moves, colours or turns round the text after it.
+fn drives(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -53,5 +58,6 @@ mod tests {
     fn others_text_cannot_drive_the_terminal() {
         assert_eq!(plain("a\u{1b}[31mb\nc"), "a [31mb c");
         assert_eq!(plain_lines("a\u{1b}[31mb\nc\td\r"), "a[31mb\nc\td");
+        assert_eq!(plain("a\u{202e}b"), "a b");
     }
 }

@@ -9,7 +9,7 @@ use clap::builder::FalseyValueParser;
 use relay_runner_protocol::http::{MESSAGES, TASKS};
 use relay_runner_protocol::message::NewMessage;
 use relay_runner_protocol::task::NewTask;
-use relay_runner_protocol::{Message, Priority, Task};
+use relay_runner_protocol::{Message, Priority, Target, Task};
 use serde_json::{Value, json};
 use std::io::Read;
 
@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &Args) -> Done {
     let text = text(&args.text)?;
     let books = args.relay.books(env)?;
     let priority = if args.urgent { Priority::Urgent } else { Priority::Normal };
-    let subject = args.subject.clone();
+    let subject = args.subject.clone().filter(|subject| !subject.trim().is_empty());
     let sent = if args.task {
         task(&books, from, &args.target, text, subject, priority).await?
     } else {
@@ -93,7 +93,21 @@ pub(crate) async fn run(args: &Args) -> Done {
         (false, Some(task)) => say::line(format_args!("message {} to {}, task {task}", sent.message, args.target))?,
         (false, None) => say::line(format_args!("message {} to {}", sent.message, args.target))?,
     }
+    hint(&books, &args.target).await;
     if args.wait { wait::wait(&books, sent, limit, args.json).await } else { Ok(OK) }
+}
+
+/// A message to an agent that is not there waits for it: that may be wanted, or a slip of the pen.
+async fn hint(books: &Books, target: &str) {
+    // Who cannot be asked for is no reason to fail: the message is sent.
+    if let Target::Agent(id) = Target::parse(target)
+        && matches!(books.agent(id).await, Ok(None))
+    {
+        say::aside(format_args!(
+            "no agent {} is on the relay now; the message waits for it (`relay-runner agents` lists who is there)",
+            say::plain(id)
+        ));
+    }
 }
 
 pub(crate) async fn message(

@@ -76,6 +76,9 @@ fn a_killed_runner_is_known_to_be_dead_and_is_taken_up_again() {
     let status = world.ask(&["status", "a1", "--json"]);
     assert_eq!((status.code, status.error_code().as_str()), (Some(1), "runner_dead"));
     assert!(world.ask(&["stop"]).err.contains("is dead"));
+    // Nor is an order left on the relay, for the next start to obey.
+    let stop = world.ask(&["stop", "a1", "--json"]);
+    assert_eq!((stop.code, stop.error_code().as_str()), (Some(1), "runner_dead"), "{stop:?}");
 
     let runner = world.runner(PATIENT, &[]);
     let heard = world.notes("heard", 2);
