@@ -25,7 +25,7 @@ impl Core {
             capabilities: list(&us.capabilities),
             tags: list(&us.tags),
             machine: us.machine.to_string(),
-            meta: object(json!({
+            meta: self.passed_on(json!({
                 "package": {"name": us.package.name, "version": us.package.version},
                 "version": us.package.version,
                 "contracts": {"providerPluginProtocol": PROVIDER_PLUGIN_PROTOCOL},
@@ -34,27 +34,36 @@ impl Core {
                 "effort": us.effort,
                 "profile": us.profile,
                 "agentProfile": null,
-                "runnerId": us.runner_id,
-                "startedAt": us.started_at,
-                "tmuxSession": us.tmux_session,
-                "tmuxSocket": null,
-                "policyName": us.policy_name,
-                "spawnRequestId": us.spawn_request_id,
-                "automationId": us.automation_id,
-                "automationRunId": us.automation_run_id,
-                "workspace": canonical(us.workspace.as_ref()),
-                "workspaceMode": us.workspace_mode,
                 "runnerManaged": true,
                 "cwd": us.cwd,
                 "approvalMode": us.approval.as_str(),
                 "label": us.label,
-                "auth": {"profileId": null, "jti": null, "expiresAt": null, "rootTokenFallback": false},
                 "lifecycleCapabilities": {
                     "shutdownHard": true, "restart": true, "semanticStatus": true, "transportReconnect": true,
                 },
                 "providerCapabilities": self.provider_capabilities(),
             })),
         }
+    }
+
+    /// What registration and status both say: labels of whoever started the runner, besides these.
+    fn passed_on(&self, besides: Value) -> Map<String, Value> {
+        let us = &self.config.identity;
+        let mut meta = object(json!({
+            "runnerId": us.runner_id,
+            "startedAt": us.started_at,
+            "tmuxSession": us.tmux_session,
+            "tmuxSocket": null,
+            "policyName": us.policy_name,
+            "spawnRequestId": us.spawn_request_id,
+            "automationId": us.automation_id,
+            "automationRunId": us.automation_run_id,
+            "workspace": canonical(us.workspace.as_ref()),
+            "workspaceMode": us.workspace_mode,
+            "auth": {"profileId": null, "jti": null, "expiresAt": null, "rootTokenFallback": false},
+        }));
+        meta.append(&mut object(besides));
+        meta
     }
 
     /// What the heartbeat says besides the status; what is not known is missing.
@@ -90,17 +99,7 @@ impl Core {
             )
             .collect();
         let action = self.action();
-        object(json!({
-            "runnerId": us.runner_id,
-            "startedAt": us.started_at,
-            "tmuxSession": us.tmux_session,
-            "tmuxSocket": null,
-            "policyName": us.policy_name,
-            "spawnRequestId": us.spawn_request_id,
-            "automationId": us.automation_id,
-            "automationRunId": us.automation_run_id,
-            "workspace": canonical(us.workspace.as_ref()),
-            "workspaceMode": us.workspace_mode,
+        self.passed_on(json!({
             "lifecycleAction": action.map(super::status::Action::as_str),
             "lifecycleActionAt": self.status.action_since(),
             "lifecycleReason": self.lifecycle.parked().or_else(|| self.ending.why().and_then(|why| why.detail())),
@@ -110,7 +109,6 @@ impl Core {
             "activeSubagentCount": subagents.len(),
             "activeWork": work,
             "providerState": state,
-            "auth": {"profileId": null, "jti": null, "expiresAt": null, "rootTokenFallback": false},
             "timelineEvent": entries.last(),
             "timelineEvents": entries,
             "approvals": self.approvals.iter().map(|(id, open)| json!({

@@ -1,0 +1,124 @@
+//! What the machine does on its way: starting a generation, stopping one step by step, and what an exit means.
+
+use statig::prelude::*;
+
+use super::machine::{Cx, Provider, State};
+use super::{Gone, Happening, Next, Purpose, Stop};
+use crate::config::{Adapter, Config, Mode};
+use crate::deadlines::TimerKey;
+use crate::effect::{Effect, StopStep};
+use crate::event::ExitClass;
+use crate::ids::{Generation, Text};
+use crate::note::Note;
+use crate::ops::Op;
+use crate::restart::Verdict;
+use crate::time::Millis;
+
+impl Provider {
+    pub(super) fn spawn(&mut self, cx: &mut Cx<'_>) -> Outcome<State> {
+        self.generation = Generation(self.generation.0 + 1);
+        self.process = None;
+        self.spawned_at = cx.now.mono;
+        self.stop = None;
+        self.verdict = None;
+        self.parked = None;
+        let timing = &cx.config.timing;
+        cx.deadlines.clear(TimerKey::Cooling);
+        cx.deadlines.clear(TimerKey::Stop);
+        cx.deadlines.arm(TimerKey::Start, cx.now.mono, timing.start_timeout);
+        // The start time-out is what ends a start that hangs; the answer itself may take as long.
+        let deadline = cx.now.mono.saturating_add(timing.start_timeout).saturating_add(timing.shutdown);
+        let op = cx.ops.start(Op::Spawn(self.generation), deadline);
+        cx.fx.push(Effect::Spawn { op, generation: self.generation });
+        cx.fx.note(Note::Spawning { generation: self.generation });
+        cx.fx.sync = true;
+        Transition(State::Starting {})
+    }
+
+    pub(super) fn begin_stop(&mut self, stop: Stop, cx: &mut Cx<'_>) -> Outcome<State> {
+        self.stop = Some(stop);
+        cx.deadlines.clear(TimerKey::Start);
+        if stop.hard {
+            self.take_step(StopStep::Kill, cx);
+            return Transition(State::Killing {});
+        }
+        self.take_step(StopStep::Ask, cx);
+        Transition(State::Draining {})
+    }
+
+    pub(super) fn take_step(&mut self, step: StopStep, cx: &mut Cx<'_>) {
+        let (timeout, hard) = self.stop.map_or((cx.config.timing.shutdown, true), |stop| (stop.timeout, stop.hard));
+        let share = match step {
+            StopStep::Ask => timeout / 2,
+            StopStep::Kill if hard => timeout,
+            StopStep::Terminate | StopStep::Kill => timeout / 4,
+        };
+        cx.deadlines.arm(TimerKey::Stop, cx.now.mono, share);
+        cx.fx.push(Effect::Stop { generation: self.generation, step });
+        let name = match step {
+            StopStep::Ask => "asked to end",
+            StopStep::Terminate => "TERM",
+            StopStep::Kill => "KILL",
+        };
+        cx.fx.note(Note::Stopping { generation: self.generation, step: name });
+    }
+
+    pub(super) fn exited(&mut self, class: ExitClass, detail: &Text, cx: &mut Cx<'_>) -> Outcome<State> {
+        let class = self.verdict.take().unwrap_or(class);
+        let asked = self.stop.take().filter(|_| class != ExitClass::StartTimeout);
+        let lived = cx.now.mono.saturating_sub(self.spawned_at);
+        let generation = self.generation;
+        self.process = None;
+        cx.deadlines.clear(TimerKey::Stop);
+        cx.deadlines.clear(TimerKey::Start);
+        cx.ops.forget_generation(generation);
+        cx.fx.sync = true;
+        cx.fx.note(Note::Exited { generation, class, detail: detail.clone() });
+
+        let (next, outcome) = match asked.map(|stop| stop.purpose) {
+            Some(Purpose::End) => (Next::Off, Transition(State::Idle {})),
+            Some(Purpose::Restart) => (Next::Respawning, Handled),
+            None => self.by_itself(class, lived, detail, cx),
+        };
+        cx.happened.push(Happening::Gone(Gone { generation, class, detail: detail.clone(), next }));
+        if next == Next::Respawning { self.spawn(cx) } else { outcome }
+    }
+
+    /// Nobody asked for this exit.
+    fn by_itself(&mut self, class: ExitClass, lived: Millis, detail: &Text, cx: &mut Cx<'_>) -> (Next, Outcome<State>) {
+        let Config { mode, adapter: Adapter { restartable, .. }, timing, limits, .. } = cx.config;
+        if *mode == Mode::Interactive {
+            return (Next::RunnerEnds, Transition(State::Idle {}));
+        }
+        if class == ExitClass::SpawnFailed && self.first {
+            return (Next::NeverStarted, Transition(State::Idle {}));
+        }
+        if class == ExitClass::Refused || !restartable {
+            self.parked = Some(detail.clone());
+            cx.fx.note(Note::Parked { why: detail.clone() });
+            return (Next::Parked, Transition(State::Parked {}));
+        }
+        // An end of the limit that has passed already is no reason not to count the exit.
+        if let ExitClass::UsageLimit { until: Some(until) } = class
+            && until > cx.now.wall
+        {
+            let wait = (until - cx.now.wall).clamp(timing.restart_unit, timing.usage_limit_max);
+            cx.deadlines.arm(TimerKey::Cooling, cx.now.mono, wait);
+            cx.fx.note(Note::Cooling { wait, exits: self.window.exits().len() });
+            return (Next::Cooling, Transition(State::Cooling {}));
+        }
+        match self.window.exited(cx.now.wall, lived, timing, limits) {
+            Verdict::Cool { wait, exits } => {
+                cx.deadlines.arm(TimerKey::Cooling, cx.now.mono, wait);
+                cx.fx.note(Note::Cooling { wait, exits });
+                (Next::Cooling, Transition(State::Cooling {}))
+            }
+            Verdict::GiveUp { exits } => {
+                let why = alloc::format!("gave up after {exits} exits; the last: {detail}");
+                self.parked = Some(why.as_str().into());
+                cx.fx.note(Note::Parked { why: why.into() });
+                (Next::GaveUp, Transition(State::Parked {}))
+            }
+        }
+    }
+}

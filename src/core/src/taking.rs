@@ -1,0 +1,177 @@
+//! What is known of where an offered message is: taken, ambiguous, or back with the next process (behaviour 6).
+
+use alloc::vec::Vec;
+use relay_runner_protocol::{Stage, TaskStatus};
+
+use crate::Core;
+use crate::config::MarkRead;
+use crate::deadlines::TimerKey;
+use crate::effect::{Call, Effects, Repeat};
+use crate::event::TakenOffer;
+use crate::ids::{MessageId, Nonce};
+use crate::note::Note;
+use crate::reports;
+use crate::work::Kind;
+
+impl Core {
+    /// The provider showed that it has these offers.
+    pub(crate) fn taken(&mut self, offers: &[TakenOffer], into_turn: bool, fx: &mut Effects) {
+        for offer in offers {
+            self.take(offer.message, offer.nonce, into_turn, fx);
+        }
+    }
+
+    pub(crate) fn take(&mut self, id: MessageId, nonce: Option<Nonce>, into_turn: bool, fx: &mut Effects) {
+        let (now, turn) = (self.now.mono, self.turns.current());
+        let taken = self.inbox.update(id, |item| {
+            let offered = matches!(item.stage, Stage::Offered | Stage::Ambiguous);
+            if !offered || nonce.is_some_and(|nonce| nonce != item.nonce) {
+                return false;
+            }
+            item.stage = Stage::Taken;
+            item.since = now;
+            item.seen = true;
+            item.turn = turn.filter(|_| into_turn);
+            true
+        });
+        if taken != Some(true) {
+            fx.note(Note::Stale { what: "evidence of taking", number: id });
+            return;
+        }
+        self.batch_without(id);
+        fx.sync = true;
+        if !self.inbox.get(id).is_some_and(|item| item.taken_over) {
+            self.work.open(Kind::Message, id, self.now.wall);
+            self.say_stage(id, Stage::Taken, None, fx);
+            if self.config.mark_read == MarkRead::Taken {
+                self.report(Call::Read { message: id }, fx);
+            }
+        }
+        if turn.is_none() {
+            // Its turn is about to begin; what is offered before would slip into it.
+            self.deadlines.arm(TimerKey::TurnGrace, now, self.config.timing.turn_grace);
+            self.deadlines.arm(TimerKey::Turnless, now, self.config.timing.take_timeout);
+        }
+    }
+
+    /// Starts the time in which a batch is to be taken, unless something keeps the provider from taking it.
+    pub(crate) fn wait_for_taking(&mut self) {
+        let Some(batch) = &self.delivery.batch else { return };
+        if batch.op.is_some() {
+            return;
+        }
+        if batch.messages.is_empty() {
+            self.end_batch();
+        } else if self.turns.current().is_none() && !self.approvals.any_open() {
+            self.deadlines.arm(TimerKey::Take, self.now.mono, self.config.timing.take_timeout);
+        } else {
+            self.deadlines.clear(TimerKey::Take);
+        }
+    }
+
+    /// What was handed over and not taken in time is ambiguous; the rest flows on.
+    pub(crate) fn take_overdue(&mut self, fx: &mut Effects) {
+        let Some(batch) = self.delivery.batch.take() else { return };
+        self.touched.inbox = true;
+        for id in batch.messages {
+            self.doubt(id, "the provider did not show that it has it", fx);
+        }
+    }
+
+    /// Whether the provider has it is not known: it waits for a person, or for the next generation.
+    pub(crate) fn doubt(&mut self, id: MessageId, why: &'static str, fx: &mut Effects) {
+        if self.gone_while_offered(id, fx) {
+            return;
+        }
+        let now = self.now.mono;
+        let doubted = self.inbox.update(id, |item| {
+            let offered = matches!(item.stage, Stage::Offered | Stage::Taken);
+            if offered {
+                item.stage = Stage::Ambiguous;
+                item.since = now;
+                item.repeat = Repeat::Ambiguous;
+            }
+            offered
+        });
+        if doubted == Some(true) {
+            self.work.close(Kind::Message, id);
+            self.say_stage(id, Stage::Ambiguous, Some(why.into()), fx);
+            if !self.deadlines.is_armed(TimerKey::Ambiguous) {
+                self.deadlines.arm(TimerKey::Ambiguous, now, self.config.timing.ambiguous_limit);
+            }
+            fx.sync = true;
+        }
+    }
+
+    /// Taken, and no turn began: whether the provider works on it is not known.
+    pub(crate) fn turnless(&mut self, fx: &mut Effects) {
+        let turnless: Vec<_> = self
+            .inbox
+            .iter()
+            .filter(|(_, item)| item.stage == Stage::Taken && item.turn.is_none())
+            .map(|(id, _)| id)
+            .collect();
+        for id in turnless {
+            self.doubt(id, "the provider took it, and no turn began", fx);
+        }
+        self.touched.inbox = true;
+    }
+
+    /// A message that was taken over while it was offered or taken: once it would come back, it is forgotten.
+    pub(crate) fn gone_while_offered(&mut self, id: MessageId, fx: &mut Effects) -> bool {
+        let gone = self.inbox.get(id).is_some_and(|item| item.taken_over);
+        if gone {
+            self.forget_message(id, fx);
+        }
+        gone
+    }
+
+    /// The tasks of messages that are ambiguous for too long are reported as blocked.
+    pub(crate) fn ambiguous_for_long(&mut self, fx: &mut Effects) {
+        let limit = self.config.timing.ambiguous_limit;
+        let mut over = Vec::new();
+        let mut next = None;
+        for (id, item) in self.inbox.iter().filter(|(_, item)| item.stage == Stage::Ambiguous && !item.blocked) {
+            let at = item.since.saturating_add(limit);
+            if at <= self.now.mono {
+                over.push((id, item.meta.task));
+            } else {
+                next = Some(next.map_or(at, |n: u64| n.min(at)));
+            }
+        }
+        self.deadlines.set(TimerKey::Ambiguous, next);
+        for (id, task) in over {
+            self.inbox.update(id, |item| item.blocked = true);
+            if let Some(task) = task {
+                let why = "the message was handed over, and whether the agent has it is not known";
+                self.report(reports::task(task, id, TaskStatus::Blocked, Some(why.into())), fx);
+            }
+        }
+    }
+
+    /// The provider process is over: what it had goes to the next one, marked.
+    pub(crate) fn deliveries_of_the_dead(&mut self, fx: &mut Effects) {
+        self.delivery.batch = None;
+        for key in [TimerKey::Take, TimerKey::TurnGrace, TimerKey::Turnless, TimerKey::Ambiguous] {
+            self.deadlines.clear(key);
+        }
+        let had: Vec<_> = self
+            .inbox
+            .iter()
+            .filter_map(|(id, item)| match item.stage {
+                Stage::Offered | Stage::Ambiguous => Some((id, Repeat::Ambiguous, item.taken_over)),
+                Stage::Taken => Some((id, Repeat::Redelivered, item.taken_over)),
+                Stage::Held | Stage::Claimed | Stage::Worked | Stage::Settled | Stage::SetAside => None,
+            })
+            .collect();
+        for (id, repeat, taken_over) in had {
+            if taken_over {
+                self.forget_message(id, fx);
+                continue;
+            }
+            self.put_back(id, repeat, 0, fx);
+            let stage = if repeat == Repeat::Ambiguous { Stage::Ambiguous } else { Stage::Held };
+            self.say_stage(id, stage, Some("the provider process ended before it was worked".into()), fx);
+        }
+    }
+}
