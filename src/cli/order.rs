@@ -11,7 +11,7 @@ use super::say;
 use clap::builder::FalseyValueParser;
 use relay_runner_protocol::command::NewCommand;
 use relay_runner_protocol::http::{COMMANDS, command};
-use relay_runner_protocol::{Command, CommandStatus, CommandType};
+use relay_runner_protocol::{AgentStatus, Command, CommandStatus, CommandType};
 use relay_runner_shell::client::{Client, ClientError};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -80,6 +80,12 @@ impl OrderArgs {
                 if let Some(dead) = found.filter(|found| found.is_known_as(&known)) {
                     return Err(dead.dead());
                 }
+                if ends(what) && known.status == AgentStatus::Offline {
+                    return Err(Failure::failed(
+                        "not_running",
+                        format!("{agent} is offline on the relay at {}: its runner has ended already", books.base()),
+                    ));
+                }
             }
             Ok(None) => return Err(found.map_or_else(|| unknown(agent, &books), |found| found.dead())),
             Err(failure) => return Err(found.map_or(failure, |found| found.dead())),
@@ -87,6 +93,10 @@ impl OrderArgs {
         let answer = through(&books, agent, what, params, limit).await?;
         Ok(Obeyed { agent: agent.to_owned(), answer, found: None })
     }
+}
+
+const fn ends(what: CommandType) -> bool {
+    matches!(what, CommandType::Shutdown | CommandType::Kill)
 }
 
 /// None when the runner went away.
@@ -97,7 +107,7 @@ async fn here(
     params: Map<String, Value>,
     limit: Duration,
 ) -> Result<Option<Value>, Failure> {
-    let ends = matches!(what, CommandType::Shutdown | CommandType::Kill);
+    let ends = ends(what);
     let asked = client.command(what.as_str(), params);
     let what = format!("{} of {} (process {})", what.as_str(), found.agent_id, found.pid);
     match patient(asked, &what, limit).await? {

@@ -97,6 +97,8 @@ fn a_provider_that_cannot_be_kept_alive_is_given_up() {
     let runner = world.runner("echo $$ >> pids; exit 3", &[]);
     assert_eq!(runner.ends(), Some(70));
     assert!(world.noted("pids").len() > 2, "it was tried again");
+    let stop = world.ask(&["stop", "a1", "--json"]);
+    assert_eq!(stop.error_code(), "not_running", "no order is left for the next start: {stop:?}");
     world.replays_exactly(1);
 }
 
