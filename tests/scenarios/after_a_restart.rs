@@ -110,8 +110,39 @@ fn a_relay_that_began_anew_is_heard_from_its_first_event() {
     story.opens();
     story.expects("register");
     // Its database is new: it counts from the beginning.
-    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, heartbeat: None });
+    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: None });
     let event = RelayEvent::MessageNew(Box::new(plain(1)));
     story.frame(BusFrame::Event { frame: "first".into(), seq: 1, event });
     story.expects("offer,m1/");
+}
+
+#[test]
+fn another_relay_is_met_as_a_stranger() {
+    let mut story = Story::up();
+    story.link_breaks();
+    story.after(1_000);
+    story.opens();
+    story.expects("register");
+    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: Some("one".into()), heartbeat: None });
+    story.message(plain(1));
+    story.works(1);
+    let read = story.expects("read,m1");
+    story.answers(read, OpResult::Ok);
+    story.message(plain(2));
+    story.works(2);
+    story.expects("read,m2");
+
+    // Its first message has the same id as one that was settled on the other; and it hears nothing of those.
+    let mut later = the_run_after(&story);
+    later.boot();
+    later.opens();
+    later.expects("register");
+    later.frame(BusFrame::Registered { epoch: 1, cursor: 50, relay: Some("two".into()), heartbeat: None });
+    later.provider_comes_up();
+    later.never("read,m2");
+    later.never("resume");
+    let event = RelayEvent::MessageNew(Box::new(plain(1)));
+    later.frame(BusFrame::Event { frame: "e51".into(), seq: 51, event });
+    later.works(1);
+    later.expects("read,m1");
 }

@@ -92,3 +92,16 @@ fn a_later_stage_never_goes_under_the_key_of_an_earlier_one() {
     }
     assert!(stages.values().any(|stage| *stage == "taken"), "{stages:?}");
 }
+
+#[test]
+fn an_ambiguous_task_does_not_keep_others_from_being_claimed() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    story.hands_over(5);
+    story.after(30_000);
+    assert_eq!(story.stage(5), Some("ambiguous"));
+    story.message(task(6, 60));
+    story.grants(6, 4);
+    story.works(6);
+}

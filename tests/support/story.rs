@@ -60,6 +60,8 @@ impl Story {
     /// A core that has not booted.
     pub(crate) fn with(config: Config, facts: DurableFacts) -> Self {
         let now = Stamp::new(1_000, EPOCH + 1_000);
+        // The relay goes on where it was.
+        let seq = facts.bus_position;
         Self {
             core: Core::new(config, facts, now),
             now,
@@ -68,7 +70,7 @@ impl Story {
             synced: false,
             routine: true,
             conn: 0,
-            seq: 0,
+            seq,
             requests: 0,
         }
     }
@@ -197,7 +199,7 @@ impl Story {
     pub(crate) fn registers(&mut self) -> &mut Self {
         self.opens();
         self.expects("register");
-        self.frame(BusFrame::Registered { epoch: 1, cursor: self.seq, heartbeat: None })
+        self.frame(BusFrame::Registered { epoch: 1, cursor: self.seq, relay: None, heartbeat: None })
     }
 
     pub(crate) fn link_breaks(&mut self) -> &mut Self {

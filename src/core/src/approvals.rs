@@ -49,7 +49,9 @@ impl Core {
             return;
         }
         if self.approvals.open.len() >= self.config.limits.approvals {
-            fx.note(Note::Full { what: "approvals", dropped: 1 });
+            if !self.troubles.said("approvals are full", self.now.mono, &self.config) {
+                fx.note(Note::Full { what: "approvals", dropped: 1 });
+            }
             return;
         }
         self.approvals.open.insert(id, Approval { request, since: self.now.wall, decided: false });

@@ -460,7 +460,7 @@ impl Core {
         if let Some(known) = self.commands.known.get_mut(&id) {
             known.key = Some(key);
         }
-        fx.note(Note::Command { id: id.clone(), name: status.as_str().into(), what: "outcome" });
+        fx.note(Note::Command { id: id.clone(), name: "outcome".into(), what: status.as_str() });
         let call = Call::Command { id, status, outcome: Some(outcome) };
         if !self.ending.is_silent(&call) {
             self.report_under(key, call, fx);

@@ -220,9 +220,14 @@ impl Core {
         self.touched.inbox = true;
     }
 
-    /// Claims that are not done with: those of worked messages wait only for others, or for the relay.
+    /// Claims that are work for the provider: those of worked messages wait only for others or for the relay, those of
+    /// ambiguous ones for a person, and the rest flows on.
     pub(crate) fn claims_in_use(&self) -> usize {
-        let is_worked = |id| self.inbox.get(id).is_some_and(|item| item.stage == Stage::Worked);
-        self.claims.iter().filter(|(id, _)| !is_worked(*id)).count()
+        let waits = |id| {
+            self.inbox
+                .get(id)
+                .is_some_and(|item| matches!(item.stage, Stage::Worked | Stage::Ambiguous | Stage::SetAside))
+        };
+        self.claims.iter().filter(|(id, _)| !waits(*id)).count()
     }
 }

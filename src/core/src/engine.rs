@@ -91,7 +91,7 @@ impl Core {
             deadlines: Deadlines::default(),
             ops: Ops::new(facts.next_op),
             boot: Boot::default(),
-            link: Link::new(facts.bus_position, config.timing.heartbeat),
+            link: Link::new(facts.relay, facts.bus_position, config.timing.heartbeat),
             lifecycle: Lifecycle::new(facts.generation, Window::from_facts(facts.exits), facts.parked),
             prompt: Prompt::new(config.first_prompt.is_none() || facts.first_prompt_done),
             inbox: Inbox::from_facts(facts.settled, facts.set_aside, facts.had),
@@ -180,6 +180,7 @@ impl Core {
             next_op: self.ops.next_number(),
             next_turn: self.turns.next_number(),
             status_seq: self.status.seq(),
+            relay: self.link.relay.clone(),
             bus_position: self.link.position,
             provider: self
                 .lifecycle
@@ -243,7 +244,9 @@ impl Core {
 
     fn answered(&mut self, op: OpId, kind: Op, result: OpResult, fx: &mut Effects) {
         if let OpResult::Failed(failure) = &result {
-            let said_before = self.troubles.said(&failure.text, self.now.mono, &self.config);
+            // An agent that is gone already has left.
+            let left = kind == Op::Farewell && failure.kind == FailureKind::NotFound;
+            let said_before = left || self.troubles.said(&failure.text, self.now.mono, &self.config);
             fx.note(Note::Failed { op, what: kind.name(), failure: failure.clone(), said_before });
             if failure.kind == FailureKind::Superseded {
                 self.superseded(fx);

@@ -41,6 +41,9 @@ pub enum BusFrame {
     Registered {
         epoch: Epoch,
         cursor: u64,
+        /// Which relay this is, where it says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        relay: Option<Text>,
         heartbeat: Option<Millis>,
     },
     Event {

@@ -21,6 +21,8 @@ pub struct DurableFacts {
     pub next_op: OpId,
     pub next_turn: TurnNumber,
     pub status_seq: u64,
+    /// The relay that all of this is about, where it says which one it is.
+    pub relay: Option<Text>,
     /// Position of the last event of the bus that was taken in.
     pub bus_position: u64,
     pub provider: Option<ProviderFact>,
@@ -111,6 +113,7 @@ impl DurableFacts {
             next_op: OpId(1),
             next_turn: 1,
             status_seq: 0,
+            relay: None,
             bus_position: 0,
             provider: None,
             first_prompt_done: false,

@@ -2,14 +2,20 @@
 
 use relay_runner_protocol::Stage;
 
+use alloc::vec::Vec;
+
 use crate::Core;
+use crate::claims::Claims;
+use crate::deadlines::TimerKey;
+use crate::delivery::Delivery;
 use crate::effect::{Call, Effects, Lane, Repeat};
 use crate::event::{Incoming, OpResult};
 use crate::ids::{MessageId, Text};
-use crate::inbox::Item;
+use crate::inbox::{Inbox, Item};
 use crate::matching::is_ours;
 use crate::note::Note;
 use crate::ops::Op;
+use crate::reports::Reports;
 use crate::time::Millis;
 
 impl Core {
@@ -44,7 +50,9 @@ impl Core {
     fn turned_away(&mut self, fx: &mut Effects) {
         self.inbox.overflow = true;
         self.inbox.turned_away += 1;
-        fx.note(Note::Full { what: "inbox", dropped: self.inbox.turned_away });
+        if !self.troubles.said("the inbox is full", self.now.mono, &self.config) {
+            fx.note(Note::Full { what: "inbox", dropped: self.inbox.turned_away });
+        }
     }
 
     /// Asks for what is unread. One question at a time; it goes on while the relay has more and there is room.
@@ -136,6 +144,23 @@ impl Core {
         if let Some(task) = task {
             self.task_may_be_done(task, fx);
         }
+    }
+
+    /// Forgets every message: the relay that they are of is not there any more.
+    pub(crate) fn forget_messages(&mut self) {
+        let ids: Vec<_> = self.inbox.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            self.close_work_of(id);
+        }
+        self.inbox = Inbox::default();
+        self.claims = Claims::default();
+        self.reports = Reports::default();
+        self.delivery = Delivery::default();
+        for key in [TimerKey::Take, TimerKey::Turnless, TimerKey::Ambiguous, TimerKey::Inbox] {
+            self.deadlines.clear(key);
+        }
+        self.touched.claims = true;
+        self.touched.reports = true;
     }
 
     /// Takes a message out of the inbox, whatever became of it.

@@ -12,7 +12,7 @@ use crate::deadlines::TimerKey;
 use crate::draw::{Stream, draw_below};
 use crate::effect::{Effect, Effects, ExitCode, Frame};
 use crate::ending::Why;
-use crate::event::{BusFrame, Failure, FailureKind, LinkReport, RelayEvent};
+use crate::event::{BusFrame, FailureKind, LinkReport, RelayEvent};
 use crate::ids::{Conn, Epoch, Text};
 use crate::note::Note;
 use crate::time::{Millis, Mono};
@@ -43,12 +43,14 @@ pub(crate) struct Link {
     heartbeat: Millis,
     /// Position of the last event taken in.
     pub(crate) position: u64,
+    /// The relay that the position, and all message ids, are about; none when it never said which one it is.
+    pub(crate) relay: Option<Text>,
     /// The position is known: from an earlier run, or from the first registration.
     positioned: bool,
 }
 
 impl Link {
-    pub(crate) const fn new(position: u64, heartbeat: Millis) -> Self {
+    pub(crate) const fn new(relay: Option<Text>, position: u64, heartbeat: Millis) -> Self {
         Self {
             phase: Phase::Down,
             next_conn: 1,
@@ -57,6 +59,7 @@ impl Link {
             epoch: None,
             heartbeat,
             position,
+            relay,
             positioned: position > 0,
         }
     }
@@ -216,7 +219,10 @@ impl Core {
             return;
         }
         match frame {
-            BusFrame::Registered { epoch, cursor, heartbeat } => self.registered(conn, epoch, cursor, heartbeat, fx),
+            BusFrame::Registered { epoch, cursor, relay, heartbeat } => {
+                self.meet(relay, cursor, fx);
+                self.registered(conn, epoch, cursor, heartbeat, fx);
+            }
             BusFrame::Event { frame, seq, event } => self.relay_event(conn, frame, seq, event, fx),
             BusFrame::Command { frame, command } => {
                 // One that comes when leave was taken is for the next run.
@@ -236,8 +242,30 @@ impl Core {
             BusFrame::Unknown { kind } => fx.note(Note::Ignored { what: "frame type", name: kind }),
             BusFrame::Malformed { reason } => {
                 self.status.malformed += 1;
-                fx.note(Note::Malformed { what: "frame", reason });
+                if !self.troubles.said("malformed frame", self.now.mono, &self.config) {
+                    fx.note(Note::Malformed { what: "frame", reason });
+                }
             }
+        }
+    }
+
+    /// Another relay than before, or one that began anew with an empty database: ids and positions of the one before
+    /// mean nothing to it, and nothing is reported to it about them.
+    fn meet(&mut self, relay: Option<Text>, cursor: u64, fx: &mut Effects) {
+        let differs = matches!((&self.link.relay, &relay), (Some(before), Some(now)) if before != now);
+        // One that says neither who nor where it is may be the same: its events are taken from where it says.
+        let behind = cursor < self.link.position;
+        if behind && relay.is_none() && cursor == 0 {
+            self.link.position = 0;
+        } else if differs || behind {
+            fx.note(Note::OtherRelay);
+            self.forget_messages();
+            self.link.positioned = false;
+            self.link.epoch = None;
+            fx.sync = true;
+        }
+        if relay.is_some() {
+            self.link.relay = relay;
         }
     }
 
@@ -254,13 +282,12 @@ impl Core {
             self.deadlines.clear(key);
         }
         self.deadlines.arm(TimerKey::Heartbeat, self.now.mono, self.link.heartbeat);
-        if !self.link.positioned || cursor < self.link.position {
-            // Nothing before this concerns an agent that never listened; and a relay that is behind us has begun anew.
-            // What is unread is fetched.
+        if self.link.positioned {
+            fx.push(Effect::Send { conn, frame: Frame::Resume { since: self.link.position } });
+        } else {
+            // Nothing before this concerns an agent that never listened; what is unread is fetched.
             self.link.position = cursor;
             self.link.positioned = true;
-        } else {
-            fx.push(Effect::Send { conn, frame: Frame::Resume { since: self.link.position } });
         }
         self.status.forget_sent();
         self.touched.reports = true;
@@ -310,9 +337,9 @@ impl Core {
             | ErrorCode::InvalidFrame
             | ErrorCode::RateLimited
             | ErrorCode::Unknown => {
-                let failure = Failure { kind: FailureKind::Server, text: message };
-                let said_before = self.troubles.said(code.as_str(), self.now.mono, &self.config);
-                fx.note(Note::LinkFailed { failure, retry_in: 0, said_before });
+                if !self.troubles.said(code.as_str(), self.now.mono, &self.config) {
+                    fx.note(Note::Ignored { what: "error of the relay", name: message });
+                }
             }
         }
     }

@@ -43,6 +43,8 @@ pub enum Note {
     Registered {
         epoch: u64,
     },
+    /// The relay is another one than before, or began anew.
+    OtherRelay,
 
     Spawning {
         generation: Generation,

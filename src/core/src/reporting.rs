@@ -48,7 +48,9 @@ impl Core {
     pub(crate) fn report_under(&mut self, key: OpId, call: Call, fx: &mut Effects) {
         if self.reports.len() >= self.config.limits.reports {
             self.status.reports_dropped += 1;
-            fx.note(Note::Full { what: "reports", dropped: self.status.reports_dropped });
+            if !self.troubles.said("reports are full", self.now.mono, &self.config) {
+                fx.note(Note::Full { what: "reports", dropped: self.status.reports_dropped });
+            }
             if is_dispensable(&call) {
                 return;
             }

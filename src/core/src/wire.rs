@@ -229,6 +229,7 @@ fn known_frame(frame: ServerFrame, us: &str) -> (BusFrame, Words) {
         ServerFrame::Registered { payload, .. } => BusFrame::Registered {
             epoch: payload.epoch,
             cursor: payload.cursor,
+            relay: payload.relay_id.map(|id| cut(&id)),
             heartbeat: payload.heartbeat_interval_ms,
         },
         ServerFrame::Event { id, payload } => {

@@ -140,6 +140,9 @@ pub struct Registered {
     /// The position of the newest event.
     #[serde(default)]
     pub cursor: u64,
+    /// Which relay this is: another database, another id. Message ids of one mean nothing to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_interval_ms: Option<u64>,
     #[serde(default)]

@@ -21,6 +21,10 @@ pub(crate) fn say(agent: &str, note: &Note) {
         Note::LinkClosed { reason, retry_in } => {
             warn!(agent, "the connection to the relay ended: {reason}; next try in {}", span(*retry_in));
         }
+        Note::OtherRelay => warn!(
+            agent,
+            "this is another relay than before, or it began anew; what was known of its messages is forgotten"
+        ),
         Note::Registered { epoch } => info!(agent, "registered on the relay (epoch {epoch})"),
         Note::Spawning { generation } => info!(agent, "starting the provider ({generation})"),
         Note::Up { generation } => info!(agent, "the provider is up ({generation})"),

@@ -232,7 +232,7 @@ impl Run {
             "connecting" => Some(Event::Link(conn, LinkReport::Opened)),
             "registering" => {
                 self.registered = true;
-                let frame = BusFrame::Registered { epoch: 1, cursor: self.seq, heartbeat: Some(30_000) };
+                let frame = BusFrame::Registered { epoch: 1, cursor: self.seq, relay: None, heartbeat: Some(30_000) };
                 Some(Event::Bus(conn, frame))
             }
             _ => None,
@@ -430,7 +430,10 @@ impl Run {
 
     /// Something late, repeated or made up.
     fn noise(&mut self) -> Event {
-        let generation = Generation(self.chance.below(self.core.view().process.generation.0 + 2));
+        // An old one, the present one, or one that will not be for long; never the next, which may begin in this step.
+        let present = self.core.view().process.generation.0;
+        let generation =
+            Generation(if self.chance.permille(100) { present + 5 } else { self.chance.below(present + 1) });
         let conn = self.chance.below(4);
         let message = 1 + self.chance.below(self.next_message);
         match self.chance.below(14) {

@@ -53,8 +53,17 @@ impl Tx<'_> {
 
     /// The position of the newest event; 0 before the first.
     pub(crate) fn newest_event(&self) -> Result<u64> {
-        let mut query = self.sql.prepare_cached("SELECT value FROM counters WHERE name = 'event'")?;
-        Ok(query.query_row([], |row| row.nat("value"))?)
+        self.counter("event")
+    }
+
+    /// Which database this is: drawn once, when it was made.
+    pub(crate) fn relay_id(&self) -> Result<String> {
+        Ok(format!("{:x}", self.counter("relay")?))
+    }
+
+    fn counter(&self, name: &str) -> Result<u64> {
+        let mut query = self.sql.prepare_cached("SELECT value FROM counters WHERE name = ?")?;
+        Ok(query.query_row([name], |row| row.nat("value"))?)
     }
 
     /// Announces a replay to the connection, and holds back newer events until it is through. A position that was never

@@ -90,6 +90,7 @@ impl Tx<'_> {
             agent_id: new.agent.clone(),
             epoch,
             cursor: self.newest_event()?,
+            relay_id: Some(self.relay_id()?),
             heartbeat_interval_ms: Some(heartbeat_interval_ms),
             time: self.now,
         };
