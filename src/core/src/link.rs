@@ -133,8 +133,7 @@ impl Core {
                 fx.note(Note::LinkFailed { failure, retry_in, said_before });
             }
             LinkReport::Closed(reason) => {
-                let retry_in = self.lost();
-                fx.note(Note::LinkClosed { reason, retry_in });
+                self.link_closed(reason, fx);
             }
         }
     }
@@ -157,8 +156,13 @@ impl Core {
     pub(crate) fn register_overdue(&mut self, fx: &mut Effects) {
         let Some(conn) = self.link.conn() else { return };
         fx.push(Effect::Disconnect { conn });
+        self.link_closed("the relay did not answer the registration in time".into(), fx);
+    }
+
+    fn link_closed(&mut self, reason: Text, fx: &mut Effects) {
         let retry_in = self.lost();
-        fx.note(Note::LinkClosed { reason: "the relay did not answer the registration in time".into(), retry_in });
+        let said_before = self.troubles.said(&reason, self.now.mono, &self.config);
+        fx.note(Note::LinkClosed { reason, retry_in, said_before });
     }
 
     /// Plans the next attempt: 0.5 s doubling to 30 s, jittered; anew after a minute without a loss.
@@ -338,7 +342,7 @@ impl Core {
             | ErrorCode::RateLimited
             | ErrorCode::Unknown => {
                 if !self.troubles.said(code.as_str(), self.now.mono, &self.config) {
-                    fx.note(Note::Ignored { what: "error of the relay", name: message });
+                    fx.note(Note::RelaySays { code: code.as_str(), message });
                 }
             }
         }

@@ -39,6 +39,12 @@ pub enum Note {
     LinkClosed {
         reason: Text,
         retry_in: Millis,
+        said_before: bool,
+    },
+    /// An error frame that changes nothing here.
+    RelaySays {
+        code: &'static str,
+        message: Text,
     },
     Registered {
         epoch: u64,

@@ -18,9 +18,15 @@ pub(crate) fn say(agent: &str, note: &Note) {
                 warn!(agent, "the relay cannot be reached: {}; next try in {again}", failure.text);
             }
         }
-        Note::LinkClosed { reason, retry_in } => {
-            warn!(agent, "the connection to the relay ended: {reason}; next try in {}", span(*retry_in));
+        Note::LinkClosed { reason, retry_in, said_before } => {
+            let again = span(*retry_in);
+            if *said_before {
+                debug!(agent, "the connection to the relay ended again: {reason}; next try in {again}");
+            } else {
+                warn!(agent, "the connection to the relay ended: {reason}; next try in {again}");
+            }
         }
+        Note::RelaySays { code, message } => warn!(agent, "the relay says: {message} ({code})"),
         Note::OtherRelay => warn!(
             agent,
             "this is another relay than before, or it began anew; what was known of its messages is forgotten"
