@@ -5,15 +5,13 @@ use super::given::{Environment, Key, Source, key, wrong};
 use relay_runner_protocol::error::ErrorBody;
 use relay_runner_protocol::http::{HEALTH, IDEMPOTENCY_HEADER, TOKEN_HEADER};
 use relay_runner_protocol::{Agent, DEFAULT_URL};
-use relay_runner_shell::{ExitCode, RelayUrl};
+use relay_runner_shell::{ExitCode, RelayUrl, causes, tls};
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
-use rustls_platform_verifier::BuilderVerifierExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one call may take.
@@ -120,7 +118,7 @@ impl Books {
             value.set_sensitive(true);
             headers.insert(TOKEN_HEADER, value);
         }
-        let tls = tls(base.starts_with("https:")).map_err(|e| failed(format!("TLS: {e}")))?;
+        let tls = tls::of(base.starts_with("https:")).map_err(failed)?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .default_headers(headers)
@@ -235,33 +233,6 @@ impl Books {
         };
         Failure::failed(code, format!("the relay at {base} refused {method} {path}: {words}"))
     }
-}
-
-/// Trusts nobody where nothing is secured: reading this machine's certificates takes time, and a relay on loopback
-/// needs none.
-fn tls(secured: bool) -> Result<rustls::ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(if secured {
-        config.with_platform_verifier()?.with_no_client_auth()
-    } else {
-        config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
-    })
-}
-
-/// An error with all its causes, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn random_key() -> Result<String, Failure> {

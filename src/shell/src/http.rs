@@ -69,7 +69,7 @@ impl Relay {
             value.set_sensitive(true);
             headers.insert(TOKEN_HEADER, value);
         }
-        let tls = if url.is_secured() { tls::secured().map(|c| (*c).clone()) } else { tls::none() };
+        let tls = tls::of(url.is_secured());
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.map_err(StartError::Client)?)
             .default_headers(headers)
@@ -215,7 +215,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Millis> {
 }
 
 /// An error with all its causes, on one line.
-pub(crate) fn causes(error: &dyn Error) -> String {
+pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -24,15 +24,16 @@ mod relay_url;
 mod runner;
 mod secret;
 mod signals;
-mod tls;
 
 pub mod client;
 pub mod journal;
 pub mod runner_dir;
+pub mod tls;
 
 pub use environment::{EnvironmentPolicy, Inherit};
 pub use error::{RunError, StartError};
 pub use handle::Handle;
+pub use http::causes;
 pub use options::{Options, Program, ProviderSpec};
 pub use provider::command::CommandSpec;
 pub use relay_runner_core::ExitCode;

@@ -7,6 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 static SECURED: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
 
+/// What a client of a relay with this URL needs.
+pub fn of(secured: bool) -> Result<ClientConfig, String> {
+    if secured { self::secured().map(|config| (*config).clone()) } else { none() }
+}
+
 /// The configuration for `https` and `wss`, with the certificates that this machine trusts.
 pub(crate) fn secured() -> Result<Arc<ClientConfig>, String> {
     SECURED.get_or_init(|| build().map(Arc::new).map_err(|e| format!("TLS cannot be set up: {e}"))).clone()
