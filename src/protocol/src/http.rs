@@ -11,6 +11,10 @@ pub const AGENTS: &str = "/api/agents";
 pub const MESSAGES: &str = "/api/messages";
 pub const TASKS: &str = "/api/tasks";
 pub const COMMANDS: &str = "/api/commands";
+/// Where the relay makes runtime tokens (ours).
+pub const TOKENS: &str = "/api/tokens/runtime";
+/// Where a runtime token gets its successor.
+pub const TOKEN_RENEWAL: &str = "/api/tokens/runtime/renew";
 
 /// Carries the token, at the websocket's upgrade too.
 pub const TOKEN_HEADER: &str = "x-agent-relay-token";

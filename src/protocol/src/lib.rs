@@ -19,6 +19,7 @@ pub mod http;
 pub mod message;
 pub mod target;
 pub mod task;
+pub mod token;
 
 pub use agent::{Agent, AgentStatus, Session};
 pub use command::{Command, CommandStatus, CommandType};

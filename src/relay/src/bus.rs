@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
@@ -19,6 +20,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::App;
+use crate::credential::Credential;
 use crate::hub::ConnId;
 use crate::outbox::{Out, Outbox, Queue, queue, text};
 use crate::refusal::{Refusal, Result};
@@ -32,10 +34,11 @@ const MAX_FRAME: usize = crate::http::MAX_BODY;
 /// `GET /api/bus`.
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
+    Extension(credential): Extension<Credential>,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match socket {
-        Ok(socket) => socket.max_message_size(MAX_FRAME).on_upgrade(move |socket| serve(socket, app)),
+        Ok(socket) => socket.max_message_size(MAX_FRAME).on_upgrade(move |socket| serve(socket, app, credential)),
         Err(rejection) => {
             let message = format!("the bus is a websocket: {rejection}");
             Refusal::new(StatusCode::UPGRADE_REQUIRED, "not_a_websocket", message).into_response()
@@ -43,16 +46,18 @@ pub(crate) async fn upgrade(
     }
 }
 
-async fn serve(socket: WebSocket, app: Arc<App>) {
+async fn serve(socket: WebSocket, app: Arc<App>, credential: Credential) {
     let (outbox, queue) = queue();
     let (alive, closed) = oneshot::channel::<()>();
     let ours = outbox.clone();
     let Ok(id) = app.store.with_hub(move |hub| hub.open(ours, alive)).await else { return };
     let (sink, stream) = socket.split();
-    let mut reader = Reader { id, app: &app, outbox, stream, speaker: None };
+    let last_words = outbox.clone();
+    let mut reader = Reader { id, app: &app, credential: &credential, outbox, stream, speaker: None };
     tokio::select! {
         () = reader.read() => {}
         () = write(id, &app, queue, sink) => {}
+        () = expire(&credential, &last_words) => {}
         // The hub let go of it: too slow, replaced, or the relay stops.
         _ = closed => {}
     }
@@ -76,6 +81,7 @@ struct Speaker {
 struct Reader<'a> {
     id: ConnId,
     app: &'a App,
+    credential: &'a Credential,
     outbox: Outbox,
     stream: SplitStream<WebSocket>,
     speaker: Option<Speaker>,
@@ -125,6 +131,7 @@ impl Reader<'_> {
     }
 
     async fn carry_out(&mut self, frame: ClientFrame) -> Result<()> {
+        self.credential.check()?;
         if let ClientFrame::Register { id, payload } = frame {
             return self.register(id, payload).await;
         }
@@ -171,13 +178,23 @@ impl Reader<'_> {
         if fits { Ok(()) } else { Err(Refusal::invalid("too many subscriptions on one connection")) }
     }
 
-    /// Says why; after `superseded` there is nothing more to say, and the writer closes the connection.
+    /// Says why; after `superseded` and `expired_token` there is nothing more to say, and the writer closes the connection.
     fn refuse(&self, id: Option<String>, code: ErrorCode, message: &str) -> bool {
         let frame = ServerFrame::Error { id, payload: BusError { code, message: message.to_owned() } };
         match code {
-            ErrorCode::Superseded => self.outbox.push(Out::Last(text(&frame), None)),
+            ErrorCode::Superseded | ErrorCode::ExpiredToken => self.outbox.push(Out::Last(text(&frame), None)),
             _ => self.outbox.frame(&frame),
         }
+    }
+}
+
+/// When the token that the connection was opened with expires, the client is told so, and the writer closes the
+/// connection. Comes back only when that cannot be told.
+async fn expire(credential: &Credential, outbox: &Outbox) {
+    let refusal = credential.end().await;
+    let payload = BusError { code: ErrorCode::ExpiredToken, message: refusal.message };
+    if outbox.push(Out::Last(text(&ServerFrame::Error { id: None, payload }), None)) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -37,6 +37,9 @@ pub struct Config {
     pub ping_interval: Duration,
     /// A connection of the bus from which nothing came for this long, not even a pong, is dead. Default 45 s, three pings.
     pub dead_after: Duration,
+    /// How long a runtime token lasts that is made without saying so, and every renewed one; in whole seconds, at least
+    /// one. Default 24 h.
+    pub token_lifetime: Duration,
     /// How many of the newest events are kept for connections that resume. Default 10,000, at least 1.
     pub keep_events: u64,
 }
@@ -55,6 +58,7 @@ impl Default for Config {
             register_within: Duration::from_secs(10),
             ping_interval: Duration::from_secs(15),
             dead_after: Duration::from_secs(45),
+            token_lifetime: Duration::from_hours(24),
             keep_events: 10_000,
         }
     }
@@ -75,6 +79,7 @@ impl fmt::Debug for Config {
             .field("register_within", &self.register_within)
             .field("ping_interval", &self.ping_interval)
             .field("dead_after", &self.dead_after)
+            .field("token_lifetime", &self.token_lifetime)
             .field("keep_events", &self.keep_events)
             .finish()
     }

@@ -30,6 +30,8 @@ pub enum Error {
          use a newer version, or name another file"
     )]
     DatabaseTooNew { path: PathBuf, found: i64, known: i64 },
+    #[error("cannot make a runtime token: {0}")]
+    Token(String),
     #[error("cannot start the relay's thread: {0}; the machine is short of threads or memory")]
     Thread(io::Error),
 }

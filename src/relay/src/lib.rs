@@ -12,6 +12,7 @@
 mod bus;
 mod clock;
 mod config;
+mod credential;
 mod error;
 mod http;
 mod hub;
@@ -19,12 +20,14 @@ mod outbox;
 mod refusal;
 mod relay;
 mod store;
+mod token;
 
 use std::time::Duration;
 
 pub use config::Config;
 pub use error::Error;
 pub use relay::Relay;
+pub use relay_runner_protocol::token::{TokenAnswer, TokenRecord};
 
 /// The times of a connection.
 #[derive(Debug, Clone, Copy)]

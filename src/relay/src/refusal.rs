@@ -64,6 +64,7 @@ impl Refusal {
         match self.status {
             StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => Some(ErrorCode::InvalidFrame),
             StatusCode::NOT_FOUND => Some(ErrorCode::NotRegistered),
+            StatusCode::UNAUTHORIZED => Some(ErrorCode::ExpiredToken),
             StatusCode::CONFLICT if self.code == SUPERSEDED => Some(ErrorCode::Superseded),
             _ => None,
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use relay_runner_protocol::token::TokenAnswer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::store::Store;
+use crate::store::{Asked, Store};
 use crate::{App, Pace, clock, http};
 
 /// What calls that are being answered have to end, when the relay is stopped.
@@ -89,6 +90,18 @@ impl Relay {
             ip => ip,
         };
         format!("http://{}", SocketAddr::new(ip, self.addr.port()))
+    }
+
+    /// Makes a runtime token, for a test or for an operator: for what `POST /api/tokens/runtime` gives to whoever shows
+    /// the relay's own token. The lifetime counts in whole seconds, at least one; `None` is [`Config::token_lifetime`].
+    ///
+    /// # Errors
+    /// [`Error::Token`]: a profile without a name, a lifetime of more than a year, or a relay that is going down.
+    pub async fn issue_token(&self, profile_id: &str, lifetime: Option<Duration>) -> Result<TokenAnswer, Error> {
+        let (profile, parent) = (profile_id.to_owned(), self.app.token.clone().unwrap_or_default());
+        let lifetime = lifetime.map(|lifetime| lifetime.as_secs().max(1));
+        let answer = self.app.store.run(move |tx| tx.issue_token(&Asked::default(), &parent, &profile, lifetime));
+        answer.await.map_err(|refusal| Error::Token(refusal.message))
     }
 
     /// Takes no more calls, lets those end that are being answered (2 s at most), and closes connections and database.

@@ -16,8 +16,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::MAX_BODY;
 use crate::App;
+use crate::credential::Credential;
 use crate::refusal::{Refusal, Result};
-use crate::store::{Answer, Tx};
+use crate::store::{Answer, Asked, Tx};
 
 /// The answer of a handler.
 pub(super) type Reply = Result<Response>;
@@ -28,6 +29,7 @@ pub(super) struct Call {
     uri: Uri,
     /// The `{id}` of the path, decoded; empty where there is none.
     pub(super) id: String,
+    pub(super) credential: Credential,
     /// An idempotency key: the header's, or what a handler takes from the body.
     pub(super) key: Option<String>,
     body: Bytes,
@@ -42,6 +44,8 @@ impl FromRequest<Arc<App>> for Call {
         let id = params.iter().next().map(|(_, id)| id.to_owned()).unwrap_or_default();
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let key = key_in(request.headers())?;
+        let credential = request.extensions().get::<Credential>().cloned();
+        let credential = credential.ok_or_else(|| Refusal::internal("a call came in past the door"))?;
         let body = Bytes::from_request(request, app).await.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 let message = format!("a body has at most {MAX_BODY} bytes; send what is larger as an artifact");
@@ -49,7 +53,7 @@ impl FromRequest<Arc<App>> for Call {
             }
             _ => Refusal::invalid(format!("the body cannot be read: {rejection}")),
         })?;
-        Ok(Self { app: Arc::clone(app), method, uri, id, key, body })
+        Ok(Self { app: Arc::clone(app), method, uri, id, credential, key, body })
     }
 }
 
@@ -78,8 +82,14 @@ impl Call {
         self,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Reply {
-        let found = self.app.store.run(op).await?;
-        Ok(axum::Json(found).into_response())
+        Ok(axum::Json(self.run(op).await?).into_response())
+    }
+
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.app.store.run(op).await
     }
 
     /// A write that may be asked for again under its idempotency key.
@@ -88,16 +98,21 @@ impl Call {
         status: StatusCode,
         op: impl FnOnce(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Reply {
-        let print = self.key.as_ref().map(|_| self.print()).unwrap_or_default();
-        let key = self.key;
-        let answer = self.app.store.run(move |tx| {
-            tx.once(key.as_deref(), &print, |tx| {
+        let asked = self.asked("");
+        let answer = self.run(move |tx| {
+            tx.once(&asked, |tx| {
                 let body = serde_json::to_string(&op(tx)?)?;
                 Ok(Answer { status, body })
             })
         });
         let Answer { status, body } = answer.await?;
         Ok((status, [(CONTENT_TYPE, "application/json")], body).into_response())
+    }
+
+    /// The call as idempotency keys see it. `whose` is empty, or whose key it is when another one may use the same.
+    pub(super) fn asked(&self, whose: &str) -> Asked {
+        let print = self.key.as_ref().map(|_| format!("{}{whose}", self.print()));
+        Asked { key: self.key.clone(), print: print.unwrap_or_default() }
     }
 
     /// Stands for what is asked for. The body counts by what it says: key order and white space do not matter.

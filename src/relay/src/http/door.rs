@@ -1,6 +1,6 @@
 //! Who is let in.
 //!
-//! With a token: whoever shows it. Without one the relay listens on loopback only and lets in all programs of this
+//! With a token: whoever shows it, or a runtime token that has not expired. Without one the relay listens on loopback only and lets in all programs of this
 //! machine, but not the pages in its browser: those announce themselves by `Origin`, or reach the relay under a foreign
 //! host name. A page that could post messages could have a coding agent do anything.
 
@@ -15,34 +15,67 @@ use axum::response::Response;
 use relay_runner_protocol::http::TOKEN_HEADER;
 use subtle::ConstantTimeEq;
 
-use crate::App;
+use crate::credential::Credential;
 use crate::refusal::{Refusal, Result};
+use crate::{App, token};
 
-pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Result<Response> {
-    match &app.token {
-        Some(token) if shows(request.headers(), token) => {}
-        Some(_) => {
-            let message = format!("show the relay's token in the header {TOKEN_HEADER}");
-            return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
-        }
-        None if is_local(request.headers()) => {}
-        None => {
-            let message = "a relay without a token serves programs of this machine only, at 127.0.0.1 or localhost, and no pages of \
-                           a browser; set a token for others";
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_caller", message));
-        }
-    }
+pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Result<Response> {
+    let credential = admit(&app, request.headers()).await?;
+    request.extensions_mut().insert(credential);
     Ok(next.run(request).await)
 }
 
-/// Compared in constant time: how long it takes tells nothing about the token but its length.
-fn shows(headers: &HeaderMap, token: &str) -> bool {
+async fn admit(app: &App, headers: &HeaderMap) -> Result<Credential> {
+    if app.token.is_none() && !is_local(headers) {
+        let message = "a relay without a token serves programs of this machine only, at 127.0.0.1 or localhost, and no pages of a \
+                       browser; set a token for others";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, "foreign_caller", message));
+    }
+    if let Some(root) = app.token.as_deref().filter(|root| shown(headers).any(|shown| same(shown, root))) {
+        return Ok(Credential::Root(root.into()));
+    }
+    if let Some(token) = shown(headers).find_map(runtime_token) {
+        return known(app, token).await;
+    }
+    match app.token {
+        Some(_) => {
+            let message = format!("show the relay's token, or a runtime token, in the header {TOKEN_HEADER}");
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message))
+        }
+        None => Ok(Credential::Root("".into())),
+    }
+}
+
+/// A runtime token is checked on a relay without a token of its own as well: whoever shows one means it, and must learn
+/// when it has ended.
+async fn known(app: &App, token: &str) -> Result<Credential> {
+    let hash = token::hash(token);
+    let record = app.store.run(move |tx| tx.token(&hash)).await?;
+    let Some(record) = record else {
+        let message = "this relay did not make the runtime token that was shown, or made it long ago";
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message));
+    };
+    let credential = Credential::Runtime { token: token.into(), record: record.into() };
+    credential.check()?;
+    Ok(credential)
+}
+
+fn shown(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let own = headers.get(TOKEN_HEADER).map(axum::http::HeaderValue::as_bytes);
     let bearer = headers.get(AUTHORIZATION).and_then(|value| {
         let (scheme, rest) = value.as_bytes().split_at_checked("bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(rest)
     });
-    own.into_iter().chain(bearer).any(|shown| bool::from(shown.ct_eq(token.as_bytes())))
+    own.into_iter().chain(bearer)
+}
+
+/// Compared in constant time: how long it takes tells nothing about the token but its length.
+fn same(shown: &[u8], token: &str) -> bool {
+    shown.ct_eq(token.as_bytes()).into()
+}
+
+fn runtime_token(shown: &[u8]) -> Option<&str> {
+    std::str::from_utf8(shown).ok().filter(|text| text.starts_with(token::PREFIX))
 }
 
 fn is_local(headers: &HeaderMap) -> bool {
@@ -70,6 +103,10 @@ mod tests {
         {
             assert!(!is_loopback(host), "{host}");
         }
+    }
+
+    fn shows(headers: &HeaderMap, token: &str) -> bool {
+        shown(headers).any(|shown| same(shown, token))
     }
 
     #[test]

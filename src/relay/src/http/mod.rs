@@ -6,6 +6,7 @@ mod commands;
 mod door;
 mod messages;
 mod tasks;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay_runner_protocol::health::Health;
-use relay_runner_protocol::http::{AGENTS, BUS, COMMANDS, HEALTH, MESSAGES, TASKS, route};
+use relay_runner_protocol::http::{AGENTS, BUS, COMMANDS, HEALTH, MESSAGES, TASKS, TOKEN_RENEWAL, TOKENS, route};
 
 use crate::refusal::{Refusal, Result};
 use crate::{App, bus, clock};
@@ -48,6 +49,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(COMMANDS, post(commands::issue))
         .route(route::COMMAND, get(commands::read))
         .route(route::COMMAND_STATUS, post(commands::report))
+        .route(TOKENS, post(tokens::issue))
+        .route(TOKEN_RENEWAL, post(tokens::renew))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(door)

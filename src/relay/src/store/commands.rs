@@ -5,9 +5,9 @@ use relay_runner_protocol::frame::{CommandOrder, ServerFrame};
 use relay_runner_protocol::{Session, Target};
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::Tx;
 use super::bounds::check_word;
 use super::columns::{Columns, int, json};
+use super::{Tx, random_id};
 use crate::refusal::{Refusal, Result};
 
 /// Commands handed over at one registration, oldest first; what is beyond comes with the next one.
@@ -131,14 +131,6 @@ impl Order {
     pub(super) fn into_frame(self) -> ServerFrame {
         ServerFrame::Command { id: format!("{FRAME_PREFIX}{}", self.0.command_id), payload: self.0 }
     }
-}
-
-/// Not a running number: agents remember the ids of commands they have carried out, and must not take a command of
-/// another database for one of them.
-fn random_id() -> Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(Refusal::internal)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Command> {

@@ -23,15 +23,18 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+/// Under which key a call is made, if any.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked {
+    pub(crate) key: Option<String>,
+    /// Stands for all that is asked for; not needed without a key.
+    pub(crate) print: String,
+}
+
 impl Tx<'_> {
-    /// Does `op` once per key; `print` stands for all that is asked for, and another one under the same key is refused.
-    pub(crate) fn once(
-        &mut self,
-        key: Option<&str>,
-        print: &str,
-        op: impl FnOnce(&mut Self) -> Result<Answer>,
-    ) -> Result<Answer> {
-        let Some(key) = key else { return op(self) };
+    /// Does `op` once per key; something else under the same key is refused.
+    pub(crate) fn once(&mut self, asked: &Asked, op: impl FnOnce(&mut Self) -> Result<Answer>) -> Result<Answer> {
+        let Asked { key: Some(key), print } = asked else { return op(self) };
         if key.is_empty() || key.len() > MAX_KEY {
             return Err(Refusal::invalid(format!("an idempotency key has 1 to {MAX_KEY} bytes")));
         }

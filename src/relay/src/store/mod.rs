@@ -20,6 +20,7 @@ mod sessions;
 mod sweep;
 mod targets;
 mod tasks;
+mod tokens;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -36,7 +37,7 @@ use crate::error::Error;
 use crate::hub::Hub;
 use crate::refusal::{Refusal, Result};
 
-pub(crate) use idempotency::Answer;
+pub(crate) use idempotency::{Answer, Asked};
 pub(crate) use inbox::InboxQuery;
 pub(crate) use tasks::TaskQuery;
 
@@ -64,6 +65,8 @@ pub(crate) struct Rules {
     pub(crate) prune_after: u64,
     pub(crate) takeover_pause: u64,
     pub(crate) keep_events: u64,
+    /// In seconds.
+    pub(crate) token_lifetime: u64,
     /// When this relay started: nobody can have been heard by it before.
     pub(crate) started: u64,
 }
@@ -93,6 +96,7 @@ impl Store {
             prune_after: clock::millis(config.prune_after),
             takeover_pause: clock::millis(config.takeover_pause),
             keep_events: config.keep_events.max(1),
+            token_lifetime: config.token_lifetime.as_secs().max(1),
             started: clock::now(),
         };
         let (jobs, inbox) = mpsc::channel();
@@ -180,6 +184,14 @@ impl Tx<'_> {
     fn after_commit(&mut self, step: impl FnOnce(&mut Hub) + 'static) {
         self.after.push(Box::new(step));
     }
+}
+
+/// An id that no other database gives out. Agents remember the ids of commands they have carried out, and must not take
+/// a command of another relay for one of them.
+fn random_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(Refusal::internal)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// A path as errors name it.

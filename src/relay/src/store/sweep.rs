@@ -16,6 +16,7 @@ impl Tx<'_> {
         self.prune()?;
         self.give_up_old_commands()?;
         self.forget_answers()?;
+        self.forget_tokens()?;
         let since = |age: u64| int(self.now.saturating_sub(age));
         self.sql.prepare_cached("DELETE FROM takeovers WHERE at <= ?")?.execute([since(self.rules.takeover_pause)])?;
         self.sql.prepare_cached("DELETE FROM agents WHERE gone_at <= ?")?.execute([since(TOMBSTONE)])?;

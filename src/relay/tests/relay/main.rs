@@ -12,4 +12,5 @@ mod idempotency;
 mod messages;
 mod restart;
 mod tasks;
+mod tokens;
 mod wire;
