@@ -167,6 +167,10 @@ pub mod event {
     pub const MESSAGE_CLAIMED: &str = "message.claimed";
     pub const MESSAGE_CLAIM_RELEASED: &str = "message.claim_released";
     pub const MESSAGE_DELETED: &str = "message.deleted";
+    /// `data`: [`ReactionEvent`](super::ReactionEvent). Ours.
+    pub const MESSAGE_REACTION: &str = "message.reaction";
+    /// Somebody has given an agent other tags or another label; `data`: [`AgentEvent`](super::AgentEvent). Ours.
+    pub const AGENT_UPDATED: &str = "agent.updated";
     /// The prefix of a task's events: `task.created`, `task.updated`, `task.cancelled`; `data`:
     /// [`TaskEvent`](super::TaskEvent).
     pub const TASK_PREFIX: &str = "task.";
@@ -181,6 +185,23 @@ pub struct MessageEvent {
     pub message_id: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReactionEvent {
+    pub message_id: u64,
+    pub agent_id: String,
+    pub emoji: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentEvent {
+    pub agent_id: String,
+    #[serde(default)]
+    pub label: Option<String>,
+    pub tags: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,8 @@ pub const BUS: &str = "/api/bus";
 pub const HEALTH: &str = "/api/health";
 pub const AGENTS: &str = "/api/agents";
 pub const MESSAGES: &str = "/api/messages";
+/// The newest message and event.
+pub const MESSAGE_CURSOR: &str = "/api/messages/cursor";
 pub const TASKS: &str = "/api/tasks";
 pub const COMMANDS: &str = "/api/commands";
 /// Where the relay makes runtime tokens (ours).
@@ -28,6 +30,7 @@ pub mod route {
     pub const AGENT_READY: &str = "/api/agents/{id}/ready";
     pub const AGENT_HEARTBEAT: &str = "/api/agents/{id}/heartbeat";
     pub const AGENT_INBOX: &str = "/api/agents/{id}/inbox";
+    pub const AGENT_OBLIGATIONS: &str = "/api/agents/{id}/obligations";
     pub const AGENT_LABEL: &str = "/api/agents/{id}/label";
     pub const AGENT_TAGS: &str = "/api/agents/{id}/tags";
     pub const MESSAGE: &str = "/api/messages/{id}";
@@ -36,6 +39,8 @@ pub mod route {
     pub const CLAIM_RELEASE: &str = "/api/messages/{id}/claim/release";
     pub const DELIVERY: &str = "/api/messages/{id}/delivery";
     pub const READ: &str = "/api/messages/{id}/read";
+    pub const REACTIONS: &str = "/api/messages/{id}/reactions";
+    pub const THREAD: &str = "/api/messages/{id}/thread";
     pub const TASK: &str = "/api/tasks/{id}";
     pub const TASK_STATUS: &str = "/api/tasks/{id}/status";
     pub const COMMAND: &str = "/api/commands/{id}";

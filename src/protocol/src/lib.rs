@@ -17,6 +17,7 @@ pub mod frame;
 pub mod health;
 pub mod http;
 pub mod message;
+pub mod reply;
 pub mod target;
 pub mod task;
 pub mod token;

@@ -187,6 +187,16 @@ pub struct MarkRead {
     pub session: Option<Session>,
 }
 
+/// `GET /messages/cursor`: where the relay stands, for whoever wants only what comes after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cursor {
+    /// The id of the newest message, as the inbox's `after` takes it; 0 before the first.
+    pub cursor: u64,
+    /// The position of the newest event, as `resume` and `Last-Event-ID` take it; 0 before the first.
+    pub event_cursor: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

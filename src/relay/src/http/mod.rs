@@ -5,6 +5,7 @@ mod call;
 mod commands;
 mod door;
 mod messages;
+mod replies;
 mod tasks;
 mod tokens;
 
@@ -16,7 +17,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay_runner_protocol::health::Health;
-use relay_runner_protocol::http::{AGENTS, BUS, COMMANDS, HEALTH, MESSAGES, TASKS, TOKEN_RENEWAL, TOKENS, route};
+use relay_runner_protocol::http::{
+    AGENTS, BUS, COMMANDS, HEALTH, MESSAGE_CURSOR, MESSAGES, TASKS, TOKEN_RENEWAL, TOKENS, route,
+};
 
 use crate::refusal::{Refusal, Result};
 use crate::{App, bus, clock};
@@ -34,6 +37,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(route::AGENT_READY, post(agents::ready))
         .route(route::AGENT_HEARTBEAT, post(agents::heartbeat))
         .route(route::AGENT_INBOX, get(agents::inbox))
+        .route(route::AGENT_OBLIGATIONS, get(replies::obligations))
         .route(route::AGENT_LABEL, put(agents::label))
         .route(route::AGENT_TAGS, put(agents::tags))
         .route(MESSAGES, post(messages::send))
@@ -43,6 +47,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(route::CLAIM_RELEASE, post(messages::release))
         .route(route::DELIVERY, get(messages::deliveries).post(messages::report_delivery))
         .route(route::READ, post(messages::mark_read))
+        .route(route::REACTIONS, get(replies::reactions).post(replies::react))
+        .route(route::THREAD, get(replies::thread))
+        .route(MESSAGE_CURSOR, get(replies::cursor))
         .route(TASKS, get(tasks::list).post(tasks::create))
         .route(route::TASK, get(tasks::read).delete(tasks::cancel))
         .route(route::TASK_STATUS, post(tasks::report))

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use relay_runner_protocol::Session;
 use relay_runner_protocol::agent::{Agent, AgentStatus, Ok as Done, SetReady, SetStatus};
-use relay_runner_protocol::frame::{BusHeartbeat, BusStatus};
+use relay_runner_protocol::frame::event::AGENT_UPDATED;
+use relay_runner_protocol::frame::{AgentEvent, BusHeartbeat, BusStatus};
 use rusqlite::{OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
@@ -138,7 +139,7 @@ impl Tx<'_> {
         self.sql
             .prepare_cached("UPDATE agents SET label = ?, label_given = 1 WHERE id = ?")?
             .execute(params![label, agent])?;
-        self.agent(agent)
+        self.tell_agent(agent)
     }
 
     pub(crate) fn set_tags(&mut self, agent: &str, tags: &[String]) -> Result<Agent> {
@@ -147,7 +148,15 @@ impl Tx<'_> {
         self.sql
             .prepare_cached("UPDATE agents SET tags = ?, tags_given = 1 WHERE id = ?")?
             .execute(params![json(&without_repeats(tags))?, agent])?;
-        self.agent(agent)
+        self.tell_agent(agent)
+    }
+
+    /// An agent learns by an event what it was given: from then on it is meant by other addresses.
+    fn tell_agent(&mut self, id: &str) -> Result<Agent> {
+        let agent = self.agent(id)?;
+        let data = AgentEvent { agent_id: agent.id.clone(), label: agent.label.clone(), tags: agent.tags.clone() };
+        self.emit(AGENT_UPDATED, &data, BTreeSet::from([agent.id.clone()]))?;
+        Ok(agent)
     }
 
     pub(crate) fn delete_agent(&mut self, agent: &str, session: &Session) -> Result<Done> {

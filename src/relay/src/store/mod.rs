@@ -15,6 +15,7 @@ mod idempotency;
 mod inbox;
 mod messages;
 mod registration;
+mod replies;
 mod schema;
 mod sessions;
 mod sweep;
@@ -39,6 +40,7 @@ use crate::refusal::{Refusal, Result};
 
 pub(crate) use idempotency::{Answer, Asked};
 pub(crate) use inbox::InboxQuery;
+pub(crate) use replies::ThreadQuery;
 pub(crate) use tasks::TaskQuery;
 
 type Work = Box<dyn FnOnce(&mut Worker) + Send>;

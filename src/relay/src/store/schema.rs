@@ -20,7 +20,11 @@ PRAGMA foreign_keys = ON;
 ";
 
 /// What brings a file from each version to the next. A change of the tables is a new step; a step is never changed.
-const STEPS: [&str; 2] = [include_str!("schema/1-first.sql"), include_str!("schema/2-tokens.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema/1-first.sql"),
+    include_str!("schema/2-tokens.sql"),
+    include_str!("schema/3-replies-and-artifacts.sql"),
+];
 
 /// Opens the file, or a database in memory, and makes the tables when they are not there.
 pub(super) fn open(path: Option<&Path>) -> Result<Connection, Error> {

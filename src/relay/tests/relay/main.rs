@@ -10,6 +10,7 @@ mod commands;
 mod door;
 mod idempotency;
 mod messages;
+mod replies;
 mod restart;
 mod tasks;
 mod tokens;
