@@ -12,6 +12,8 @@ pub const MESSAGES: &str = "/api/messages";
 /// The newest message and event.
 pub const MESSAGE_CURSOR: &str = "/api/messages/cursor";
 pub const TASKS: &str = "/api/tasks";
+/// Server-sent events.
+pub const EVENTS: &str = "/api/events";
 pub const COMMANDS: &str = "/api/commands";
 /// Where the relay makes runtime tokens (ours).
 pub const TOKENS: &str = "/api/tokens/runtime";
@@ -22,6 +24,9 @@ pub const TOKEN_RENEWAL: &str = "/api/tokens/runtime/renew";
 pub const TOKEN_HEADER: &str = "x-agent-relay-token";
 /// Same key and body within 24 h: the first answer again.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+
+/// Where a stream of events goes on.
+pub const LAST_EVENT_HEADER: &str = "last-event-id";
 
 /// The routes, as patterns in the `{name}` notation, for whoever serves them.
 pub mod route {

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::App;
 use crate::credential::Credential;
+use crate::event::Form;
 use crate::hub::ConnId;
 use crate::outbox::{Out, Outbox, Queue, queue, text};
 use crate::refusal::{Refusal, Result};
@@ -50,7 +51,7 @@ async fn serve(socket: WebSocket, app: Arc<App>, credential: Credential) {
     let (outbox, queue) = queue();
     let (alive, closed) = oneshot::channel::<()>();
     let ours = outbox.clone();
-    let Ok(id) = app.store.with_hub(move |hub| hub.open(ours, alive)).await else { return };
+    let Ok(id) = app.store.with_hub(move |hub| hub.open(ours, alive, Form::Frames)).await else { return };
     let (sink, stream) = socket.split();
     let last_words = outbox.clone();
     let mut reader = Reader { id, app: &app, credential: &credential, outbox, stream, speaker: None };

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::extract::ws::Utf8Bytes;
 use relay_runner_protocol::frame::{BusError, ServerFrame, Subscribe};
 
+use crate::event::{Form, Published};
 use crate::outbox::{Alive, Out, Outbox, text};
 
 /// Subscriptions of one connection.
@@ -15,18 +15,11 @@ const SUBSCRIPTIONS: usize = 64;
 
 pub(crate) type ConnId = u64;
 
-/// An event on its way out.
-#[derive(Debug)]
-pub(crate) struct Published {
-    pub(crate) name: String,
-    pub(crate) audience: BTreeSet<String>,
-    pub(crate) frame: Utf8Bytes,
-}
-
 #[derive(Debug)]
 struct Connection {
     outbox: Outbox,
     alive: Alive,
+    form: Form,
     agent: Option<String>,
     subscriptions: Vec<Subscribe>,
     /// Replays that are still being written: until then new events are left to them, so that order is kept.
@@ -41,9 +34,9 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn open(&mut self, outbox: Outbox, alive: Alive) -> ConnId {
+    pub(crate) fn open(&mut self, outbox: Outbox, alive: Alive, form: Form) -> ConnId {
         self.newest += 1;
-        let connection = Connection { outbox, alive, agent: None, subscriptions: Vec::new(), replays: 0 };
+        let connection = Connection { outbox, alive, form, agent: None, subscriptions: Vec::new(), replays: 0 };
         self.connections.insert(self.newest, connection);
         self.newest
     }
@@ -114,7 +107,7 @@ impl Hub {
 
     pub(crate) fn publish(&mut self, event: &Published) {
         self.connections.retain(|id, c| {
-            let fits = c.replays > 0 || !c.wants(&event.name, &event.audience) || c.push(event.frame.clone());
+            let fits = c.replays > 0 || !c.wants(&event.name, &event.audience) || c.push(event);
             if !fits {
                 tracing::warn!(connection = id, agent = c.agent, "a slow connection is closed; it can resume");
             }
@@ -128,6 +121,18 @@ impl Hub {
 
     pub(crate) fn send(&mut self, id: ConnId, frame: &ServerFrame) {
         self.connections.retain(|other, c| *other != id || c.outbox.frame(frame));
+    }
+
+    /// In which form a connection is written to.
+    pub(crate) fn form(&self, id: ConnId) -> Form {
+        self.connections.get(&id).map_or(Form::Frames, |c| c.form)
+    }
+
+    /// Holds new events back for a replay that is about to begin.
+    pub(crate) fn hold(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.replays += 1;
+        }
     }
 
     pub(crate) fn begin_replay(&mut self, id: ConnId, since: u64) {
@@ -148,13 +153,17 @@ impl Hub {
 }
 
 impl Connection {
-    fn push(&self, frame: Utf8Bytes) -> bool {
-        self.outbox.push(Out::Frame(frame))
+    fn push(&self, event: &Published) -> bool {
+        self.outbox.push(Out::Frame(event.written(self.form)))
     }
 
+    /// A connection of the bus that speaks for no agent yet gets nothing; one that only listens never speaks for any.
     fn wants(&self, name: &str, audience: &BTreeSet<String>) -> bool {
-        let Some(agent) = &self.agent else { return false };
-        audience.contains(agent) || self.subscriptions.iter().any(|s| covers(s, name, audience))
+        if self.agent.is_none() && self.form == Form::Frames {
+            return false;
+        }
+        self.agent.as_ref().is_some_and(|agent| audience.contains(agent))
+            || self.subscriptions.iter().any(|s| covers(s, name, audience))
     }
 }
 
@@ -204,12 +213,10 @@ mod tests {
         let mut hub = Hub::default();
         let (slow, _unread) = queue();
         let (alive, mut closed) = oneshot::channel();
-        let slow = hub.open(slow, alive);
+        let slow = hub.open(slow, alive, Form::Frames);
         hub.bind(slow, "slow", false);
-        let event = |audience: &str| Published {
-            name: "message.new".into(),
-            audience: BTreeSet::from([audience.to_owned()]),
-            frame: "x".into(),
+        let event = |audience: &str| {
+            Published::new(1, "message.new".into(), serde_json::Value::Null, BTreeSet::from([audience.to_owned()]))
         };
         for _ in 0..FRAMES {
             hub.publish(&event("slow"));

@@ -14,6 +14,7 @@ mod clock;
 mod config;
 mod credential;
 mod error;
+mod event;
 mod http;
 mod hub;
 mod outbox;
@@ -44,4 +45,6 @@ struct App {
     store: store::Store,
     token: Option<String>,
     pace: Pace,
+    /// True once the relay has been told to stop.
+    stopping: tokio::sync::watch::Receiver<bool>,
 }

@@ -59,6 +59,10 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the relay is going down; try again in a moment")
     }
 
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody { error: ErrorDetail { code: self.code.into(), message: self.message.clone() } }
+    }
+
     /// The same refusal in the words of the bus; none when the connection should rather be closed and made anew.
     pub(crate) fn on_the_bus(&self) -> Option<ErrorCode> {
         match self.status {
@@ -87,8 +91,7 @@ impl From<serde_json::Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let retry = self.status == StatusCode::SERVICE_UNAVAILABLE;
-        let body = ErrorBody { error: ErrorDetail { code: self.code.into(), message: self.message } };
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, Json(self.body())).into_response();
         if retry {
             response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
         }

@@ -54,9 +54,8 @@ impl Relay {
             ping_interval: config.ping_interval.max(Duration::from_millis(1)),
             dead_after: config.dead_after,
         };
-        let app = Arc::new(App { store, token, pace });
-
         let (stopping, mut stop) = watch::channel(false);
+        let app = Arc::new(App { store, token, pace, stopping: stop.clone() });
         // A frame is small and wanted at once: it must not wait for the next one to fill a packet.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {

@@ -4,6 +4,7 @@ mod agents;
 mod call;
 mod commands;
 mod door;
+mod events;
 mod messages;
 mod replies;
 mod tasks;
@@ -18,7 +19,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay_runner_protocol::health::Health;
 use relay_runner_protocol::http::{
-    AGENTS, BUS, COMMANDS, HEALTH, MESSAGE_CURSOR, MESSAGES, TASKS, TOKEN_RENEWAL, TOKENS, route,
+    AGENTS, BUS, COMMANDS, EVENTS, HEALTH, MESSAGE_CURSOR, MESSAGES, TASKS, TOKEN_RENEWAL, TOKENS, route,
 };
 
 use crate::refusal::{Refusal, Result};
@@ -56,6 +57,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(COMMANDS, post(commands::issue))
         .route(route::COMMAND, get(commands::read))
         .route(route::COMMAND_STATUS, post(commands::report))
+        .route(EVENTS, get(events::stream))
         .route(TOKENS, post(tokens::issue))
         .route(TOKEN_RENEWAL, post(tokens::renew))
         .fallback(unknown_path)

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use axum::extract::ws::Utf8Bytes;
 use relay_runner_protocol::Session;
-use relay_runner_protocol::frame::{Event, Replayed, ServerFrame};
+use relay_runner_protocol::frame::{Replayed, ServerFrame};
 use rusqlite::params;
 use serde::Serialize;
 
 use super::Tx;
 use super::columns::{Columns, int, json};
-use crate::hub::{ConnId, Published};
-use crate::outbox::text;
+use crate::event::Published;
+use crate::hub::ConnId;
 use crate::refusal::Result;
 
 /// Events that one step of a replay looks at.
@@ -38,8 +38,7 @@ impl Tx<'_> {
         self.sql
             .prepare_cached("DELETE FROM events WHERE seq <= ?")?
             .execute([int(seq.saturating_sub(self.rules.keep_events))])?;
-        let frame = frame(seq, name.to_owned(), data);
-        let event = Published { name: name.to_owned(), audience, frame };
+        let event = Published::new(seq, name.to_owned(), data, audience);
         self.after_commit(move |hub| hub.publish(&event));
         Ok(())
     }
@@ -77,21 +76,28 @@ impl Tx<'_> {
         frame: String,
     ) -> Result<()> {
         self.guard(agent, session)?;
+        let payload = self.kept_after(since)?;
+        let announcement = ServerFrame::Replayed { id: frame, payload };
+        self.after_commit(move |hub| {
+            hub.send(connection, &announcement);
+            hub.begin_replay(connection, payload.from - 1);
+        });
+        Ok(())
+    }
+
+    /// What is still there of the events after a position.
+    pub(crate) fn kept_after(&self, since: u64) -> Result<Replayed> {
         let to = self.newest_event()?;
         let oldest = to.saturating_sub(self.rules.keep_events).saturating_add(1);
         let gap = since > to || since.saturating_add(1) < oldest;
         let from = if since > to { to + 1 } else { oldest.max(since.saturating_add(1)) };
-        let announcement = ServerFrame::Replayed { id: frame, payload: Replayed { from, to, gap } };
-        self.after_commit(move |hub| {
-            hub.send(connection, &announcement);
-            hub.begin_replay(connection, from - 1);
-        });
-        Ok(())
+        Ok(Replayed { from, to, gap })
     }
 
     /// The events after a position that concern a connection. With the last page the connection is live again: what is
     /// committed later comes after it.
     pub(crate) fn page(&mut self, connection: ConnId, after: u64) -> Result<Page> {
+        let form = self.hub.form(connection);
         let mut page = Page { frames: Vec::new(), next: None };
         let mut query = self.sql.prepare_cached("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?")?;
         let mut rows = query.query(params![int(after), PAGE])?;
@@ -100,8 +106,9 @@ impl Tx<'_> {
             seen += 1;
             last = row.nat("seq")?;
             let name: String = row.get("name")?;
-            if self.hub.wants(connection, &name, &row.json_in("audience")?) {
-                let frame = frame(last, name, row.json_in("data")?);
+            let audience = row.json_in("audience")?;
+            if self.hub.wants(connection, &name, &audience) {
+                let frame = Published::new(last, name, row.json_in("data")?, audience).written(form);
                 bytes += frame.len();
                 page.frames.push(frame);
             }
@@ -118,9 +125,4 @@ impl Tx<'_> {
         }
         Ok(page)
     }
-}
-
-/// The id is derived from the position, so that a frame sent again is the same to the byte.
-fn frame(seq: u64, event: String, data: serde_json::Value) -> Utf8Bytes {
-    text(&ServerFrame::Event { id: format!("e{seq}"), payload: Event { seq, event, data } })
 }

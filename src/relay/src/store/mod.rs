@@ -35,7 +35,7 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
-use crate::hub::Hub;
+use crate::hub::{ConnId, Hub};
 use crate::refusal::{Refusal, Result};
 
 pub(crate) use idempotency::{Answer, Asked};
@@ -124,6 +124,12 @@ impl Store {
         op: impl FnOnce(&mut Hub) -> T + Send + 'static,
     ) -> Result<T> {
         self.order(move |worker| op(&mut worker.hub)).await
+    }
+
+    /// Closes a connection that is nobody's any more. Does not wait: it is for a `drop`.
+    pub(crate) fn let_go(&self, connection: ConnId) {
+        // An error says that the thread has gone, and all connections with it.
+        let _ = self.jobs.send(Job::Run(Box::new(move |worker| worker.hub.close(connection))));
     }
 
     async fn order<T: Send + 'static>(&self, op: impl FnOnce(&mut Worker) -> T + Send + 'static) -> Result<T> {

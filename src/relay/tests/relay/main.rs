@@ -8,6 +8,8 @@ mod bus;
 mod claims;
 mod commands;
 mod door;
+mod events;
+mod feed;
 mod idempotency;
 mod messages;
 mod replies;

@@ -83,6 +83,11 @@ impl Api {
         Answer { status, body }
     }
 
+    /// A request that is yet to be sent.
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}/api{path}", self.url))
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call("GET", path, &[], "").await
     }
