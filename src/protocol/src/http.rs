@@ -12,6 +12,7 @@ pub const MESSAGES: &str = "/api/messages";
 /// The newest message and event.
 pub const MESSAGE_CURSOR: &str = "/api/messages/cursor";
 pub const TASKS: &str = "/api/tasks";
+pub const ARTIFACTS: &str = "/api/artifacts";
 /// Server-sent events.
 pub const EVENTS: &str = "/api/events";
 pub const COMMANDS: &str = "/api/commands";
@@ -25,6 +26,8 @@ pub const TOKEN_HEADER: &str = "x-agent-relay-token";
 /// Same key and body within 24 h: the first answer again.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 
+/// The SHA-256 of a downloaded artifact, in lower-case hex.
+pub const SHA256_HEADER: &str = "x-agent-relay-sha256";
 /// Where a stream of events goes on.
 pub const LAST_EVENT_HEADER: &str = "last-event-id";
 
@@ -48,6 +51,7 @@ pub mod route {
     pub const THREAD: &str = "/api/messages/{id}/thread";
     pub const TASK: &str = "/api/tasks/{id}";
     pub const TASK_STATUS: &str = "/api/tasks/{id}/status";
+    pub const ARTIFACT: &str = "/api/artifacts/{id}";
     pub const COMMAND: &str = "/api/commands/{id}";
     pub const COMMAND_STATUS: &str = "/api/commands/{id}/status";
 }
@@ -106,6 +110,15 @@ pub fn command(id: &str) -> String {
 
 pub fn command_status(id: &str) -> String {
     format!("{COMMANDS}/{}/status", segment(id))
+}
+
+pub fn artifact(id: &str) -> String {
+    format!("{ARTIFACTS}/{}", segment(id))
+}
+
+/// `POST /artifacts` for a file of this name; the body is its bytes, `Content-Type` its media type.
+pub fn upload(name: &str) -> String {
+    format!("{ARTIFACTS}?name={}", segment(name))
 }
 
 #[cfg(test)]

@@ -40,8 +40,18 @@ pub struct Config {
     /// How long a runtime token lasts that is made without saying so, and every renewed one; in whole seconds, at least
     /// one. Default 24 h.
     pub token_lifetime: Duration,
+    /// Bytes of one artifact. Default 64 MiB.
+    pub artifact_bytes: u64,
+    /// Bytes of all artifacts together. Default 4 GiB. They are files in a folder beside `db`, named like it with
+    /// `.artifacts` behind.
+    pub keep_artifact_bytes: u64,
     /// How many of the newest events are kept for connections that resume. Default 10,000, at least 1.
     pub keep_events: u64,
+    /// How long messages and commands are kept, and tasks that have ended. Work that has not ended is kept. Default 30
+    /// days.
+    pub keep_for: Duration,
+    /// How many of the newest messages are kept, and commands; of the older ones what has not ended. Default 100,000.
+    pub keep_messages: u64,
 }
 
 impl Default for Config {
@@ -59,7 +69,11 @@ impl Default for Config {
             ping_interval: Duration::from_secs(15),
             dead_after: Duration::from_secs(45),
             token_lifetime: Duration::from_hours(24),
+            artifact_bytes: 64 << 20,
+            keep_artifact_bytes: 4 << 30,
             keep_events: 10_000,
+            keep_for: Duration::from_hours(30 * 24),
+            keep_messages: 100_000,
         }
     }
 }
@@ -80,7 +94,11 @@ impl fmt::Debug for Config {
             .field("ping_interval", &self.ping_interval)
             .field("dead_after", &self.dead_after)
             .field("token_lifetime", &self.token_lifetime)
+            .field("artifact_bytes", &self.artifact_bytes)
+            .field("keep_artifact_bytes", &self.keep_artifact_bytes)
             .field("keep_events", &self.keep_events)
+            .field("keep_for", &self.keep_for)
+            .field("keep_messages", &self.keep_messages)
             .finish()
     }
 }

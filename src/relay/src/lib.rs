@@ -9,6 +9,7 @@
 //!
 //! It makes no decisions for a runner and calls nobody: a task's `callbackUrl` is kept, not called.
 
+mod artifacts;
 mod bus;
 mod clock;
 mod config;
@@ -22,6 +23,7 @@ mod refusal;
 mod relay;
 mod store;
 mod token;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -39,12 +41,20 @@ struct Pace {
     dead_after: Duration,
 }
 
+/// How much a client may do.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    artifact_bytes: u64,
+}
+
 /// What every handler needs.
 #[derive(Debug)]
 struct App {
     store: store::Store,
     token: Option<String>,
     pace: Pace,
+    bounds: Bounds,
+    artifacts: artifacts::Artifacts,
     /// True once the relay has been told to stop.
     stopping: tokio::sync::watch::Receiver<bool>,
 }

@@ -10,17 +10,15 @@ use relay_runner_protocol::token::TokenAnswer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 
+use crate::artifacts::Artifacts;
 use crate::config::Config;
 use crate::error::Error;
 use crate::store::{Asked, Store};
-use crate::{App, Pace, clock, http};
+use crate::{App, Bounds, Pace, clock, http, upkeep};
 
 /// What calls that are being answered have to end, when the relay is stopped.
 const LAST_CALLS: Duration = Duration::from_secs(2);
-/// How often time is looked after, at most and at least: a lease's end is noticed within a quarter of a lease.
-const SWEEP_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// A running relay. Dropping it ends it like a kill, but in order: connections are closed, the database is closed, and
 /// nothing is lost that was answered. [`stop`](Self::stop) also lets calls end that are being answered.
@@ -54,8 +52,10 @@ impl Relay {
             ping_interval: config.ping_interval.max(Duration::from_millis(1)),
             dead_after: config.dead_after,
         };
+        let bounds = Bounds { artifact_bytes: config.artifact_bytes };
+        let artifacts = Artifacts::beside(config.db.as_deref());
         let (stopping, mut stop) = watch::channel(false);
-        let app = Arc::new(App { store, token, pace, stopping: stop.clone() });
+        let app = Arc::new(App { store, token, pace, bounds, artifacts, stopping: stop.clone() });
         // A frame is small and wanted at once: it must not wait for the next one to fill a packet.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -71,7 +71,7 @@ impl Relay {
                 tracing::error!(%error, "the relay's server ended");
             }
         });
-        let sweeper = tokio::spawn(sweep(Arc::clone(&app), config.lease));
+        let sweeper = tokio::spawn(upkeep::look_after(Arc::clone(&app), config.lease, config.keep_for));
         tracing::info!(%addr, "relay listening");
         Ok(Self { addr, app, stopping, server: Some(server), sweeper })
     }
@@ -132,24 +132,4 @@ async fn listen(addr: SocketAddr) -> Result<TcpListener, Error> {
         io::ErrorKind::AddrInUse => Error::PortInUse(addr),
         _ => Error::Listen { addr, source },
     })
-}
-
-/// Looks after what time does, until the store is closed.
-async fn sweep(app: Arc<App>, lease: Duration) {
-    let mut tick = tokio::time::interval((lease / 4).clamp(SWEEP_EVERY.0, SWEEP_EVERY.1));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        if let Err(refusal) = app
-            .store
-            .run(|tx| {
-                tx.sweep()?;
-                Ok(())
-            })
-            .await
-            && refusal.status == axum::http::StatusCode::SERVICE_UNAVAILABLE
-        {
-            return;
-        }
-    }
 }

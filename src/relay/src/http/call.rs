@@ -24,7 +24,7 @@ use crate::store::{Answer, Asked, Tx};
 pub(super) type Reply = Result<Response>;
 
 pub(super) struct Call {
-    app: Arc<App>,
+    pub(super) app: Arc<App>,
     method: Method,
     uri: Uri,
     /// The `{id}` of the path, decoded; empty where there is none.
@@ -57,10 +57,14 @@ impl FromRequest<Arc<App>> for Call {
     }
 }
 
-fn key_in(headers: &HeaderMap) -> Result<Option<String>> {
+pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(key) = headers.get(IDEMPOTENCY_HEADER) else { return Ok(None) };
     let key = key.to_str().map_err(|_| Refusal::invalid("an idempotency key is printable ASCII"))?;
     Ok(Some(key.to_owned()))
+}
+
+pub(super) fn answered(Answer { status, body }: Answer) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 impl Call {
@@ -105,8 +109,7 @@ impl Call {
                 Ok(Answer { status, body })
             })
         });
-        let Answer { status, body } = answer.await?;
-        Ok((status, [(CONTENT_TYPE, "application/json")], body).into_response())
+        Ok(answered(answer.await?))
     }
 
     /// The call as idempotency keys see it. `whose` is empty, or whose key it is when another one may use the same.

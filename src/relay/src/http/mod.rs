@@ -1,6 +1,7 @@
 //! The HTTP side: routes, and what goes for all of them.
 
 mod agents;
+mod artifacts;
 mod call;
 mod commands;
 mod door;
@@ -19,7 +20,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay_runner_protocol::health::Health;
 use relay_runner_protocol::http::{
-    AGENTS, BUS, COMMANDS, EVENTS, HEALTH, MESSAGE_CURSOR, MESSAGES, TASKS, TOKEN_RENEWAL, TOKENS, route,
+    AGENTS, ARTIFACTS, BUS, COMMANDS, EVENTS, HEALTH, MESSAGE_CURSOR, MESSAGES, TASKS, TOKEN_RENEWAL, TOKENS, route,
 };
 
 use crate::refusal::{Refusal, Result};
@@ -57,6 +58,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(COMMANDS, post(commands::issue))
         .route(route::COMMAND, get(commands::read))
         .route(route::COMMAND_STATUS, post(commands::report))
+        .route(ARTIFACTS, post(artifacts::upload))
+        .route(route::ARTIFACT, get(artifacts::download))
         .route(EVENTS, get(events::stream))
         .route(TOKENS, post(tokens::issue))
         .route(TOKEN_RENEWAL, post(tokens::renew))

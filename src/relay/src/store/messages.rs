@@ -31,6 +31,7 @@ impl Tx<'_> {
     pub(crate) fn send(&mut self, new: &NewMessage) -> Result<Message> {
         self.check_message(new)?;
         let resolved_to = self.choose_for(&new.to)?;
+        let attachments = self.known_attachments(&new.attachments)?;
         let thread = new.reply_to.map(|id| self.message(id)).transpose()?.map(|m| m.thread_id.unwrap_or(m.id));
         self.sql
             .prepare_cached(
@@ -51,11 +52,12 @@ impl Tx<'_> {
                 new.reply_to.map(int),
                 thread.map(int),
                 new.reply_expected,
-                json(&new.attachments)?,
+                json(&attachments)?,
                 relay_runner_protocol::message::task_id(&new.payload).map(int),
                 int(self.now),
             ])?;
         let message = self.message(u64::try_from(self.sql.last_insert_rowid()).unwrap_or(0))?;
+        self.attach(message.id, &attachments)?;
         let audience = self.audience(&message)?;
         self.emit(MESSAGE_NEW, &message, audience)?;
         Ok(message)

@@ -5,6 +5,7 @@
 //! closure runs, and goes out after the commit, in the same order.
 
 mod agents;
+mod artifacts;
 mod bounds;
 mod claims;
 mod columns;
@@ -16,6 +17,7 @@ mod inbox;
 mod messages;
 mod registration;
 mod replies;
+mod retention;
 mod schema;
 mod sessions;
 mod sweep;
@@ -67,6 +69,9 @@ pub(crate) struct Rules {
     pub(crate) prune_after: u64,
     pub(crate) takeover_pause: u64,
     pub(crate) keep_events: u64,
+    pub(crate) keep_for: u64,
+    pub(crate) keep_messages: u64,
+    pub(crate) keep_artifact_bytes: u64,
     /// In seconds.
     pub(crate) token_lifetime: u64,
     /// When this relay started: nobody can have been heard by it before.
@@ -98,6 +103,9 @@ impl Store {
             prune_after: clock::millis(config.prune_after),
             takeover_pause: clock::millis(config.takeover_pause),
             keep_events: config.keep_events.max(1),
+            keep_for: clock::millis(config.keep_for),
+            keep_messages: config.keep_messages,
+            keep_artifact_bytes: config.keep_artifact_bytes,
             token_lifetime: config.token_lifetime.as_secs().max(1),
             started: clock::now(),
         };
@@ -196,7 +204,7 @@ impl Tx<'_> {
 
 /// An id that no other database gives out. Agents remember the ids of commands they have carried out, and must not take
 /// a command of another relay for one of them.
-fn random_id() -> Result<String> {
+pub(crate) fn random_id() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(Refusal::internal)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))

@@ -20,10 +20,11 @@ PRAGMA foreign_keys = ON;
 ";
 
 /// What brings a file from each version to the next. A change of the tables is a new step; a step is never changed.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema/1-first.sql"),
     include_str!("schema/2-tokens.sql"),
     include_str!("schema/3-replies-and-artifacts.sql"),
+    include_str!("schema/4-retention.sql"),
 ];
 
 /// Opens the file, or a database in memory, and makes the tables when they are not there.

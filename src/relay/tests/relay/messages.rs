@@ -7,7 +7,7 @@ use crate::wire::World;
 #[tokio::test]
 async fn a_message_is_read_as_it_was_sent() {
     let world = World::new().await;
-    let attachment = json!({"id": "x", "name": "n", "mediaType": "text/plain", "size": 3, "sha256": "00"});
+    let attachment = world.api.call("POST", "/artifacts?name=n", &[("Content-Type", "text/plain")], "abc").await.ok();
     let body = json!({"from": "s", "to": "a", "kind": "note", "subject": "S", "body": "B ü", "payload": {"deep": [1]},
         "priority": "urgent", "replyExpected": true, "attachments": [attachment], "unknown": "ignored"});
     let sent = world.api.post("/messages", body.clone()).await;
