@@ -2,21 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use relay_runner_core::OpResult;
 use relay_runner_core::event::{BusFrame, ExitClass, RelayEvent};
-use relay_runner_core::{OpResult, Stamp};
 
-use crate::story::{Story, config, plain, task};
-
-/// The next run of the same agent, before it boots.
-fn the_run_after(story: &Story) -> Story {
-    let mut later = Story::with(config(), story.core.facts());
-    later.now = Stamp::new(1_000, story.now.wall + 1_000);
-    later
-}
+use crate::story::{Story, plain, task};
 
 /// The next run, registered and with a provider.
 fn the_run_after_is_up(story: &Story) -> Story {
-    let mut later = the_run_after(story);
+    let mut later = story.the_next_run();
     later.boot();
     later.registers();
     later.provider_comes_up();
@@ -37,12 +30,8 @@ fn a_message_that_was_deleted_stays_deleted() {
 
 #[test]
 fn nothing_is_offered_under_a_claim_that_was_not_confirmed() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    let started = story.expects("task,t50,m5,in_progress");
-    story.answers(started, OpResult::Ok);
-    let mut later = the_run_after(&story);
+    let story = Story::holding_a_task();
+    let mut later = story.the_next_run();
     later.boot();
     // The provider is started without a relay.
     later.after(11_000);
@@ -64,7 +53,7 @@ fn a_runner_that_gave_up_starts_its_provider_at_the_next_start() {
     story.exits(ExitClass::Crash);
     story.expects("finish(70)");
     assert_eq!(story.core.facts().parked, None);
-    let mut later = the_run_after(&story);
+    let mut later = story.the_next_run();
     later.boot();
     later.registers();
     later.after(60_000);
@@ -133,7 +122,7 @@ fn another_relay_is_met_as_a_stranger() {
     story.expects("read,m2");
 
     // Its first message has the same id as one that was settled on the other; and it hears nothing of those.
-    let mut later = the_run_after(&story);
+    let mut later = story.the_next_run();
     later.boot();
     later.opens();
     later.expects("register");
@@ -145,4 +134,76 @@ fn another_relay_is_met_as_a_stranger() {
     later.frame(BusFrame::Event { frame: "e51".into(), seq: 51, event });
     later.works(1);
     later.expects("read,m1");
+}
+
+/// A run that is killed with a task taken, a message handed over, one worked but not marked as read, and one settled.
+fn killed_at_work() -> Story {
+    let mut story = Story::up();
+    story.message(plain(1));
+    story.works(1);
+    story.accepts("read,m1");
+    story.message(plain(2));
+    story.works(2);
+    story.expects("read,m2");
+    story.busy();
+    story.message(task(5, 50)).message(plain(6));
+    story.idle();
+    story.grants(5, 3);
+    story.accepts("task,t50,m5,in_progress");
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story
+}
+
+#[test]
+fn runner_killed() {
+    let mut later = killed_at_work().the_next_run();
+    later.boot();
+    // What the process had is shown, the claim is confirmed before anything, and the provider is a new one.
+    later.registers();
+    later.provider_comes_up();
+    assert_eq!(later.generation().0, 2);
+    later.expects("read,m2");
+    later.expects_no("task,");
+    // The relay still lists all that is not marked as read.
+    later.message(plain(2)).message(task(5, 50)).message(plain(6));
+    // Message 6 was handed over, and nobody saw it taken.
+    let offer = later.told.iter().find(|t| t.contains("offer,")).expect("the plain one needs no claim").clone();
+    assert!(offer.contains(",m6/2/") && offer.contains("/ambiguous") && !offer.contains(",m5/"), "{offer}");
+    later.works(6);
+    later.grants(5, 4);
+    let offer = later.told.iter().rfind(|t| t.contains("offer,")).unwrap().clone();
+    assert!(offer.contains(",m5/2/") && offer.ends_with("/redelivered)"), "{offer}");
+    later.works(5);
+    later.accepts("task,t50,m5,done,f4");
+    later.never("offer,m1");
+    later.never("offer,m2");
+    assert_eq!(later.times("offer,m5"), 1);
+}
+
+#[test]
+fn what_a_killed_run_held_and_another_has_by_now_is_dropped() {
+    let mut later = killed_at_work().the_next_run();
+    later.boot();
+    later.registers();
+    let claim = later.expects("claim,m5");
+    later.answers(claim, OpResult::Refused { by: Some("rival".into()) });
+    later.provider_comes_up();
+    later.after(60_000);
+    later.never("offer,m5");
+    later.never("task,t50");
+    assert!(later.core.view().claims.is_empty());
+}
+
+#[test]
+fn what_a_killed_run_held_is_released_by_one_that_ends_at_once() {
+    let mut later = killed_at_work().the_next_run();
+    later.boot();
+    later.registers();
+    later.command("c1", "agent.shutdown");
+    later.grants(5, 4);
+    later.spawns();
+    later.exits(ExitClass::Clean);
+    later.accepts("release,m5,f4");
 }

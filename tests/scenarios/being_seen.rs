@@ -93,9 +93,7 @@ fn reports_are_retried_with_doubling_waits_up_to_thirty_seconds() {
         let read = story.expects("read,m1");
         story.fails(read, FailureKind::Unreachable);
         let before = story.now.mono;
-        while !story.list().contains("read,m1") {
-            story.after(100);
-        }
+        story.waits_for("read,m1");
         waits.push((story.now.mono - before) / 1_000);
     }
     assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);

@@ -16,7 +16,7 @@ fn a_runner_comes_up_in_order() {
     story.expects_no("spawn(");
     story.registers();
     story.expects("spawn(");
-    story.expects("status,1,idle,not-ready");
+    story.expects("send(c1,status,2,idle,not-ready)");
 }
 
 #[test]
@@ -67,9 +67,7 @@ fn attempts_to_connect_back_off_and_are_said_once() {
         let failure = Failure { kind: FailureKind::Unreachable, text: "connection refused".into() };
         let before = story.now.mono;
         story.hears(Event::Link(attempt, LinkReport::Failed(failure)));
-        while !story.list().contains("connect(") {
-            story.after(50);
-        }
+        story.waits_to_connect();
         waits.push(story.now.mono - before);
     }
     assert!(

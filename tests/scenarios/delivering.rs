@@ -1,8 +1,9 @@
 //! Messages on their way into the provider.
 
-use relay_runner_core::event::{FailureKind, ProviderReport, TakenOffer};
+use relay_runner_core::event::RelayEvent;
+use relay_runner_core::event::{ExitClass, FailureKind, ProviderReport, TakenOffer};
 use relay_runner_core::ids::Nonce;
-use relay_runner_core::{OpResult, event::RelayEvent};
+use relay_runner_core::{Call, Effect, OpResult};
 
 use crate::story::{Story, config, plain, task};
 
@@ -126,9 +127,7 @@ fn poison_message() {
     let started = story.expects("task,t10,m1,in_progress");
     story.answers(started, OpResult::Ok);
     for try_ in 1..=8 {
-        while !story.list().contains("offer,m1/") {
-            story.after(1_000);
-        }
+        story.waits_for("offer,m1/");
         let offer = story.expects(&format!("offer,m1/{try_}/"));
         story.fails(offer, FailureKind::Provider);
     }
@@ -162,6 +161,21 @@ fn delivery_hangs() {
     assert_eq!(story.stage(1), Some("ambiguous"));
     story.message(plain(2));
     story.works(2);
+    // It hangs again, and a restart does not wait for it: the next process gets both.
+    story.message(plain(3));
+    story.expects("offer,m3/");
+    story.command("c1", "agent.restart");
+    story.exits(ExitClass::Signal);
+    story.provider_comes_up();
+    story.expects("command,c1,succeeded");
+    let offer = story.told.iter().rfind(|t| t.contains("offer,")).unwrap().clone();
+    assert!(offer.contains("m1/2/") && offer.contains("m3/2/"), "{offer}");
+    assert_eq!(offer.matches("/ambiguous").count(), 2, "{offer}");
+    story.hands_over(1);
+    story.takes(1).takes(3);
+    story.busy().idle();
+    story.expects("read,m1");
+    story.expects("read,m3");
 }
 
 #[test]
@@ -279,6 +293,65 @@ fn flood() {
     let unread = story.expects("unread,14,4");
     story.answers(unread, OpResult::Unread { messages: (15..=18).map(plain).collect(), full: true });
     assert_eq!(story.core.view().messages.first().map(|m| m.id), Some(11));
+}
+
+/// The messages that are offered here and not handed over yet.
+fn offered(story: &Story) -> Vec<u64> {
+    let offer = story.open.iter().map(ToString::to_string).find(|text| text.contains("offer,"));
+    let ids = |offer: String| {
+        let parts = offer.split(',').filter_map(|part| part.strip_prefix('m')?.split_once('/'));
+        parts.map(|(id, _)| id.parse().unwrap()).collect()
+    };
+    offer.map(ids).unwrap_or_default()
+}
+
+#[test]
+fn a_flood_is_worked_in_order_and_none_is_lost() {
+    let mut config = config();
+    config.limits.held = 10;
+    config.limits.fetch = 4;
+    let mut story = Story::up_with(config);
+    story.busy();
+    for id in 1..=40 {
+        story.message(plain(id));
+    }
+    story.idle();
+    let (mut unread, mut worked): (Vec<u64>, Vec<u64>) = ((1..=40).collect(), vec![]);
+    // The relay marks as read, and lists what is unread; the provider works on what it is offered.
+    while worked.len() < 40 {
+        let batch = offered(&story);
+        if let Some(first) = batch.first() {
+            story.hands_over(*first);
+            story.by_hand();
+            for id in &batch {
+                story.takes(*id);
+            }
+            story.busy().idle();
+            worked.extend(&batch);
+        }
+        while let Some(effect) = story.open.iter().find(|e| matches!(e, Effect::Http { .. })).cloned() {
+            let Effect::Http { op, call, .. } = effect else { unreachable!("it is a call") };
+            story.open.retain(|e| !matches!(e, Effect::Http { op: o, .. } if *o == op));
+            let result = match call {
+                Call::Read { message } => {
+                    unread.retain(|id| *id != message);
+                    OpResult::Ok
+                }
+                Call::Unread { after, limit } => {
+                    let most = usize::try_from(limit).unwrap();
+                    let page: Vec<_> =
+                        unread.iter().filter(|id| **id > after).take(most).map(|id| plain(*id)).collect();
+                    OpResult::Unread { full: page.len() == most, messages: page }
+                }
+                _ => OpResult::Ok,
+            };
+            story.answers(op, result);
+        }
+        assert!(story.core.view().messages.len() <= 10);
+        story.after(1_000);
+    }
+    assert_eq!(worked, (1..=40).collect::<Vec<_>>());
+    assert!(unread.is_empty(), "{unread:?}");
 }
 
 #[test]

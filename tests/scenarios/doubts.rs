@@ -7,16 +7,6 @@ use relay_runner_core::event::FailureKind;
 
 use crate::story::{Story, plain, task};
 
-/// Message 5 is ours under fence 3, and its task 50 has started.
-fn holding_a_task() -> Story {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    let started = story.expects("task,t50,m5,in_progress");
-    story.answers(started, OpResult::Ok);
-    story
-}
-
 #[test]
 fn an_offer_that_hangs_does_not_hold_up_what_came_meanwhile() {
     let mut story = Story::up();
@@ -51,7 +41,7 @@ fn a_taken_message_without_a_turn_becomes_ambiguous() {
 
 #[test]
 fn the_task_of_a_taken_message_without_a_turn_is_blocked_after_half_an_hour() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     // The turn was its own, but it began before the message was seen to be taken.
     story.busy();

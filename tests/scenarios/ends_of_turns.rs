@@ -1,19 +1,8 @@
 //! What ends a turn and what does not, when ends are lost or late, or are somebody else's.
 
-use relay_runner_core::OpResult;
 use relay_runner_core::event::{ReportStatus, StatusReport, TurnEnd};
 
-use crate::story::{Story, task};
-
-/// Message 5 is ours under fence 3, and its task 50 has started.
-fn holding_a_task() -> Story {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    let started = story.expects("task,t50,m5,in_progress");
-    story.answers(started, OpResult::Ok);
-    story
-}
+use crate::story::Story;
 
 fn busy_with(story: &mut Story, turn: &str) {
     story.report(StatusReport { status: ReportStatus::Busy, id: Some(turn.into()), ..StatusReport::default() });
@@ -25,7 +14,7 @@ fn idle_after(story: &mut Story, turn: &str, end: TurnEnd) {
 
 #[test]
 fn missing_stop() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     busy_with(&mut story, "t1");
@@ -40,7 +29,7 @@ fn missing_stop() {
 
 #[test]
 fn the_late_end_of_an_earlier_turn_ends_nothing() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     busy_with(&mut story, "t1");
@@ -54,7 +43,7 @@ fn the_late_end_of_an_earlier_turn_ends_nothing() {
 
 #[test]
 fn an_error_of_a_subagent_is_no_end_of_the_turn() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();

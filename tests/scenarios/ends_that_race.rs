@@ -171,6 +171,28 @@ fn a_stop_that_fails_leaves_no_command_without_an_outcome() {
 
 #[test]
 fn shutdown_with_claims() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story.command_with("c1", "agent.shutdown", shutdown_within(5_000));
+    story.exits(ExitClass::Clean);
+    let release = story.expects("release,m5,f3");
+    story.accepts("command,c1,succeeded");
+    // It is tried again, and the run does not leave before it is accepted ...
+    story.fails(release, FailureKind::Unreachable);
+    story.expects_no("delete-agent");
+    story.after(1_000);
+    story.expects("release,m5,f3");
+    // ... or the time-out is over.
+    story.after(4_000);
+    story.accepts("delete-agent");
+    story.expects("finish(0)");
+    story.never("task,t50,m5,done");
+}
+
+#[test]
+fn a_claim_under_way_at_a_shutdown_is_waited_for_and_released() {
     let mut story = Story::up();
     story.message(task(5, 50));
     let claim = story.expects("claim,m5");

@@ -6,16 +6,6 @@ use relay_runner_protocol::TaskStatus;
 
 use crate::story::{Story, plain, task};
 
-/// Message 5 is ours under fence 3, and its task 50 has started.
-fn holding_a_task() -> Story {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    let started = story.expects("task,t50,m5,in_progress");
-    story.answers(started, OpResult::Ok);
-    story
-}
-
 /// The second offer of message 5 says that it is a repeat.
 #[track_caller]
 fn is_offered_again_marked(story: &Story) {
@@ -38,7 +28,7 @@ fn a_deleted_message_whose_offer_fails_is_not_offered_again() {
 
 #[test]
 fn a_cancelled_task_whose_offer_fails_is_not_claimed_again() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     let offer = story.expects("offer,m5/");
     let cancelled = RelayEvent::Task { task: 50, message: 5, status: TaskStatus::Open, cancelled: true };
     story.relay_says(cancelled);
@@ -63,7 +53,7 @@ fn a_deleted_message_that_is_never_taken_is_forgotten() {
 
 #[test]
 fn a_worked_message_whose_done_came_too_late_comes_back_marked() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.works(5);
     let done = story.expects("task,t50,m5,done");
     story.fails(done, FailureKind::Conflict);
@@ -75,7 +65,7 @@ fn a_worked_message_whose_done_came_too_late_comes_back_marked() {
 
 #[test]
 fn a_taken_message_that_a_rival_lets_go_of_comes_back_marked() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();
@@ -91,7 +81,7 @@ fn a_taken_message_that_a_rival_lets_go_of_comes_back_marked() {
 
 #[test]
 fn a_taken_message_that_was_released_comes_back_marked() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();
@@ -107,7 +97,7 @@ fn a_taken_message_that_was_released_comes_back_marked() {
 
 #[test]
 fn what_is_given_back_is_not_claimed_again_before_the_relay_has_it() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();
@@ -129,7 +119,7 @@ fn what_is_given_back_is_not_claimed_again_before_the_relay_has_it() {
 
 #[test]
 fn a_claim_that_another_is_said_to_have_is_asked_for_and_not_dropped() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();

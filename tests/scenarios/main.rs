@@ -4,17 +4,22 @@
 mod story;
 
 mod after_a_restart;
+mod bad_links;
 mod being_seen;
 mod bounds;
 mod coming_up;
-mod commands_and_ends;
+mod commanding;
 mod delivering;
 mod doubts;
 mod ends_of_turns;
 mod ends_that_race;
+mod hazards;
+mod hooks;
 mod lost_and_taken_over;
 mod one_process_one_operation;
 mod program;
+mod restarting;
+mod stopping;
 mod superseded;
 mod tasks_and_turns;
 mod under_a_fence;

@@ -24,6 +24,18 @@ fn ends_with_76(story: &mut Story) {
 }
 
 #[test]
+fn two_runners() {
+    let mut story = Story::holding_a_task();
+    is_superseded(&mut story);
+    story.expects("stop(g1,Ask)");
+    story.expects_no("release");
+    story.exits(ExitClass::Clean);
+    story.accepts("release,m5,f3");
+    story.expects("finish(76)");
+    story.never("delete-agent");
+}
+
+#[test]
 fn a_superseded_instance_closes_its_link_at_once() {
     let mut story = Story::up();
     is_superseded(&mut story);

@@ -1,7 +1,7 @@
 //! Claims, tasks and turns: a task is done by its own turn, once, under a valid lease.
 
 use relay_runner_core::OpResult;
-use relay_runner_core::event::{ExitClass, FailureKind, StatusReport};
+use relay_runner_core::event::{ExitClass, FailureKind, Incoming, StatusReport, TurnEnd};
 
 use crate::story::{Story, plain, task};
 
@@ -19,10 +19,7 @@ fn a_task_is_claimed_started_worked_and_done() {
     story.expects("task,t50,m5,in_progress,f3");
     story.works(5);
     story.expects_no("done");
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.works(5);
     let done = story.expects("task,t50,m5,done,f3");
     story.expects_no("read,m5");
@@ -35,10 +32,7 @@ fn a_task_is_claimed_started_worked_and_done() {
 
 #[test]
 fn busy_delivery() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     // A turn of something else begins before the message is taken, and ends.
     story.busy();
@@ -51,10 +45,7 @@ fn busy_delivery() {
 
 #[test]
 fn taken_into_the_running_turn_only_if_the_adapter_says_so() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.busy();
     story.takes_into_turn(5);
@@ -76,10 +67,7 @@ fn idle_before_delivery() {
 
 #[test]
 fn an_idle_without_a_turn_completes_nothing() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.idle();
@@ -89,10 +77,7 @@ fn an_idle_without_a_turn_completes_nothing() {
 
 #[test]
 fn died_with_task() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();
@@ -114,6 +99,26 @@ fn died_with_task() {
 }
 
 #[test]
+fn a_task_that_died_with_its_process_is_released_when_giving_up() {
+    let mut story = Story::holding_a_task();
+    for _ in 0..4 {
+        story.hands_over(5);
+        story.takes(5);
+        story.busy();
+        story.exits(ExitClass::Signal);
+        if story.list().contains("release") {
+            break;
+        }
+        story.after(2_000);
+        story.provider_comes_up();
+    }
+    story.accepts("release,m5,f3");
+    story.never(",done");
+    story.never(",failed");
+    story.expects("finish(70)");
+}
+
+#[test]
 fn died_with_message() {
     let mut story = Story::up();
     story.message(plain(1));
@@ -121,9 +126,16 @@ fn died_with_message() {
     story.takes(1);
     story.busy();
     story.exits(ExitClass::Crash);
+    story.never("read,m1");
     story.after(500);
     story.provider_comes_up();
-    story.expects("/redelivered");
+    let offer = story.told.iter().rfind(|t| t.contains("offer,")).unwrap().clone();
+    assert!(offer.contains(",g2,offer,m1/2/") && offer.ends_with("/redelivered)"), "{offer}");
+    // Its first idle is not the end of a turn that had it.
+    story.idle();
+    story.never("read,m1");
+    story.works(1);
+    story.expects("read,m1");
 }
 
 #[test]
@@ -139,10 +151,7 @@ fn died_before_it_was_taken() {
 
 #[test]
 fn failed_turn() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     for _ in 0..3 {
         story.hands_over(5);
         story.takes(5);
@@ -156,11 +165,40 @@ fn failed_turn() {
 }
 
 #[test]
+fn an_interrupted_turn_completes_nothing() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story.report(StatusReport { end: TurnEnd::Interrupted { by_person: false }, ..StatusReport::default() });
+    story.never("done");
+    story.expects("offer,m5/2/");
+    assert_eq!(story.times("/redelivered"), 1);
+}
+
+#[test]
+fn a_task_that_a_person_interrupted_is_blocked_and_says_so() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story.report(StatusReport { end: TurnEnd::Interrupted { by_person: true }, ..StatusReport::default() });
+    let blocked = story.expects("task,t50,m5,blocked,f3,interrupted%20;by%20;a%20;person");
+    // Until that is accepted the claim is kept; then it is forgotten, and the message is not offered again.
+    story.fails(blocked, FailureKind::Unreachable);
+    assert_eq!(story.core.view().claims.len(), 1);
+    story.after(1_000);
+    story.accepts("task,t50,m5,blocked,f3");
+    assert!(story.core.view().claims.is_empty());
+    story.never("done");
+    story.never("release");
+    story.expects_no("offer");
+    assert_eq!(story.core.view().set_aside[0].id, 5);
+}
+
+#[test]
 fn double_idle() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.works(5);
     story.idle();
     story.busy().idle();
@@ -169,10 +207,7 @@ fn double_idle() {
 
 #[test]
 fn done_report_fails() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.works(5);
     for _ in 0..4 {
         let done = story.expects("done");
@@ -213,6 +248,27 @@ fn same_task_twice() {
 }
 
 #[test]
+fn same_task_twice_where_one_is_claimed_at_a_time() {
+    let mut story = Story::up();
+    story.busy();
+    story.message(task(5, 50)).message(task(6, 50));
+    story.idle();
+    story.grants(5, 1);
+    starts(&mut story, 50);
+    story.works(5);
+    story.never(",done");
+    story.grants(6, 2);
+    story.works(6);
+    story.accepts("task,t50,m6,done,f2");
+    assert_eq!(story.times("in_progress"), 1);
+    assert_eq!(story.times(",done"), 1);
+    for message in ["read,m5", "read,m6"] {
+        story.accepts(message);
+    }
+    assert!(story.core.view().claims.is_empty() && story.core.view().messages.is_empty());
+}
+
+#[test]
 fn short_lease() {
     let mut story = Story::up();
     story.message(task(5, 50));
@@ -232,7 +288,7 @@ fn short_lease() {
 }
 
 #[test]
-fn lapsed_lease_granted_again() {
+fn lapsed_lease() {
     let mut story = Story::up();
     story.message(task(5, 50));
     let claim = story.expects("claim,m5");
@@ -253,6 +309,35 @@ fn lapsed_lease_granted_again() {
     story.answers(again, OpResult::Granted { fence: 4, lease: Some(600_000) });
     story.after(5_000);
     story.expects("task,t50,m5,done,f4");
+}
+
+#[test]
+fn a_lapsed_lease_that_another_has_by_now_is_lost() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story.link_breaks();
+    // Nobody can be reached past the lease.
+    for _ in 0..60 {
+        story.after(10_000);
+        for call in ["renew,m5", "claim,m5"] {
+            while story.list().contains(call) {
+                let op = story.expects(call);
+                story.fails(op, FailureKind::Unreachable);
+            }
+        }
+    }
+    story.idle();
+    story.waits_to_connect();
+    story.registers();
+    story.never(",done");
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Refused { by: Some("rival".into()) });
+    story.after(60_000);
+    story.never(",done");
+    story.never("read,m5");
+    assert!(story.core.view().claims.is_empty() && story.core.view().busy_reasons.is_empty());
 }
 
 #[test]
@@ -279,10 +364,7 @@ fn lost_lease() {
 
 #[test]
 fn the_machine_slept_past_the_lease() {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    starts(&mut story, 50);
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();
@@ -331,6 +413,50 @@ fn claim_answer_lost() {
         .map(|t| t.split(',').find(|part| part.starts_with('k')).unwrap().to_owned())
         .collect();
     assert_eq!(keys.len(), 1, "{keys:?}");
+}
+
+#[test]
+fn claim_then_fail() {
+    let fails_once = |story: &mut Story, id: u64| {
+        story.waits_for("offer,");
+        let offer = story.expects(&format!("offer,m{id}/"));
+        story.fails(offer, FailureKind::Provider);
+    };
+    // Kept, and renewed, while it is tried again.
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Granted { fence: 3, lease: Some(10_000) });
+    starts(&mut story, 50);
+    for _ in 0..3 {
+        fails_once(&mut story, 5);
+        story.never("release");
+        assert_eq!(story.core.view().claims.len(), 1);
+    }
+    story.waits_for("renew,m5,f3");
+    let renew = story.expects("renew,m5,f3");
+    story.answers(renew, OpResult::Renewed { lease: Some(600_000) });
+    story.waits_for("offer,");
+    story.works(5);
+    story.expects("task,t50,m5,done,f3");
+    assert_eq!(story.times("claim,m5"), 1);
+
+    // Given up: released, so that another may have it; a task is failed instead, which ends its claim.
+    let mut story = Story::up();
+    story.message(Incoming { claimable: true, ..plain(5) });
+    story.grants(5, 3);
+    for _ in 0..8 {
+        fails_once(&mut story, 5);
+    }
+    story.accepts("release,m5,f3");
+    assert!(story.core.view().claims.is_empty());
+    story.never("read,m5");
+
+    // So is what is held when the provider cannot be kept alive.
+    let mut story = Story::holding_a_task();
+    fails_once(&mut story, 5);
+    story.exits(ExitClass::Refused);
+    story.accepts("release,m5,f3");
 }
 
 #[test]

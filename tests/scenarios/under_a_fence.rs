@@ -1,22 +1,12 @@
 //! Nothing is said of a task but under a valid fence: not for a claim that is gone, not for a message without one.
 
-use relay_runner_core::OpResult;
 use relay_runner_core::event::{ExitClass, FailureKind, RelayEvent, StatusReport, TurnEnd};
 use relay_runner_core::wire;
+use relay_runner_core::{Event, OpResult};
 use relay_runner_protocol::Message;
 use serde_json::json;
 
-use crate::story::{Story, config, task};
-
-/// Message 5 is ours under fence 3, and its task 50 has started.
-fn holding_a_task() -> Story {
-    let mut story = Story::up();
-    story.message(task(5, 50));
-    story.grants(5, 3);
-    let started = story.expects("task,t50,m5,in_progress");
-    story.answers(started, OpResult::Ok);
-    story
-}
+use crate::story::{Story, config, plain, task};
 
 /// The relay says that a rival has message 5, and says so again when it is asked.
 #[track_caller]
@@ -65,7 +55,7 @@ fn a_start_that_failed_is_not_said_again_once_the_claim_was_lost() {
 
 #[test]
 fn a_done_that_failed_is_not_said_again_once_a_rival_has_the_message() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.works(5);
     let done = story.expects("task,t50,m5,done");
     a_rival_takes(&mut story);
@@ -89,7 +79,7 @@ fn a_start_that_failed_is_not_said_again_once_the_claim_was_released() {
 
 #[test]
 fn a_later_run_says_nothing_of_a_task_that_was_lost() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.works(5);
     story.expects("task,t50,m5,done");
     a_rival_takes(&mut story);
@@ -102,7 +92,7 @@ fn a_later_run_says_nothing_of_a_task_that_was_lost() {
 
 #[test]
 fn a_lost_message_that_is_never_taken_blocks_no_task() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     a_rival_takes(&mut story);
     story.after(32 * 60_000);
@@ -111,7 +101,7 @@ fn a_lost_message_that_is_never_taken_blocks_no_task() {
 
 #[test]
 fn an_interruption_by_a_person_blocks_no_lost_task() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.hands_over(5);
     story.takes(5);
     story.busy();
@@ -140,7 +130,7 @@ fn a_task_is_done_when_the_rest_of_its_messages_is_gone() {
 
 #[test]
 fn a_done_that_is_refused_for_good_sets_its_message_aside() {
-    let mut story = holding_a_task();
+    let mut story = Story::holding_a_task();
     story.works(5);
     let done = story.expects("task,t50,m5,done");
     story.fails(done, FailureKind::Invalid);
@@ -169,4 +159,42 @@ fn clock_jump() {
     story.never("offer,m5/2/");
     story.grants(5, 4);
     story.expects("offer,m5/2/");
+}
+
+#[test]
+fn a_clock_that_jumps_makes_no_timer_go_wild() {
+    for jump in [-3_600_000_i64, 3_600_000] {
+        let mut story = Story::up();
+        story.message(plain(1));
+        story.works(1);
+        let read = story.expects("read,m1");
+        story.fails(read, FailureKind::Unreachable);
+        story.exits(ExitClass::Crash);
+        story.now.wall = story.now.wall.checked_add_signed(jump).unwrap();
+        let then = story.told.len();
+        story.hears(Event::Wake);
+        assert_eq!(story.told.len(), then, "nothing is due because of it: {:?}", &story.told[then..]);
+        story.after(499);
+        assert_eq!(story.times("spawn("), 1, "the wait before the next process is as long as ever");
+        story.after(501);
+        assert_eq!(story.times("spawn("), 2);
+        story.expects("read,m1");
+    }
+}
+
+#[test]
+fn a_machine_that_slept_reports_nothing_under_an_old_lease() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    // The turn ended while it slept, as far as the wall clock is concerned: the lease is looked at first.
+    story.sleeps(3_600_000);
+    story.idle();
+    story.never(",done");
+    story.after(15_000);
+    story.never(",done");
+    story.grants(5, 9);
+    story.after(5_000);
+    story.expects("task,t50,m5,done,f9");
 }

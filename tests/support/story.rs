@@ -9,6 +9,7 @@ use relay_runner_core::event::{
     BusFrame, CommandOrder, ExitClass, ExitReport, Failure, FailureKind, Incoming, LinkReport, OpResult, Order, Params,
     ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer, TurnEnd,
 };
+use relay_runner_core::ids::provider_session;
 use relay_runner_core::{
     BodyRef, Call, Core, DurableFacts, Effect, Effects, Event, Frame, Generation, MessageId, OpId, RequestId, Stamp,
 };
@@ -88,6 +89,22 @@ impl Story {
         story
     }
 
+    /// Up, and message 5 is ours under fence 3; its task 50 has started, and it is being offered.
+    pub(crate) fn holding_a_task() -> Self {
+        let mut story = Self::up();
+        story.message(task(5, 50));
+        story.grants(5, 3);
+        story.accepts("task,t50,m5,in_progress");
+        story
+    }
+
+    /// The run was killed, and this is the next one of the same agent a second later, before it boots.
+    pub(crate) fn the_next_run(&self) -> Self {
+        let mut later = Self::with(self.core.config().clone(), self.core.facts());
+        later.now = Stamp::new(1_000, self.now.wall + 1_000);
+        later
+    }
+
     pub(crate) fn boot(&mut self) {
         self.hears(Event::Boot);
     }
@@ -125,7 +142,12 @@ impl Story {
             Some(event) => {
                 self.hears(event);
             }
-            None => self.open.push(effect),
+            None => {
+                if let Effect::Disconnect { conn } = effect {
+                    self.open.retain(|other| *other != Effect::Connect { conn });
+                }
+                self.open.push(effect);
+            }
         }
     }
 
@@ -138,6 +160,29 @@ impl Story {
         }
         self.now = Stamp::new(end, self.now.wall + (end - self.now.mono));
         self
+    }
+
+    /// Lets time pass until something is asked for whose text holds `what`, and returns how long that took.
+    #[track_caller]
+    pub(crate) fn waits_for(&mut self, what: &str) -> u64 {
+        self.waits_until(what, |effect| effect.to_string().contains(what))
+    }
+
+    /// Lets time pass until the next attempt to connect, and returns how long that took.
+    #[track_caller]
+    pub(crate) fn waits_to_connect(&mut self) -> u64 {
+        self.waits_until("connect", |effect| matches!(effect, Effect::Connect { .. }))
+    }
+
+    #[track_caller]
+    fn waits_until(&mut self, what: &str, is_it: impl Fn(&Effect) -> bool) -> u64 {
+        let since = self.now.mono;
+        while !self.open.iter().any(&is_it) {
+            let (at, _) = self.core.next_deadline().unwrap_or_else(|| panic!("waited for `{what}` in vain"));
+            assert!(at < since + 86_400_000, "waited for `{what}` for a day, but there is only:\n{}", self.list());
+            self.after(at.saturating_sub(self.now.mono));
+        }
+        self.now.mono - since
     }
 
     /// The machine slept: only the wall clock went on.
@@ -153,6 +198,13 @@ impl Story {
             Some(at) => op_of(&self.open.remove(at)),
             None => panic!("expected `{what}`, but there is only:\n{}", self.list()),
         }
+    }
+
+    /// It is asked for, and whoever was asked says yes.
+    #[track_caller]
+    pub(crate) fn accepts(&mut self, what: &str) -> &mut Self {
+        let op = self.expects(what);
+        self.answers(op, OpResult::Ok)
     }
 
     /// Nothing on the list holds `what`.
@@ -176,6 +228,11 @@ impl Story {
         self.told.iter().filter(|text| text.contains(what)).count()
     }
 
+    /// What was asked for since the story had told this much (`story.told.len()`), and holds `what`.
+    pub(crate) fn told_since(&self, then: usize, what: &str) -> Vec<&str> {
+        self.told[then..].iter().map(String::as_str).filter(|text| text.contains(what)).collect()
+    }
+
     pub(crate) fn list(&self) -> String {
         self.open.iter().fold(String::new(), |list, effect| list + &format!("  {effect}\n"))
     }
@@ -190,12 +247,19 @@ impl Story {
 
     // The relay.
 
+    /// The newest attempt to connect succeeds.
+    #[track_caller]
     pub(crate) fn opens(&mut self) -> &mut Self {
-        self.expects("connect(");
-        self.conn += 1;
+        let newest = |effect: &Effect| if let Effect::Connect { conn } = effect { Some(*conn) } else { None };
+        self.conn = match self.open.iter().filter_map(newest).max() {
+            Some(conn) => conn,
+            None => panic!("expected an attempt to connect, but there is only:\n{}", self.list()),
+        };
+        self.open.retain(|effect| newest(effect).is_none());
         self.hears(Event::Link(self.conn, LinkReport::Opened))
     }
 
+    #[track_caller]
     pub(crate) fn registers(&mut self) -> &mut Self {
         self.opens();
         self.expects("register");
@@ -237,6 +301,14 @@ impl Story {
         request
     }
 
+    /// A hook of this provider session posts a report; what it is answered is asked for like all else.
+    pub(crate) fn hook(&mut self, session: &str, report: StatusReport) -> &mut Self {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let report = StatusReport { session: Some(session.into()), ..report };
+        self.hears(Event::Order(Order::Report { request, report: Box::new(report) }))
+    }
+
     pub(crate) fn signal(&mut self, signal: Signal) -> &mut Self {
         self.hears(Event::Order(Order::Signal(signal)))
     }
@@ -245,6 +317,11 @@ impl Story {
 
     pub(crate) fn generation(&self) -> Generation {
         self.core.view().process.generation
+    }
+
+    /// The provider session that is alive or was last, as its hooks echo it.
+    pub(crate) fn session(&self) -> String {
+        provider_session(self.core.run_id(), self.generation())
     }
 
     pub(crate) fn provider(&mut self, report: ProviderReport) -> &mut Self {
@@ -313,6 +390,18 @@ impl Story {
     pub(crate) fn grants(&mut self, id: MessageId, fence: u64) -> &mut Self {
         let op = self.expects(&format!("claim,m{id}"));
         self.answers(op, OpResult::Granted { fence, lease: Some(600_000) })
+    }
+
+    /// What the next status would say besides status and ready.
+    pub(crate) fn status_meta(&self) -> serde_json::Value {
+        let frame = Frame::Status { seq: 0, status: self.core.view().status, ready: self.core.view().ready };
+        let text = relay_runner_core::wire::frame(&self.core, &frame);
+        let frame: serde_json::Value = serde_json::from_str(&text).expect("a frame is JSON");
+        frame["payload"]["meta"].clone()
+    }
+
+    pub(crate) fn is_busy_for(&self, reason: &str) -> bool {
+        self.core.view().busy_reasons.contains(&reason)
     }
 
     /// The stage of a message, as the core has it.

@@ -26,7 +26,8 @@ impl Core {
             return;
         }
         let deadline = self.config.timing.liveness_deadline;
-        let (status, ready, seq) = (self.agent_status(), self.is_ready(), self.status.seq());
+        let (status, ready) = (self.agent_status(), self.is_ready());
+        let (status, ready, seq) = self.status.beside_the_bus(status, ready);
         self.http(Op::Liveness, Call::SetStatus { status, seq }, deadline, fx);
         self.http(Op::Liveness, Call::SetReady { ready, seq }, deadline, fx);
         self.http(Op::Heartbeat, Call::Heartbeat, deadline, fx);

@@ -102,7 +102,7 @@ impl Core {
         self.passed_on(json!({
             "lifecycleAction": action.map(super::status::Action::as_str),
             "lifecycleActionAt": self.status.action_since(),
-            "lifecycleReason": self.lifecycle.parked().or_else(|| self.ending.why().and_then(|why| why.detail())),
+            "lifecycleReason": self.lifecycle_reason(),
             "profile": us.profile,
             "busyReasons": self.work.reasons().collect::<Vec<_>>(),
             "activeSubagents": subagents,
@@ -119,6 +119,13 @@ impl Core {
             "transport": {"bus": self.link.name()},
             "generation": self.lifecycle.generation(),
         }))
+    }
+
+    /// Why it is parked, ending, or between two processes.
+    fn lifecycle_reason(&self) -> Option<&Text> {
+        let ending = || self.ending.why().and_then(|why| why.detail());
+        let cooling = || self.status.last_exit().filter(|_| self.lifecycle.is_cooling());
+        self.lifecycle.parked().or_else(ending).or_else(cooling)
     }
 
     /// The result of a command that succeeded.

@@ -124,6 +124,7 @@ impl Core {
         self.approvals_of_the_dead();
         self.adapter_died(fx);
         self.timeline("provider-exited");
+        self.status.provider_exited(gone.detail.clone());
         match gone.next {
             Next::Off | Next::Respawning => {}
             Next::Cooling => self.restart_failed_for(gone.class, &gone.detail, fx),
@@ -140,10 +141,14 @@ impl Core {
                 }
             }
             Next::RunnerEnds => {
+                self.fail_restarts(&gone.detail, fx);
                 let code = if gone.class == ExitClass::Clean { ExitCode::Ok } else { ExitCode::Failed };
                 self.end(Why::ProviderEnded, code, fx);
             }
-            Next::NeverStarted => self.end(Why::Fault(gone.detail.clone()), ExitCode::Failed, fx),
+            Next::NeverStarted => {
+                self.fail_restarts(&gone.detail, fx);
+                self.end(Why::Fault(gone.detail.clone()), ExitCode::Failed, fx);
+            }
         }
         // A drain waits for a turn, and the turn is over.
         self.drained(fx);

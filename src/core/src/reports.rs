@@ -253,7 +253,7 @@ impl Reports {
     pub(crate) fn owes(&self, message: MessageId) -> bool {
         self.lane(&Lane::Message(message)).any(|report| match &report.call {
             Call::Read { .. } => true,
-            Call::Task { status, .. } => status.is_final(),
+            Call::Task { status, .. } => status.is_final() || *status == TaskStatus::Blocked,
             _ => false,
         })
     }

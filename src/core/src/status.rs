@@ -18,10 +18,14 @@ pub(crate) struct Status {
     seq: u64,
     /// What the newest status said.
     sent: Option<Said>,
+    /// What the newest number says, over whichever transport.
+    newest: Option<(AgentStatus, bool)>,
     /// The one that is not acknowledged yet.
     in_flight: Option<u64>,
     /// The lifecycle action that was under way after the last step, and since when.
     action: Option<(Action, Wall)>,
+    /// Why the last provider process ended.
+    exit: Option<Text>,
     timeline: VecDeque<Entry>,
     timeline_version: u64,
     /// Timeline entries that did not fit.
@@ -78,8 +82,10 @@ impl Status {
         Self {
             seq,
             sent: None,
+            newest: None,
             in_flight: None,
             action: None,
+            exit: None,
             timeline: VecDeque::new(),
             timeline_version: 0,
             timeline_dropped: 0,
@@ -95,7 +101,27 @@ impl Status {
 
     pub(crate) fn next_seq(&mut self) -> u64 {
         self.seq += 1;
+        self.newest = None;
         self.seq
+    }
+
+    /// What is said over HTTP beside the bus, and its number: one number never says two things. While a status is
+    /// under way on the bus, that one is said again; the next one goes there as well.
+    pub(crate) fn beside_the_bus(&mut self, status: AgentStatus, ready: bool) -> (AgentStatus, bool, u64) {
+        let (status, ready) = self.newest.filter(|_| self.in_flight.is_some()).unwrap_or((status, ready));
+        if self.newest != Some((status, ready)) {
+            self.next_seq();
+            self.newest = Some((status, ready));
+        }
+        (status, ready, self.seq)
+    }
+
+    pub(crate) fn provider_exited(&mut self, why: Text) {
+        self.exit = Some(why);
+    }
+
+    pub(crate) const fn last_exit(&self) -> Option<&Text> {
+        self.exit.as_ref()
     }
 
     pub(crate) fn action_since(&self) -> Option<Wall> {
@@ -200,6 +226,7 @@ impl Core {
         }
         let seq = self.status.next_seq();
         self.status.sent = Some(now);
+        self.status.newest = Some((now.status, now.ready));
         self.status.in_flight = Some(seq);
         self.deadlines.arm(TimerKey::StatusAck, self.now.mono, ACK);
         let frame = Frame::Status { seq, status: now.status, ready: now.ready };
