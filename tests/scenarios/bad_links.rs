@@ -153,9 +153,9 @@ fn statuses(story: &Story) -> Vec<(u64, String)> {
     for text in &story.told {
         let parts: Vec<_> = text.trim_end_matches(')').split(',').collect();
         if let Some(at) = parts.iter().position(|part| *part == "status") {
-            all.push((parts[at + 1].parse().unwrap(), parts[at + 2].to_owned()));
+            all.push((parts[at + 1].parse().expect("a number"), parts[at + 2].to_owned()));
         } else if let Some(at) = parts.iter().position(|part| *part == "set-status") {
-            all.push((parts[at + 2].parse().unwrap(), parts[at + 1].to_owned()));
+            all.push((parts[at + 2].parse().expect("a number"), parts[at + 1].to_owned()));
         }
     }
     all

@@ -300,7 +300,7 @@ fn offered(story: &Story) -> Vec<u64> {
     let offer = story.open.iter().map(ToString::to_string).find(|text| text.contains("offer,"));
     let ids = |offer: String| {
         let parts = offer.split(',').filter_map(|part| part.strip_prefix('m')?.split_once('/'));
-        parts.map(|(id, _)| id.parse().unwrap()).collect()
+        parts.map(|(id, _)| id.parse().expect("an id")).collect()
     };
     offer.map(ids).unwrap_or_default()
 }

@@ -138,17 +138,14 @@ impl Story {
 
     fn consider(&mut self, effect: Effect) {
         let answer = self.routine.then(|| routine_answer(&effect)).flatten();
-        match answer {
-            Some(event) => {
-                self.hears(event);
-            }
-            None => {
-                if let Effect::Disconnect { conn } = effect {
-                    self.open.retain(|other| *other != Effect::Connect { conn });
-                }
-                self.open.push(effect);
-            }
+        if let Some(event) = answer {
+            self.hears(event);
+            return;
         }
+        if let Effect::Disconnect { conn } = effect {
+            self.open.retain(|other| *other != Effect::Connect { conn });
+        }
+        self.open.push(effect);
     }
 
     /// Lets time pass, waking the core whenever it wants to be.
