@@ -67,3 +67,17 @@ fn first_prompt_race() {
     story.answers(compact, OpResult::Ok);
     story.expects("command,c1,succeeded");
 }
+
+#[test]
+fn an_operation_that_waited_is_not_handed_to_a_dying_process() {
+    let mut story = Story::up();
+    story.message(plain(1));
+    let offer = story.expects("offer,m1/");
+    story.command("c1", "agent.compact");
+    story.command("c2", "agent.restart");
+    story.expects("stop(g1,Ask)");
+    story.answers(offer, OpResult::Ok);
+    story.never(",compact)");
+    story.exits(ExitClass::Clean);
+    story.expects("command,c1,failed");
+}

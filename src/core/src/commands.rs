@@ -314,7 +314,8 @@ impl Core {
 
     /// One operation on the provider at a time: the next begins when nothing is being handed over.
     pub(crate) fn start_adapter_operation(&mut self, fx: &mut Effects) {
-        if self.commands.operations.is_empty() || self.commands.adapter.is_some() {
+        // A dying process is asked for nothing: its exit is what those who wait hear.
+        if self.commands.operations.is_empty() || self.commands.adapter.is_some() || !self.lifecycle.is_up() {
             return;
         }
         if self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_))) {
