@@ -115,6 +115,10 @@ impl Core {
         self.timeline("provider-up");
         self.say_first_prompt(fx);
         self.restarted(fx);
+        // A turn that was reported before the process said that it is up.
+        if self.turns.current().is_some() {
+            self.lifecycle_input(&Input::Turn(true), fx);
+        }
     }
 
     fn provider_is_gone(&mut self, gone: &Gone, fx: &mut Effects) {
