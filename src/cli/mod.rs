@@ -20,6 +20,7 @@ mod follow;
 mod given;
 mod identity;
 mod local;
+mod machines;
 mod order;
 mod places;
 mod program;
@@ -77,6 +78,7 @@ enum Verb {
     Restart(restart::Args),
     Read(read::Args),
     Replay(replay::Args),
+    Machines(machines::Args),
     Demo(demo::Args),
     #[command(hide = true)]
     DemoAgent(demo_agent::Args),
@@ -104,6 +106,7 @@ impl Verb {
             Self::Restart(args) => restart::run(&args).await,
             Self::Read(args) => read::run(&args).await,
             Self::Replay(args) => replay::run(&args),
+            Self::Machines(args) => machines::run(&args),
             Self::Demo(args) => demo::run(&args).await,
             Self::DemoAgent(args) => demo_agent::run(&args),
         }

@@ -16,6 +16,7 @@ mod ends_that_race;
 mod hazards;
 mod hooks;
 mod lost_and_taken_over;
+mod machines;
 mod one_process_one_operation;
 mod program;
 mod restarting;

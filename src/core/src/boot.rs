@@ -20,6 +20,16 @@ pub(crate) enum Boot {
     Running,
 }
 
+impl Boot {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Control => "control",
+            Self::Running => "running",
+        }
+    }
+}
+
 impl Core {
     pub(crate) fn begin_boot(&mut self, fx: &mut Effects) {
         if self.boot != Boot::New {

@@ -19,6 +19,7 @@ use crate::note::Note;
 use crate::ops::Op;
 use crate::reports;
 use crate::time::{Millis, Wall};
+use crate::view::CommandView;
 
 /// Who waits for the outcome of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,16 @@ pub(crate) struct Waiting {
     caller: Caller,
     command: CommandType,
     reason: Option<Text>,
+}
+
+impl Waiting {
+    fn seen(&self, state: &'static str) -> CommandView<'_> {
+        let id = match &self.caller {
+            Caller::Relay(id) => Some(&**id),
+            Caller::Local(_) => None,
+        };
+        CommandView { id, name: self.command.as_str(), state }
+    }
 }
 
 /// An operation of the adapter.
@@ -110,6 +121,16 @@ impl Commands {
     /// A restart was asked for and has not come to its end.
     pub(crate) fn is_restarting(&self) -> bool {
         !self.restarts.is_empty()
+    }
+
+    /// Those that wait for their outcome, and for what.
+    pub(crate) fn open(&self) -> impl Iterator<Item = CommandView<'_>> {
+        let asked = self.adapter.iter().chain(&self.decisions).map(|(_, waiting)| waiting.seen("at provider"));
+        let queued = self.operations.iter().map(|(_, waiting)| waiting.seen("queued"));
+        let restarts = self.restarts.iter().map(|waiting| waiting.seen("for generation"));
+        let reconnects = self.reconnects.iter().map(|waiting| waiting.seen("for registration"));
+        let ends = self.ends.iter().map(|waiting| waiting.seen("for the end"));
+        restarts.chain(reconnects).chain(ends).chain(queued).chain(asked)
     }
 
     pub(crate) const fn version(&self) -> u64 {

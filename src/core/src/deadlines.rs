@@ -3,6 +3,7 @@
 //! No effect arms a timer. The shell keeps one sleep for the earliest entry, and every step fires what is due before
 //! it looks at its event, so there are no stale timers and nothing happens under a deadline that has passed.
 
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Millis, Mono};
@@ -132,6 +133,13 @@ impl Deadlines {
         KEYS.into_iter().find(|key| self.at[*key as usize] == self.least).map(|key| (self.least, key))
     }
 
+    /// All that are armed, the earliest first.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (Mono, TimerKey)> {
+        let mut armed: Vec<_> = KEYS.into_iter().filter_map(|key| Some((self.get(key)?, key))).collect();
+        armed.sort_unstable();
+        armed.into_iter()
+    }
+
     /// Takes the earliest deadline that is due.
     pub(crate) fn take_due(&mut self, now: Mono) -> Option<TimerKey> {
         if self.least > now {
@@ -162,7 +170,7 @@ mod tests {
         deadlines.arm(TimerKey::Liveness, 0, 5);
         assert_eq!(deadlines.next(), Some((5, TimerKey::Liveness)));
         assert_eq!(deadlines.take_due(4), None);
-        let order: alloc::vec::Vec<_> = core::iter::from_fn(|| deadlines.take_due(10)).collect();
+        let order: Vec<_> = core::iter::from_fn(|| deadlines.take_due(10)).collect();
         assert_eq!(order, [TimerKey::Liveness, TimerKey::Claims, TimerKey::Tick]);
         assert_eq!(deadlines.next(), None);
     }

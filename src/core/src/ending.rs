@@ -120,6 +120,17 @@ impl Ending {
         self.why.as_ref().map(Why::name)
     }
 
+    pub(crate) const fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::No => "none",
+            Phase::Draining => "draining",
+            Phase::Stopping => "stopping",
+            Phase::Reporting => "reporting",
+            Phase::Leaving => "leaving",
+            Phase::Over => "over",
+        }
+    }
+
     /// A superseded instance may still release what it holds, and nothing else.
     pub(crate) fn is_silent(&self, call: &Call) -> bool {
         match self.why {

@@ -19,6 +19,7 @@ pub mod facts;
 pub mod format;
 pub mod ids;
 pub mod journal;
+pub mod machines;
 pub mod note;
 pub mod time;
 pub mod wire;

@@ -28,6 +28,14 @@ impl Prompt {
     pub(crate) fn is_done(&self) -> bool {
         self.phase == Phase::Done
     }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.phase {
+            Phase::Pending => "pending",
+            Phase::Saying => "saying",
+            Phase::Done => "done",
+        }
+    }
 }
 
 impl Core {

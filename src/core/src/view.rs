@@ -24,6 +24,10 @@ pub struct View<'a> {
     pub ready: bool,
     /// `shutting-down`, `killing`, `restarting` or `parked`.
     pub lifecycle_action: Option<&'static str>,
+    /// `new`, `control` or `running`.
+    pub boot: &'static str,
+    /// The first prompt: `pending`, `saying` or `done`.
+    pub first_prompt: &'static str,
     pub process: ProcessView<'a>,
     pub link: LinkView,
     pub busy_reasons: Vec<&'a str>,
@@ -34,6 +38,8 @@ pub struct View<'a> {
     pub claims: Vec<ClaimView>,
     pub turn: Option<TurnNumber>,
     pub approvals: Vec<&'a str>,
+    /// Commands that have no outcome yet.
+    pub commands: Vec<CommandView<'a>>,
     /// Reports that the relay has not accepted yet.
     pub reports_waiting: usize,
     pub operations: usize,
@@ -43,8 +49,12 @@ pub struct View<'a> {
     pub journal_broken: Option<&'a str>,
     pub ending: Option<&'static str>,
     pub ending_detail: Option<&'a str>,
+    /// `none`, `draining`, `stopping`, `reporting`, `leaving` or `over`.
+    pub ending_phase: &'static str,
     pub over: bool,
     pub next_deadline: Option<DeadlineView>,
+    /// All of them, the earliest first.
+    pub deadlines: Vec<DeadlineView>,
     pub now: Stamp,
 }
 
@@ -98,6 +108,17 @@ pub struct ClaimView {
     pub left: Option<Millis>,
 }
 
+/// A command, and what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandView<'a> {
+    /// None: it came from this machine.
+    pub id: Option<&'a str>,
+    pub name: &'static str,
+    /// `for generation`, `for registration`, `for the end`, `queued` or `at provider`.
+    pub state: &'static str,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeadlineView {
@@ -129,6 +150,8 @@ impl Core {
             status: self.agent_status(),
             ready: self.is_ready(),
             lifecycle_action: self.action().map(crate::status::Action::as_str),
+            boot: self.boot.name(),
+            first_prompt: self.prompt.name(),
             process: ProcessView {
                 state: self.lifecycle.name(),
                 generation: self.lifecycle.generation(),
@@ -158,6 +181,7 @@ impl Core {
                 .collect(),
             turn: self.turns.current(),
             approvals: self.approvals.iter().map(|(id, _)| &**id).collect(),
+            commands: self.commands.open().collect(),
             reports_waiting: self.reports.len(),
             operations: self.ops.len(),
             status_seq: self.status.seq(),
@@ -166,8 +190,10 @@ impl Core {
             journal_broken: self.status.journal_broken().map(|why| &**why),
             ending: self.ending.name(),
             ending_detail: self.ending.why().and_then(|why| why.detail()).map(|text: &Text| &**text),
+            ending_phase: self.ending.phase_name(),
             over: self.ending.is_over(),
             next_deadline: self.next_deadline().map(|(at, what)| DeadlineView { at, what }),
+            deadlines: self.deadlines.in_order().map(|(at, what)| DeadlineView { at, what }).collect(),
             now: self.now,
         }
     }

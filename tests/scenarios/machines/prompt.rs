@@ -1,0 +1,50 @@
+//! The first prompt.
+
+use relay_runner_core::event::{ExitClass, FailureKind, ProviderReport};
+use relay_runner_core::{BodyRef, OpResult, TimerKey};
+
+use super::{Case, Driver, answers, due, fails};
+use crate::story::{Story, config, facts};
+
+pub(super) const DRIVER: Driver = Driver {
+    machine: "prompt",
+    brings,
+    feeds,
+    state: |story| story.core.view().first_prompt.to_owned(),
+    asks: &[",prompt)"],
+};
+
+fn brings(case: &Case) -> Story {
+    let mut config = config();
+    config.first_prompt = Some(BodyRef::of("begin"));
+    let mut story = Story::with(config, facts());
+    story.boot();
+    story.registers();
+    story.spawns();
+    if case.state != "pending" {
+        story.provider(ProviderReport::Ready);
+    }
+    if case.state == "done" {
+        answers(&mut story, ",prompt)", OpResult::Ok);
+    }
+    story
+}
+
+fn feeds(story: &mut Story, case: &Case) {
+    match case.event {
+        "provider up" => {
+            if case.state == "done" {
+                story.exits(ExitClass::Crash);
+                due(story, TimerKey::Cooling);
+            }
+            story.provider(ProviderReport::Ready);
+        }
+        "said" => answers(story, ",prompt)", OpResult::Ok),
+        "failed" => fails(story, ",prompt)", FailureKind::Provider),
+        "overdue" => due(story, TimerKey::FirstPrompt),
+        "exit" => {
+            story.exits(ExitClass::Crash);
+        }
+        other => panic!("{other}?"),
+    }
+}
