@@ -17,6 +17,7 @@ mod lifecycle;
 mod link;
 mod message;
 mod prompt;
+mod shown;
 
 /// How a machine of the core is driven.
 struct Driver {

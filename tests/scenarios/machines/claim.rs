@@ -53,7 +53,11 @@ fn is_asking(story: &mut Story, case: &Case) {
     if RENEWALS.contains(&case.event) {
         is_renewing(story, case);
         oversleeps(story);
-    } else if case.event.starts_with("report") || case.event == "settled" || case.note == "granted before" {
+    } else if case.event.starts_with("report")
+        || case.event == "settled"
+        || case.note == "granted before"
+        || case.note.starts_with("worked")
+    {
         is_held(story, case);
         claimed_by_another(story);
         due(story, TimerKey::Claims);

@@ -51,7 +51,7 @@ fn config_for(case: &Case) -> relay_runner_core::Config {
 
 fn comes_to(story: &mut Story, case: &Case) {
     let start_overdue = case.note.starts_with("its start was overdue");
-    let early = case.note.starts_with("a turn was reported early");
+    let early = case.note == "its turn came first";
     match case.state {
         "starting" if early => {
             story.busy();
@@ -90,22 +90,16 @@ fn is_up(story: &mut Story, case: &Case) {
 }
 
 fn feeds(story: &mut Story, case: &Case) {
-    match case.event {
-        "start" if case.state == "idle" => story.registers(),
-        "start" => story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: None }),
-        "ready" => story.provider(ProviderReport::Ready),
-        "busy" => story.busy(),
-        "idle" => story.idle(),
-        "exit" => story.exits(ExitClass::Crash),
-        _ => return is_told(story, case),
-    };
-}
-
-fn is_told(story: &mut Story, case: &Case) {
     let process = || ProcessRef { pid: 7, started: 1, boot: "boot".into() };
     match case.event {
+        "start" if case.state == "idle" => drop(story.registers()),
+        "start" => drop(story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: None })),
         "spawned" => answers(story, "spawn(", OpResult::Spawned(process())),
         "spawn failed" => fails(story, "spawn(", FailureKind::Io),
+        "ready" => drop(story.provider(ProviderReport::Ready)),
+        "busy" => drop(story.busy()),
+        "idle" => drop(story.idle()),
+        "exit" => drop(story.exits(ExitClass::Crash)),
         "restart" => drop(story.local_command("agent.restart")),
         "end" => drop(story.local_command("agent.shutdown")),
         "kill" => drop(story.local_command("agent.kill")),

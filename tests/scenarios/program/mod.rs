@@ -7,5 +7,6 @@ mod demonstrating;
 mod ending;
 mod refusing;
 mod replaying;
+mod showing;
 mod travelling;
 mod world;

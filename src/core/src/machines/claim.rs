@@ -1,6 +1,6 @@
 //! A claim, as a table.
 
-use super::{Machine, STAYS, event, ignored, row, state, when};
+use super::{Machine, STAYS, event, ignored, inner, row, state, when};
 
 pub(super) const MACHINE: Machine = Machine {
     name: "claim",
@@ -8,10 +8,11 @@ pub(super) const MACHINE: Machine = Machine {
     initial: "none",
     states: &[
         state("none", "we hold nothing"),
-        state("asking", "the relay was asked, for the first time or again"),
-        state("held", "granted: its fence goes with every report"),
-        state("renewing", "held, and a longer lease was asked for"),
-        state("lapsed", "it may be over: nothing is reported under it until it is granted again"),
+        state("ours", "or it may be"),
+        inner("ours", "asking", "the relay was asked, for the first time or again"),
+        inner("ours", "held", "granted: its fence goes with every report"),
+        inner("ours", "renewing", "held, and a longer lease was asked for"),
+        inner("ours", "lapsed", "it may be over: nothing is reported under it until it is granted again"),
     ],
     events: &[
         event("wanted", "the next batch needs it"),
@@ -55,29 +56,14 @@ pub(super) const MACHINE: Machine = Machine {
         row("renewing", "claimed by another", "lapsed"),
         row("asking", "refused", "none"),
         row("renewing", "renewal refused", "none"),
-        row("asking", "report refused", "none"),
-        row("held", "report refused", "none"),
-        row("renewing", "report refused", "none"),
-        row("lapsed", "report refused", "none"),
+        row("ours", "report refused", "none"),
         row("asking", "claimed by another", "none"),
         row("lapsed", "claimed by another", "none"),
-        row("asking", "taken over", "none"),
-        row("held", "taken over", "none"),
-        row("renewing", "taken over", "none"),
-        row("lapsed", "taken over", "none"),
-        row("asking", "settled", "none"),
-        row("held", "settled", "none"),
-        row("renewing", "settled", "none"),
-        row("lapsed", "settled", "none"),
-        row("asking", "given back", "none"),
-        when("held", "given back", "not worked, released", "none"),
-        when("held", "given back", "worked, kept for its report", STAYS),
-        row("renewing", "given back", "none"),
-        row("lapsed", "given back", "none"),
-        row("asking", "another relay", "none"),
-        row("held", "another relay", "none"),
-        row("renewing", "another relay", "none"),
-        row("lapsed", "another relay", "none"),
+        row("ours", "taken over", "none"),
+        row("ours", "settled", "none"),
+        when("ours", "given back", "not worked, released", "none"),
+        when("ours", "given back", "worked, kept for its report", STAYS),
+        row("ours", "another relay", "none"),
         when("asking", "runner restarted", "never granted", "none"),
         when("asking", "runner restarted", "granted before", "lapsed"),
         row("held", "runner restarted", "lapsed"),
@@ -106,7 +92,7 @@ pub(super) const MACHINE: Machine = Machine {
             "there is none",
         ),
         ignored(&["none"], &["runner restarted"], "there is none"),
-        ignored(&["asking", "held", "renewing", "lapsed"], &["wanted"], "it is asked for once"),
+        ignored(&["ours"], &["wanted"], "it is asked for once"),
         ignored(&["held", "renewing", "lapsed"], &["granted", "refused", "no answer"], "not what was asked last"),
         ignored(
             &["asking", "held", "lapsed"],

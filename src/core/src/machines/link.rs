@@ -1,6 +1,6 @@
 //! The link, as a table.
 
-use super::{Machine, STAYS, event, ignored, row, state, when};
+use super::{Machine, STAYS, event, ignored, inner, row, state, when};
 
 pub(super) const MACHINE: Machine = Machine {
     name: "link",
@@ -8,9 +8,10 @@ pub(super) const MACHINE: Machine = Machine {
     initial: "down",
     states: &[
         state("down", "nothing was tried yet"),
-        state("connecting", "the transport is being opened"),
-        state("registering", "it is open, and `register` is under way"),
-        state("up", "registered: events come in, statuses and heartbeats go out"),
+        state("open", "there is a connection, or an attempt"),
+        inner("open", "connecting", "the transport is being opened"),
+        inner("open", "registering", "it is open, and `register` is under way"),
+        inner("open", "up", "registered: events come in, statuses and heartbeats go out"),
         state("waiting", "lost; the next attempt has its time"),
         state("closed", "for good"),
     ],
@@ -33,23 +34,19 @@ pub(super) const MACHINE: Machine = Machine {
         row("down", "control up", "connecting"),
         when("down", "reconnect", "from this machine", "connecting"),
         row("connecting", "opened", "registering"),
-        row("connecting", "failed", "waiting"),
+        row("open", "failed", "waiting"),
         when("connecting", "refused", "never registered, the run ends with 77", "closed"),
         when("connecting", "refused", "registered before", "waiting"),
-        row("connecting", "broke", "waiting"),
+        row("open", "broke", "waiting"),
         row("connecting", "overdue", "waiting"),
         row("registering", "registered", "up"),
-        row("registering", "failed", "waiting"),
         when("registering", "refused", "never registered, the run ends with 77", "closed"),
         when("registering", "refused", "registered before, the deadline decides", STAYS),
-        row("registering", "broke", "waiting"),
         row("registering", "overdue", "waiting"),
         row("registering", "superseded", "closed"),
         when("up", "registered", "again, by the same instance", STAYS),
         row("up", "not registered", "registering"),
         row("up", "pruned", "registering"),
-        row("up", "failed", "waiting"),
-        row("up", "broke", "waiting"),
         row("up", "superseded", "closed"),
         row("waiting", "retry", "connecting"),
         when("connecting", "reconnect", "anew", STAYS),
@@ -57,9 +54,7 @@ pub(super) const MACHINE: Machine = Machine {
         row("up", "reconnect", "connecting"),
         row("waiting", "reconnect", "connecting"),
         row("down", "end", "closed"),
-        row("connecting", "end", "closed"),
-        row("registering", "end", "closed"),
-        row("up", "end", "closed"),
+        row("open", "end", "closed"),
         row("waiting", "end", "closed"),
     ],
     ignored: &[
