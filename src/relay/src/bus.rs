@@ -24,6 +24,7 @@ use crate::credential::Credential;
 use crate::event::Form;
 use crate::hub::ConnId;
 use crate::outbox::{Out, Outbox, Queue, queue, text};
+use crate::rate::Caller;
 use crate::refusal::{Refusal, Result};
 use crate::store::Store;
 
@@ -36,10 +37,13 @@ const MAX_FRAME: usize = crate::http::MAX_BODY;
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
     Extension(credential): Extension<Credential>,
+    Extension(caller): Extension<Caller>,
     socket: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     match socket {
-        Ok(socket) => socket.max_message_size(MAX_FRAME).on_upgrade(move |socket| serve(socket, app, credential)),
+        Ok(socket) => {
+            socket.max_message_size(MAX_FRAME).on_upgrade(move |socket| serve(socket, app, credential, caller))
+        }
         Err(rejection) => {
             let message = format!("the bus is a websocket: {rejection}");
             Refusal::new(StatusCode::UPGRADE_REQUIRED, "not_a_websocket", message).into_response()
@@ -47,14 +51,14 @@ pub(crate) async fn upgrade(
     }
 }
 
-async fn serve(socket: WebSocket, app: Arc<App>, credential: Credential) {
+async fn serve(socket: WebSocket, app: Arc<App>, credential: Credential, caller: Caller) {
     let (outbox, queue) = queue();
     let (alive, closed) = oneshot::channel::<()>();
     let ours = outbox.clone();
     let Ok(id) = app.store.with_hub(move |hub| hub.open(ours, alive, Form::Frames)).await else { return };
     let (sink, stream) = socket.split();
     let last_words = outbox.clone();
-    let mut reader = Reader { id, app: &app, credential: &credential, outbox, stream, speaker: None };
+    let mut reader = Reader { id, app: &app, credential: &credential, caller: &caller, outbox, stream, speaker: None };
     tokio::select! {
         () = reader.read() => {}
         () = write(id, &app, queue, sink) => {}
@@ -83,6 +87,7 @@ struct Reader<'a> {
     id: ConnId,
     app: &'a App,
     credential: &'a Credential,
+    caller: &'a Caller,
     outbox: Outbox,
     stream: SplitStream<WebSocket>,
     speaker: Option<Speaker>,
@@ -133,6 +138,7 @@ impl Reader<'_> {
 
     async fn carry_out(&mut self, frame: ClientFrame) -> Result<()> {
         self.credential.check()?;
+        self.app.rate.count(self.caller)?;
         if let ClientFrame::Register { id, payload } = frame {
             return self.register(id, payload).await;
         }

@@ -40,6 +40,11 @@ pub struct Config {
     /// How long a runtime token lasts that is made without saying so, and every renewed one; in whole seconds, at least
     /// one. Default 24 h.
     pub token_lifetime: Duration,
+    /// How many calls, and frames of the bus, a client may make in a second: each runtime token, and each address of those
+    /// who show none. 0: no limit. Default 10,000, which no agent comes near: it is there against one that runs wild.
+    pub calls_per_second: u32,
+    /// How many of them may come at once. Default 50,000, at least 1.
+    pub calls_at_once: u32,
     /// Bytes of one artifact. Default 64 MiB.
     pub artifact_bytes: u64,
     /// Bytes of all artifacts together. Default 4 GiB. They are files in a folder beside `db`, named like it with
@@ -69,6 +74,8 @@ impl Default for Config {
             ping_interval: Duration::from_secs(15),
             dead_after: Duration::from_secs(45),
             token_lifetime: Duration::from_hours(24),
+            calls_per_second: 10_000,
+            calls_at_once: 50_000,
             artifact_bytes: 64 << 20,
             keep_artifact_bytes: 4 << 30,
             keep_events: 10_000,
@@ -94,6 +101,8 @@ impl fmt::Debug for Config {
             .field("ping_interval", &self.ping_interval)
             .field("dead_after", &self.dead_after)
             .field("token_lifetime", &self.token_lifetime)
+            .field("calls_per_second", &self.calls_per_second)
+            .field("calls_at_once", &self.calls_at_once)
             .field("artifact_bytes", &self.artifact_bytes)
             .field("keep_artifact_bytes", &self.keep_artifact_bytes)
             .field("keep_events", &self.keep_events)

@@ -1,6 +1,7 @@
 //! With what right a call is made.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::http::StatusCode;
 use relay_runner_protocol::token::{RENEWABLE_PROFILES, TokenRecord};
 
 use crate::clock;
+use crate::rate::Caller;
 use crate::refusal::{Refusal, Result};
 
 /// How long a wait for an expiry lasts at most: a machine that slept, or a clock that was set, is noticed after this.
@@ -46,6 +48,14 @@ impl Credential {
                 let message = "runtime tokens are made for whoever shows the relay's own token";
                 Err(Refusal::new(StatusCode::FORBIDDEN, "root_only", message))
             }
+        }
+    }
+
+    /// As whom the call counts.
+    pub(crate) fn caller(&self, peer: IpAddr) -> Caller {
+        match self {
+            Self::Root(_) => Caller::Peer(peer),
+            Self::Runtime { record, .. } => record.as_ref().into(),
         }
     }
 

@@ -19,6 +19,7 @@ mod event;
 mod http;
 mod hub;
 mod outbox;
+mod rate;
 mod refusal;
 mod relay;
 mod store;
@@ -47,6 +48,13 @@ struct Bounds {
     artifact_bytes: u64,
 }
 
+impl App {
+    /// A relay that goes down carries out nothing new.
+    fn check_up(&self) -> refusal::Result<()> {
+        if *self.stopping.borrow() { Err(refusal::Refusal::unavailable()) } else { Ok(()) }
+    }
+}
+
 /// What every handler needs.
 #[derive(Debug)]
 struct App {
@@ -54,6 +62,7 @@ struct App {
     token: Option<String>,
     pace: Pace,
     bounds: Bounds,
+    rate: rate::Rate,
     artifacts: artifacts::Artifacts,
     /// True once the relay has been told to stop.
     stopping: tokio::sync::watch::Receiver<bool>,

@@ -1,5 +1,7 @@
 //! How the relay says no: one value for the HTTP answer and for the bus.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +15,8 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) message: String,
+    /// Seconds after which it may be tried again; said with 429 and 503.
+    pub(crate) retry_after: u64,
 }
 
 /// The code of a stale session, over HTTP the same word as on the bus.
@@ -20,7 +24,7 @@ pub(crate) const SUPERSEDED: &str = "superseded";
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), retry_after: 1 }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -55,6 +59,13 @@ impl Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
 
+    pub(crate) fn too_often(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let message = format!("too many calls: the next one in {seconds} s");
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+        Self { retry_after: seconds, ..refusal }
+    }
+
     pub(crate) fn unavailable() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the relay is going down; try again in a moment")
     }
@@ -68,6 +79,7 @@ impl Refusal {
         match self.status {
             StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => Some(ErrorCode::InvalidFrame),
             StatusCode::NOT_FOUND => Some(ErrorCode::NotRegistered),
+            StatusCode::TOO_MANY_REQUESTS => Some(ErrorCode::RateLimited),
             StatusCode::UNAUTHORIZED => Some(ErrorCode::ExpiredToken),
             StatusCode::CONFLICT if self.code == SUPERSEDED => Some(ErrorCode::Superseded),
             _ => None,
@@ -90,10 +102,10 @@ impl From<serde_json::Error> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let retry = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry = matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         let mut response = (self.status, Json(self.body())).into_response();
         if retry {
-            response.headers_mut().insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+            response.headers_mut().insert(axum::http::header::RETRY_AFTER, self.retry_after.into());
         }
         response
     }

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::artifacts::Artifacts;
 use crate::config::Config;
 use crate::error::Error;
+use crate::rate::Rate;
 use crate::store::{Asked, Store};
 use crate::{App, Bounds, Pace, clock, http, upkeep};
 
@@ -53,16 +54,18 @@ impl Relay {
             dead_after: config.dead_after,
         };
         let bounds = Bounds { artifact_bytes: config.artifact_bytes };
+        let rate = Rate::new(config.calls_per_second, config.calls_at_once);
         let artifacts = Artifacts::beside(config.db.as_deref());
         let (stopping, mut stop) = watch::channel(false);
-        let app = Arc::new(App { store, token, pace, bounds, artifacts, stopping: stop.clone() });
+        let app = Arc::new(App { store, token, pace, bounds, rate, artifacts, stopping: stop.clone() });
         // A frame is small and wanted at once: it must not wait for the next one to fill a packet.
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "a connection keeps its delay");
             }
         });
-        let server = axum::serve(listener, http::router(Arc::clone(&app))).with_graceful_shutdown(async move {
+        let service = http::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(async move {
             // An error says that the relay was dropped, which means the same.
             let _ = stop.wait_for(|stop| *stop).await;
         });

@@ -53,6 +53,8 @@ impl FromRequest<Arc<App>> for Call {
             }
             _ => Refusal::invalid(format!("the body cannot be read: {rejection}")),
         })?;
+        // The relay may have been told to stop while the body came.
+        app.check_up()?;
         Ok(Self { app: Arc::clone(app), method, uri, id, credential, key, body })
     }
 }

@@ -4,10 +4,10 @@
 //! machine, but not the pages in its browser: those announce themselves by `Origin`, or reach the relay under a foreign
 //! host name. A page that could post messages could have a coding agent do anything.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
@@ -16,11 +16,24 @@ use relay_runner_protocol::http::TOKEN_HEADER;
 use subtle::ConstantTimeEq;
 
 use crate::credential::Credential;
+use crate::rate::Caller;
 use crate::refusal::{Refusal, Result};
 use crate::{App, token};
 
-pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Result<Response> {
-    let credential = admit(&app, request.headers()).await?;
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response> {
+    app.check_up()?;
+    let credential = admit(&app, request.headers()).await.map_err(|refusal| {
+        // Whoever tries one token after the other is slowed down.
+        app.rate.count(&Caller::Peer(peer.ip())).err().unwrap_or(refusal)
+    })?;
+    let caller = credential.caller(peer.ip());
+    app.rate.count(&caller)?;
+    request.extensions_mut().insert(caller);
     request.extensions_mut().insert(credential);
     Ok(next.run(request).await)
 }

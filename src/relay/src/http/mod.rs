@@ -83,6 +83,7 @@ async fn unknown_method(method: Method, uri: Uri) -> Refusal {
 
 /// Asks the store, so that a relay which cannot do its work does not call itself healthy.
 async fn health(axum::extract::State(app): axum::extract::State<Arc<App>>) -> Result<Json<Health>> {
+    app.check_up()?;
     app.store.run(|tx| tx.newest_event()).await?;
     Ok(Json(Health { ok: true, version: env!("CARGO_PKG_VERSION").into(), time: clock::now() }))
 }

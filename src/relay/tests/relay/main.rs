@@ -12,6 +12,7 @@ mod door;
 mod events;
 mod feed;
 mod idempotency;
+mod limits;
 mod messages;
 mod replies;
 mod restart;
