@@ -7,6 +7,8 @@ use core::fmt::Write;
 /// The websocket.
 pub const BUS: &str = "/api/bus";
 pub const HEALTH: &str = "/api/health";
+/// The document of the API.
+pub const SPEC: &str = "/api/spec";
 pub const AGENTS: &str = "/api/agents";
 pub const MESSAGES: &str = "/api/messages";
 /// The newest message and event.
