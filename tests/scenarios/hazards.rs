@@ -76,9 +76,12 @@ const HAZARDS: &[Hazard] = &[
     ("half-open-link", "a connection on which nothing is heard is given up in time, and nothing said on it is lost"),
     ("clock-jump", "no timer goes wild, and a lease is looked at before anything is said under it"),
     ("two-runners", "the older one stops its provider, releases its work, and ends with 76; they do not evict each other for ever"),
+    // The control server.
+    ("foreign-caller", "without the secret, under another host's name, or from a web page: refused"),
+    ("bad-body", "refused with the reason, and nothing changes"),
 ];
 
-/// Those whose stories are still to come: credentials, approvals, callers. A story of the name moves it to the list above.
+/// Those whose stories are still to come: credentials and approvals. A story of the name moves it to the list above.
 #[rustfmt::skip]
 const STILL_TO_COME: &[Hazard] = &[
     ("stale-approval", "a decision on what nobody asks any more fails clearly, and reaches no later request"),
@@ -89,13 +92,36 @@ const STILL_TO_COME: &[Hazard] = &[
     ("renewal-races-reconnect", "one live connection in the end, under the new token"),
     ("renewal-answer-lost", "the old token stays good, and the same question brings the same answer"),
     ("renewal-after-stop", "an answer after the end starts nothing"),
-    ("foreign-caller", "without the secret, under another host's name, or from a web page: refused"),
-    ("bad-body", "refused with the reason, and nothing changes"),
     ("short-token", "renewed once per half of its life, not once per second"),
 ];
 
 /// Those that involve sockets, processes or the relay also run with the program itself.
-const WITH_THE_PROGRAM: &[&str] = &[];
+const WITH_THE_PROGRAM: &[&str] = &[
+    "exit-during-restart",
+    "late-hook",
+    "nested-provider",
+    "session-end-is-not-exit",
+    "shutdown-during-spawn",
+    "shutdown-during-backoff",
+    "kill-during-shutdown",
+    "graceful-stop-hangs",
+    "spawn-fails",
+    "crash-loop",
+    "runner-killed",
+    "mark-read-fails",
+    "done-report-fails",
+    "claim-answer-lost",
+    "command-replay",
+    "report-unreachable",
+    "shutdown-report-fails",
+    "ghost-agent",
+    "hung-request",
+    "flapping-link",
+    "half-open-link",
+    "two-runners",
+    "foreign-caller",
+    "bad-body",
+];
 
 /// The sources of the stories, below this folder.
 fn sources(folder: &Path, all: &mut String) {

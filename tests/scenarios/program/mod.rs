@@ -3,10 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad_lines;
+mod callers;
+mod calling;
 mod demonstrating;
 mod ending;
+mod processes;
+mod proxy;
 mod refusing;
 mod replaying;
 mod showing;
 mod travelling;
+mod two_of_them;
 mod world;

@@ -1,9 +1,9 @@
 //! One test's world: a folder, a relay on a free port, runners, and agents made of a few lines of shell.
 
-use serde_json::Value;
+use super::calling::Call;
+use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -187,16 +187,56 @@ impl World {
         (sent["messageId"].as_u64().unwrap(), sent["taskId"].as_u64().unwrap())
     }
 
-    /// What the relay's HTTP API answers, without any code of ours in between.
+    /// What the relay's HTTP API answers.
     pub(super) fn get(&self, path: &str) -> Value {
-        let address = self.url.strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET /api{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        serde_json::from_str(body).unwrap()
+        let (status, answer) = self.call("GET", path, "");
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    pub(super) fn call(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let path = &format!("/api{path}");
+        let headers = &["Content-Type: application/json"];
+        Call { method, path, headers, body }.to(self.url.strip_prefix("http://").unwrap())
+    }
+
+    /// Orders something of the agent through the relay; the command's id.
+    pub(super) fn command(&self, name: &str, params: &Value) -> String {
+        let body = json!({"type": name, "target": "a1", "params": params}).to_string();
+        let (status, command) = self.call("POST", "/commands", &body);
+        assert!((200..300).contains(&status), "{command}");
+        command["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn command_is(&self, id: &str, status: &str) -> Value {
+        eventually(&format!("command {id} is {status}"), || {
+            let command = self.get(&format!("/commands/{id}"));
+            (command["status"] == status).then_some(command)
+        })
+    }
+
+    /// The ids of the messages that the agent heard, in order; `heard` has them in full.
+    pub(super) fn heard(&self) -> Vec<u64> {
+        let id = |line: String| serde_json::from_str::<Value>(&line).unwrap()["id"].as_u64().unwrap();
+        self.noted("heard").into_iter().map(id).collect()
+    }
+
+    /// Every process that the agent has noted is gone.
+    pub(super) fn no_process_is_left(&self) {
+        for pid in self.noted("pids") {
+            eventually(&format!("process {pid} is gone"), || (!is_alive(&pid)).then_some(()));
+        }
+    }
+
+    /// Sends a message; its id.
+    pub(super) fn message(&self, words: &str) -> u64 {
+        self.ask(&["send", "a1", words, "--json"]).json()["messageId"].as_u64().unwrap()
+    }
+
+    pub(super) fn is_settled(&self, message: u64) {
+        eventually(&format!("message {message} is settled"), || {
+            self.stages(message).iter().any(|(stage, _)| stage == "settled").then_some(())
+        });
     }
 
     pub(super) fn task_is(&self, task: u64, status: &str) {
@@ -225,8 +265,14 @@ impl World {
         })
     }
 
+    /// The agent may finish what it works on, now and later.
     pub(super) fn go(&self) {
         fs::write(self.path("work/go"), "").unwrap();
+    }
+
+    /// From now on it works on each message until it may go on.
+    pub(super) fn halt(&self) {
+        fs::remove_file(self.path("work/go")).unwrap();
     }
 
     /// The journal says that it replays exactly, and of how many runs.
@@ -332,7 +378,13 @@ pub(super) fn text(path: &Path) -> String {
 /// Waits for something that other processes bring about, and that can only be looked at.
 #[track_caller]
 pub(super) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    within(LIMIT, look).unwrap_or_else(|| panic!("waited for this in vain: {what}"))
+    eventually_within(LIMIT, what, look)
+}
+
+/// The same, where it takes its time by design.
+#[track_caller]
+pub(super) fn eventually_within<T>(limit: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(limit, look).unwrap_or_else(|| panic!("waited for this in vain: {what}"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "other processes cannot be awaited, only looked at")]
