@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::body::BodyRef;
+use crate::event::TokenRecord;
 use crate::ids::Text;
 use crate::time::{HOUR, MINUTE, Millis, SECOND};
 
@@ -26,6 +27,9 @@ pub struct Config {
     pub relay_context: bool,
     /// Trimmed and not empty; said once in the agent's life.
     pub first_prompt: Option<BodyRef>,
+    /// What is known of the runtime token that the run begins with; none: the relay wants none, or nothing is known.
+    #[serde(default)]
+    pub credential: Option<TokenRecord>,
     /// Seed of every draw of the core.
     pub seed: u64,
     pub timing: Timing,
@@ -45,6 +49,7 @@ impl Config {
             fail_fast: false,
             relay_context: true,
             first_prompt: None,
+            credential: None,
             seed,
             timing: Timing::default(),
             limits: Limits::default(),
@@ -79,6 +84,9 @@ pub struct Identity {
     pub spawn_request_id: Option<Text>,
     pub automation_id: Option<Text>,
     pub automation_run_id: Option<Text>,
+    /// No runtime token was given, and a root token stands in for it.
+    #[serde(default)]
+    pub root_token_fallback: bool,
     /// When the runner was started, in milliseconds since the epoch.
     pub started_at: u64,
 }

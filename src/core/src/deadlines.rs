@@ -14,6 +14,8 @@ use crate::time::{Millis, Mono};
 pub enum TimerKey {
     /// A lease ends, or a claim wants to be renewed or asked for again.
     Claims,
+    /// The credential is to be renewed.
+    Renewal,
     /// An operation's answer is overdue.
     Operations,
     /// The next step of stopping the provider.
@@ -52,8 +54,9 @@ pub enum TimerKey {
     Tick,
 }
 
-const KEYS: [TimerKey; 23] = [
+const KEYS: [TimerKey; 24] = [
     TimerKey::Claims,
+    TimerKey::Renewal,
     TimerKey::Operations,
     TimerKey::Stop,
     TimerKey::Start,

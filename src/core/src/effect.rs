@@ -12,7 +12,7 @@ use core::fmt::{self, Write};
 use relay_runner_protocol::{AgentStatus, CommandStatus, Stage, TaskStatus};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text};
+use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text, TokenSlot};
 use crate::note::Note;
 use crate::time::Millis;
 
@@ -28,6 +28,9 @@ pub enum Effect {
     Disconnect { conn: Conn },
     /// A frame on the bus. Lost silently when the connection is; the core finds out by itself.
     Send { conn: Conn, frame: Frame },
+    /// From now on everything is asked with the token in this slot; others may be forgotten. What was asked before goes
+    /// on with the token that was in force then.
+    UseToken { slot: TokenSlot },
     /// A call of the relay's HTTP API, answered within `deadline`. `key` is the idempotency key's operation: the same
     /// for every try.
     Http { op: OpId, key: OpId, epoch: Epoch, deadline: Millis, call: Call },
@@ -81,6 +84,8 @@ pub enum Call {
     Heartbeat,
     Unread { after: MessageId, limit: u32 },
     DeleteAgent,
+    /// Renew the runtime token with this id.
+    RenewToken { jti: Option<Text> },
 }
 
 /// Calls in one lane are carried out in the order in which they were asked for; lanes are independent.
@@ -90,6 +95,7 @@ pub enum Lane {
     Message(MessageId),
     Command(Text),
     Fetch,
+    Credential,
 }
 
 impl Call {
@@ -106,7 +112,8 @@ impl Call {
             | Self::SetReady { .. }
             | Self::Heartbeat
             | Self::Unread { .. }
-            | Self::DeleteAgent => None,
+            | Self::DeleteAgent
+            | Self::RenewToken { .. } => None,
         }
     }
 
@@ -121,6 +128,7 @@ impl Call {
             Self::Command { id, .. } => Lane::Command(id.clone()),
             Self::SetStatus { .. } | Self::SetReady { .. } | Self::Heartbeat | Self::DeleteAgent => Lane::Agent,
             Self::Unread { .. } => Lane::Fetch,
+            Self::RenewToken { .. } => Lane::Credential,
         }
     }
 }
@@ -225,6 +233,8 @@ pub enum Answer {
     Busy(Vec<Text>),
     /// The report was not of the living provider session.
     Stale,
+    /// Whether the token that was handed in is used from now on; not so when it has ended already.
+    Token { accepted: bool },
 }
 
 /// Exit codes of the program (behaviour 18).
@@ -309,6 +319,7 @@ impl fmt::Display for Effect {
             Self::Connect { conn } => write!(f, "connect(c{conn})"),
             Self::Disconnect { conn } => write!(f, "disconnect(c{conn})"),
             Self::Send { conn, frame } => write!(f, "send(c{conn},{frame})"),
+            Self::UseToken { slot } => write!(f, "use-token({slot})"),
             Self::Http { op, key, epoch, deadline, call } => {
                 write!(f, "http({op},k{},e{epoch},{deadline}ms,{call})", key.0)
             }
@@ -323,6 +334,7 @@ impl fmt::Display for Effect {
                     f.write_char(')')
                 }
                 Answer::Stale => write!(f, "answer(r{},stale)", request.0),
+                Answer::Token { accepted } => write!(f, "answer(r{},token,{accepted})", request.0),
             },
             Self::Finish { code } => write!(f, "finish({})", *code as u8),
         }
@@ -370,6 +382,10 @@ impl fmt::Display for Call {
             Self::Heartbeat => f.write_str("heartbeat"),
             Self::Unread { after, limit } => write!(f, "unread,{after},{limit}"),
             Self::DeleteAgent => f.write_str("delete-agent"),
+            Self::RenewToken { jti } => {
+                f.write_str("renew-token")?;
+                optional(f, jti.as_deref())
+            }
         }
     }
 }

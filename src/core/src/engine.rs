@@ -11,6 +11,7 @@ use crate::boot::Boot;
 use crate::claims::Claims;
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::credential::Credential;
 use crate::deadlines::{Deadlines, TimerKey};
 use crate::delivery::Delivery;
 use crate::effect::Effects;
@@ -46,6 +47,7 @@ pub struct Core {
     pub(crate) ops: Ops,
     pub(crate) boot: Boot,
     pub(crate) link: Link,
+    pub(crate) credential: Credential,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) prompt: Prompt,
     pub(crate) inbox: Inbox,
@@ -92,6 +94,7 @@ impl Core {
             ops: Ops::new(facts.next_op),
             boot: Boot::default(),
             link: Link::new(facts.relay, facts.bus_position, config.timing.heartbeat),
+            credential: Credential::new(config.credential.clone()),
             lifecycle: Lifecycle::new(facts.generation, Window::from_facts(facts.exits), facts.parked),
             prompt: Prompt::new(config.first_prompt.is_none() || facts.first_prompt_done),
             inbox: Inbox::from_facts(facts.settled, facts.set_aside, facts.had),
@@ -216,8 +219,9 @@ impl Core {
         if expected.abs_diff(at.wall) > JUMP && self.boot != Boot::New && !self.ending.is_over() {
             let millis = i64::try_from(i128::from(at.wall) - i128::from(expected)).unwrap_or(i64::MAX);
             fx.note(Note::ClockJump { millis });
-            // Leases end on the clock that says so first.
+            // Leases and tokens end on the clock that says so first.
             self.deadlines.set(TimerKey::Claims, Some(mono));
+            self.deadlines.set(TimerKey::Tick, Some(mono));
         }
         self.now = Stamp { mono, wall: at.wall };
     }
@@ -251,6 +255,9 @@ impl Core {
             if failure.kind == FailureKind::Superseded {
                 self.superseded(fx);
             }
+            if failure.kind == FailureKind::Unauthorized && kind.is_a_call() && self.is_under_credential(op) {
+                self.credential_doubted(fx);
+            }
         }
         match kind {
             Op::StartControl => self.control_started(result, fx),
@@ -262,6 +269,7 @@ impl Core {
             Op::Liveness => self.liveness_answered(),
             Op::Heartbeat => self.heartbeat_answered(&result, fx),
             Op::Unread => self.unread_answered(result, fx),
+            Op::RenewToken => self.credential_answered(op, result, fx),
             Op::Farewell => self.farewell_answered(&result, fx),
             Op::Offer(_) => self.offer_answered(op, result, fx),
             Op::Prompt(_) => self.prompt_answered(&result, fx),
@@ -276,6 +284,7 @@ impl Core {
             Order::Signal(signal) => self.signal(signal, fx),
             Order::Command { request, command } => self.local_command(request, *command, fx),
             Order::Report { request, report } => self.hook_report(request, &report, fx),
+            Order::Token { request, slot, record } => self.token_handed_in(request, slot, record, fx),
             Order::Fault { what } => self.fault(what, fx),
             Order::JournalBroken { why } => self.status.journal_broke(why),
         }
@@ -284,6 +293,7 @@ impl Core {
     fn due(&mut self, key: TimerKey, fx: &mut Effects) {
         match key {
             TimerKey::Claims => self.claims_due(fx),
+            TimerKey::Renewal => self.renewal_due(fx),
             TimerKey::Operations => self.operations_overdue(fx),
             TimerKey::Stop | TimerKey::Start | TimerKey::Cooling => self.lifecycle_due(key, fx),
             TimerKey::Drain => self.drain_over(fx),
@@ -304,15 +314,16 @@ impl Core {
             TimerKey::Reports => self.touched.reports = true,
             TimerKey::Heartbeat => self.heartbeat(fx),
             TimerKey::Liveness => self.liveness_round(fx),
-            TimerKey::Tick => self.tick(),
+            TimerKey::Tick => self.tick(fx),
         }
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, fx: &mut Effects) {
         self.deadlines.arm(TimerKey::Tick, self.now.mono, self.config.timing.tick);
         if self.claims.any_over(self.now) {
             self.deadlines.arm(TimerKey::Claims, self.now.mono, 0);
         }
+        self.check_credential(fx);
     }
 
     fn operations_overdue(&mut self, fx: &mut Effects) {

@@ -10,7 +10,7 @@ use relay_runner_protocol::{ErrorCode, TaskStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::body::BodyRef;
-use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text};
+use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text, TokenSlot};
 use crate::time::{Millis, Wall};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -322,6 +322,19 @@ pub struct ProcessRef {
     pub boot: Text,
 }
 
+/// What is known of a runtime token (behaviour 12). The token itself is a secret, and stays in the shell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TokenRecord {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Text>,
+    /// In seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+}
+
 /// The answer to an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OpResult {
@@ -348,6 +361,11 @@ pub enum OpResult {
     Unread {
         messages: Vec<Incoming>,
         full: bool,
+    },
+    /// A new runtime token, kept by the shell in this slot.
+    Token {
+        slot: TokenSlot,
+        record: TokenRecord,
     },
     Failed(Failure),
 }
@@ -420,6 +438,13 @@ pub enum Order {
     Report {
         request: RequestId,
         report: Box<StatusReport>,
+    },
+    /// A new runtime token: from the control server, which waits for an answer, or from the file that held the last.
+    Token {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+        slot: TokenSlot,
+        record: TokenRecord,
     },
     /// A task of the shell panicked, or one of its parts failed for good.
     Fault {

@@ -39,6 +39,11 @@ pub struct OpId(pub u64);
 #[serde(transparent)]
 pub struct RequestId(pub u64);
 
+/// Where the shell keeps a runtime token; 0 is the one that the run began with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenSlot(pub u64);
+
 /// A turn of the provider, counted by the core; 0 is "none".
 pub type TurnNumber = u64;
 
@@ -59,6 +64,12 @@ impl fmt::Display for OpId {
     }
 }
 
+impl fmt::Display for TokenSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
 impl fmt::Display for Nonce {
     /// Six letters of Crockford's base 32: no letter that can be misread, nothing that a shell or a model changes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,6 +86,11 @@ impl fmt::Display for Nonce {
 /// registration and the claim. A try under another epoch or fence is another request, and gets another key.
 pub fn idempotency_key(run: &str, key: OpId, epoch: Epoch, fence: Option<Fence>) -> String {
     derived(run, &format!("operation:{}:{epoch}:{}", key.0, fence.unwrap_or(0)))
+}
+
+/// The idempotency key of renewing the token with this id: a try whose answer was lost brings the same new token again.
+pub fn renewal_key(run: &str, jti: &str) -> String {
+    derived(run, &format!("renewal:{jti}"))
 }
 
 /// The provider session of a generation: hooks echo it, so that a hook of an older process is recognised.

@@ -116,6 +116,15 @@ pub enum Note {
         status: &'static str,
     },
 
+    /// There is another credential.
+    CredentialRenewed {
+        number: u64,
+    },
+    /// It ends, and nothing can be done about that but handing in another.
+    NotRenewable,
+    /// The credential has ended.
+    CredentialExpired,
+
     Command {
         id: Text,
         name: Text,

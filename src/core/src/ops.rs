@@ -20,6 +20,7 @@ pub(crate) enum Op {
     Liveness,
     Heartbeat,
     Unread,
+    RenewToken,
     /// The last word to the relay: the agent deleted, or shown as offline.
     Farewell,
     Offer(Generation),
@@ -43,12 +44,35 @@ impl Op {
             Self::Liveness => "liveness",
             Self::Heartbeat => "heartbeat",
             Self::Unread => "fetching unread messages",
+            Self::RenewToken => "renewal of the credential",
             Self::Farewell => "taking leave of the relay",
             Self::Offer(_) => "offer",
             Self::Prompt(_) => "first prompt",
             Self::Probe(_) => "probe of the turn",
             Self::Adapter(_) => "operation of the provider",
             Self::Decide(..) => "passing on a decision",
+        }
+    }
+
+    /// Whether it is a call of the relay, so that a 401 is about the credential.
+    pub(crate) const fn is_a_call(&self) -> bool {
+        match self {
+            Self::Claim(_)
+            | Self::Renew(_)
+            | Self::Report(_)
+            | Self::Liveness
+            | Self::Heartbeat
+            | Self::Unread
+            | Self::Farewell => true,
+            Self::StartControl
+            | Self::WriteInfo
+            | Self::Spawn(_)
+            | Self::RenewToken
+            | Self::Offer(_)
+            | Self::Prompt(_)
+            | Self::Probe(_)
+            | Self::Adapter(_)
+            | Self::Decide(..) => false,
         }
     }
 
@@ -69,6 +93,7 @@ impl Op {
             | Self::Liveness
             | Self::Heartbeat
             | Self::Unread
+            | Self::RenewToken
             | Self::Farewell => None,
         }
     }
