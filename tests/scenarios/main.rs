@@ -9,6 +9,7 @@ mod being_seen;
 mod bounds;
 mod coming_up;
 mod commanding;
+mod credential;
 mod delivering;
 mod doubts;
 mod ends_of_turns;

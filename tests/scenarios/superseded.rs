@@ -13,7 +13,7 @@ fn is_superseded(story: &mut Story) {
 /// What the relay answers to a call of an instance that was superseded.
 fn superseded_answer(call: &Call) -> OpResult {
     let body = br#"{"error":{"code":"superseded","message":"a newer instance holds the agent"}}"#;
-    wire::answer(call, "a1", 409, None, body).0
+    wire::answer(call, "a1", 409, None, body).result
 }
 
 fn ends_with_76(story: &mut Story) {

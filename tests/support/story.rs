@@ -15,7 +15,7 @@ use relay_runner_core::{
 };
 
 /// The wall clock of a story begins here, so that it is never mistaken for the monotonic one.
-const EPOCH: u64 = 1_800_000_000_000;
+pub(crate) const EPOCH: u64 = 1_800_000_000_000;
 
 pub(crate) struct Story {
     pub(crate) core: Core,
@@ -441,6 +441,7 @@ fn op_of(effect: &Effect) -> OpId {
         Effect::Connect { .. }
         | Effect::Disconnect { .. }
         | Effect::Send { .. }
+        | Effect::UseToken { .. }
         | Effect::Stop { .. }
         | Effect::Answer { .. }
         | Effect::Finish { .. } => OpId(0),
@@ -462,6 +463,7 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
             | Call::Read { .. }
             | Call::Task { .. }
             | Call::Command { .. }
+            | Call::RenewToken { .. }
             | Call::DeleteAgent => None,
         },
         Effect::Send { conn, frame } => match frame {
@@ -474,6 +476,7 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
         },
         Effect::Connect { .. }
         | Effect::Disconnect { .. }
+        | Effect::UseToken { .. }
         | Effect::Spawn { .. }
         | Effect::Provider { .. }
         | Effect::Stop { .. }

@@ -53,6 +53,7 @@ impl Core {
             return;
         }
         self.write_info(fx);
+        self.plan_renewal(fx);
         let timing = &self.config.timing;
         self.deadlines.arm(TimerKey::StartWithoutRelay, self.now.mono, timing.start_without_relay);
         if self.config.fail_fast {

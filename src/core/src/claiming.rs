@@ -11,7 +11,7 @@ use crate::lease::{Lease, renew_again_in, renew_in};
 use crate::note::Note;
 use crate::ops::Op;
 use crate::reports;
-use crate::time::{Millis, Stamp};
+use crate::time::{Millis, SECOND, Stamp};
 use crate::work::Kind;
 
 impl Core {
@@ -79,7 +79,8 @@ impl Core {
             | OpResult::Spawned(_)
             | OpResult::Renewed { .. }
             | OpResult::Pruned
-            | OpResult::Unread { .. } => self.ask_later(id),
+            | OpResult::Unread { .. }
+            | OpResult::Token { .. } => self.ask_later(id),
         }
     }
 
@@ -166,6 +167,9 @@ impl Core {
     }
 
     fn renew(&mut self, id: MessageId, fx: &mut Effects) {
+        if self.waits_for_credential(id) {
+            return;
+        }
         let Some(fence) = self.claims.get(id).and_then(|claim| claim.fence) else { return };
         let call = Call::Renew { message: id, fence };
         let op = self.http(Op::Renew(id), call, self.config.timing.call_deadline, fx);
@@ -205,7 +209,8 @@ impl Core {
             | OpResult::Spawned(_)
             | OpResult::Granted { .. }
             | OpResult::Pruned
-            | OpResult::Unread { .. } => {
+            | OpResult::Unread { .. }
+            | OpResult::Token { .. } => {
                 claim.phase = Phase::Held;
                 claim.next = now.mono.saturating_add(renew_again_in(claim.lease, now, most));
             }
@@ -239,7 +244,19 @@ impl Core {
             return;
         }
         let (key, fence) = (claim.key, claim.fence);
-        self.ask(id, key, fence, fx);
+        if !self.waits_for_credential(id) {
+            self.ask(id, key, fence, fx);
+        }
+    }
+
+    /// Nothing is asked until it is known whether the credential is good; that takes no longer than a call.
+    fn waits_for_credential(&mut self, id: MessageId) -> bool {
+        let waits = self.credential.calls_wait();
+        let next = self.after(SECOND);
+        if waits && let Some(claim) = self.claims.get_mut(id) {
+            claim.next = next;
+        }
+        waits
     }
 
     /// Lapsed claims are asked for again as soon as the relay is back.

@@ -423,7 +423,8 @@ impl Core {
             | OpResult::Refused { .. }
             | OpResult::Renewed { .. }
             | OpResult::Pruned
-            | OpResult::Unread { .. } => self.succeed(waiting, None, fx),
+            | OpResult::Unread { .. }
+            | OpResult::Token { .. } => self.succeed(waiting, None, fx),
         }
     }
 

@@ -197,6 +197,7 @@ impl Core {
         if let Phase::Planned { due } = self.credential.phase
             && self.now.wall >= due.wall
             && !self.ending.is_leaving()
+            && !self.is_superseded()
         {
             self.renew_credential(fx);
         }

@@ -60,7 +60,8 @@ impl Core {
         let now = self.now.mono;
         let limits = &self.config.limits;
         let most = if self.delivery.single { 1 } else { limits.batch };
-        let may_claim = self.link.epoch.is_some() && self.claims_in_use() < limits.claims;
+        let may_claim =
+            self.link.epoch.is_some() && !self.credential.calls_wait() && self.claims_in_use() < limits.claims;
         let mut wake = None;
         let mut later = |at: u64| wake = Some(wake.map_or(at, |w: u64| w.min(at)));
 

@@ -72,20 +72,56 @@ pub enum Frame {
 /// A call of the relay's HTTP API; [`wire::request`](crate::wire::request) has the words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
-    Claim { message: MessageId },
-    Renew { message: MessageId, fence: Fence },
-    Release { message: MessageId, fence: Fence },
-    Read { message: MessageId },
-    Delivery { message: MessageId, stage: Stage, attempt: u32, reason: Option<Text> },
-    Task { task: TaskId, message: MessageId, status: TaskStatus, fence: Option<Fence>, why: Option<Text> },
-    Command { id: Text, status: CommandStatus, outcome: Option<Arc<Outcome>> },
-    SetStatus { status: AgentStatus, seq: u64 },
-    SetReady { ready: bool, seq: u64 },
+    Claim {
+        message: MessageId,
+    },
+    Renew {
+        message: MessageId,
+        fence: Fence,
+    },
+    Release {
+        message: MessageId,
+        fence: Fence,
+    },
+    Read {
+        message: MessageId,
+    },
+    Delivery {
+        message: MessageId,
+        stage: Stage,
+        attempt: u32,
+        reason: Option<Text>,
+    },
+    Task {
+        task: TaskId,
+        message: MessageId,
+        status: TaskStatus,
+        fence: Option<Fence>,
+        why: Option<Text>,
+    },
+    Command {
+        id: Text,
+        status: CommandStatus,
+        outcome: Option<Arc<Outcome>>,
+    },
+    SetStatus {
+        status: AgentStatus,
+        seq: u64,
+    },
+    SetReady {
+        ready: bool,
+        seq: u64,
+    },
     Heartbeat,
-    Unread { after: MessageId, limit: u32 },
+    Unread {
+        after: MessageId,
+        limit: u32,
+    },
     DeleteAgent,
     /// Renew the runtime token with this id.
-    RenewToken { jti: Option<Text> },
+    RenewToken {
+        jti: Option<Text>,
+    },
 }
 
 /// Calls in one lane are carried out in the order in which they were asked for; lanes are independent.
@@ -234,7 +270,9 @@ pub enum Answer {
     /// The report was not of the living provider session.
     Stale,
     /// Whether the token that was handed in is used from now on; not so when it has ended already.
-    Token { accepted: bool },
+    Token {
+        accepted: bool,
+    },
 }
 
 /// Exit codes of the program (behaviour 18).

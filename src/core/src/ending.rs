@@ -179,6 +179,7 @@ impl Core {
         }
         self.close_link(fx);
         self.deadlines.clear(TimerKey::Liveness);
+        self.deadlines.clear(TimerKey::Renewal);
         if self.ending.is_begun() {
             self.ending.why = Some(Why::Superseded);
             self.ending.code = Some(ExitCode::Superseded);
@@ -318,9 +319,14 @@ impl Core {
         let least = self.now.mono.saturating_add(self.config.timing.final_reports);
         self.ending.deadline = self.ending.deadline.max(least);
         self.deadlines.set(TimerKey::Ending, Some(self.ending.deadline));
-        for key in
-            [TimerKey::Liveness, TimerKey::Heartbeat, TimerKey::Reports, TimerKey::Reconnect, TimerKey::StatusAck]
-        {
+        for key in [
+            TimerKey::Liveness,
+            TimerKey::Heartbeat,
+            TimerKey::Renewal,
+            TimerKey::Reports,
+            TimerKey::Reconnect,
+            TimerKey::StatusAck,
+        ] {
             self.deadlines.clear(key);
         }
         if self.link.up().is_none() {

@@ -61,7 +61,7 @@ impl Core {
     }
 
     fn fetch_after(&mut self, after: MessageId, fx: &mut Effects) {
-        if self.ending.is_begun() || self.ops.any(|op| *op == Op::Unread) {
+        if self.ending.is_begun() || self.credential.calls_wait() || self.ops.any(|op| *op == Op::Unread) {
             return;
         }
         let limit = self.config.limits.fetch;

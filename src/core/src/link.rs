@@ -71,6 +71,11 @@ impl Link {
         }
     }
 
+    /// The number of the next connection.
+    pub(crate) const fn next_conn(&self) -> Conn {
+        self.next_conn
+    }
+
     /// The connection over which something can be said now.
     pub(crate) const fn up(&self) -> Option<Conn> {
         match self.phase {
@@ -102,6 +107,11 @@ impl Core {
             | Phase::Up(_)
             | Phase::Closed => return,
         }
+        if self.credential.calls_wait() {
+            // The renewal's answer is what goes on.
+            self.link.phase = Phase::Waiting;
+            return;
+        }
         let conn = self.link.next_conn;
         self.link.next_conn += 1;
         self.link.phase = Phase::Connecting(conn);
@@ -130,7 +140,11 @@ impl Core {
                 }
                 let retry_in = self.lost();
                 let said_before = self.troubles.said(&failure.text, self.now.mono, &self.config);
+                let refused = failure.kind == FailureKind::Unauthorized;
                 fx.note(Note::LinkFailed { failure, retry_in, said_before });
+                if refused {
+                    self.connection_refused(conn, fx);
+                }
             }
             LinkReport::Closed(reason) => {
                 self.link_closed(reason, fx);
@@ -198,6 +212,29 @@ impl Core {
             self.status.link_lost();
             self.deadlines.clear(TimerKey::Reconnect);
             self.deadlines.clear(TimerKey::Heartbeat);
+            self.connect(fx);
+        }
+    }
+
+    /// The relay does not take the credential that this connection was opened with.
+    fn connection_refused(&mut self, conn: Conn, fx: &mut Effects) {
+        if self.is_connected_under_credential(conn) {
+            self.credential_doubted(fx);
+        }
+    }
+
+    /// There is another token: whatever is open, or being opened, uses the old one.
+    pub(crate) fn reconnect_with_token(&mut self, fx: &mut Effects) {
+        match self.link.phase {
+            // Not connected yet: what comes up next uses the newest.
+            Phase::Down | Phase::Closed => {}
+            Phase::Connecting(_) | Phase::Registering(_) | Phase::Up(_) | Phase::Waiting => self.reconnect(fx),
+        }
+    }
+
+    /// Connects, if that waited for a renewal of the credential.
+    pub(crate) fn reconnect_if_it_waited(&mut self, fx: &mut Effects) {
+        if self.link.phase == Phase::Waiting && !self.deadlines.is_armed(TimerKey::Reconnect) {
             self.connect(fx);
         }
     }
@@ -294,6 +331,7 @@ impl Core {
             self.link.positioned = true;
         }
         self.status.forget_sent();
+        self.credential_accepted(conn);
         self.touched.reports = true;
         self.touched.inbox = true;
         self.start_provider(fx);
@@ -335,12 +373,12 @@ impl Core {
             }
             // While a registration is under way, its own deadline is what tries again.
             ErrorCode::NotRegistered if self.link.up() == Some(conn) => self.register_again(fx),
-            ErrorCode::NotRegistered
-            | ErrorCode::Unauthorized
-            | ErrorCode::ExpiredToken
-            | ErrorCode::InvalidFrame
-            | ErrorCode::RateLimited
-            | ErrorCode::Unknown => {
+            ErrorCode::Unauthorized | ErrorCode::ExpiredToken => {
+                fx.push(Effect::Disconnect { conn });
+                self.link_closed(alloc::format!("{}: {message}", code.as_str()).into(), fx);
+                self.connection_refused(conn, fx);
+            }
+            ErrorCode::NotRegistered | ErrorCode::InvalidFrame | ErrorCode::RateLimited | ErrorCode::Unknown => {
                 if !self.troubles.said(code.as_str(), self.now.mono, &self.config) {
                     fx.note(Note::RelaySays { code: code.as_str(), message });
                 }

@@ -15,13 +15,15 @@ pub(crate) struct Liveness {
 }
 
 impl Core {
-    /// A round: status, ready, heartbeat, unread. Never two at a time.
+    /// A round: status, ready, heartbeat, unread. Never two at a time, and none under a credential that was refused.
     pub(crate) fn liveness_round(&mut self, fx: &mut Effects) {
         self.deadlines.arm(TimerKey::Liveness, self.now.mono, self.config.timing.liveness);
         if self.link.epoch.is_none()
             || self.liveness.outstanding > 0
             || self.ending.is_leaving()
             || self.is_superseded()
+            || self.credential.is_refused()
+            || self.credential.calls_wait()
         {
             return;
         }

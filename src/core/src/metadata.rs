@@ -46,6 +46,16 @@ impl Core {
         }
     }
 
+    fn auth(&self) -> Value {
+        let record = self.credential.record();
+        json!({
+            "profileId": record.and_then(|record| record.profile.as_ref()),
+            "jti": record.and_then(|record| record.jti.as_ref()),
+            "expiresAt": record.and_then(|record| record.expires_at),
+            "rootTokenFallback": self.config.identity.root_token_fallback,
+        })
+    }
+
     /// What registration and status both say: labels of whoever started the runner, besides these.
     fn passed_on(&self, besides: Value) -> Map<String, Value> {
         let us = &self.config.identity;
@@ -60,7 +70,7 @@ impl Core {
             "automationRunId": us.automation_run_id,
             "workspace": canonical(us.workspace.as_ref()),
             "workspaceMode": us.workspace_mode,
-            "auth": {"profileId": null, "jti": null, "expiresAt": null, "rootTokenFallback": false},
+            "auth": self.auth(),
         }));
         meta.append(&mut object(besides));
         meta
@@ -116,6 +126,7 @@ impl Core {
                 "reason": open.request.reason, "since": open.since,
             })).collect::<Vec<_>>(),
             "journal": self.status.journal_broken().map(|_| "broken"),
+            "credential": self.credential.state(self.now),
             "transport": {"bus": self.link.name()},
             "generation": self.lifecycle.generation(),
         }))

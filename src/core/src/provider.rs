@@ -55,7 +55,8 @@ impl Core {
             | OpResult::Refused { .. }
             | OpResult::Renewed { .. }
             | OpResult::Pruned
-            | OpResult::Unread { .. } => {
+            | OpResult::Unread { .. }
+            | OpResult::Token { .. } => {
                 fx.note(Note::Unexpected { state: "starting", event: "odd answer to a spawn" });
             }
         }

@@ -62,7 +62,8 @@ impl Core {
 
     /// Sends the head of every lane that may be sent now.
     pub(crate) fn send_reports(&mut self, fx: &mut Effects) {
-        if self.link.epoch.is_some() {
+        let may_say = self.link.epoch.is_some() && !self.credential.calls_wait();
+        if may_say {
             let most = self.config.limits.reports_under_way;
             while self.reports.under_way() < most
                 && let Some(lane) = self.reports.first_due(self.now.mono)
@@ -72,7 +73,7 @@ impl Core {
         }
         // When too many are under way, an answer is what goes on.
         let room = self.reports.under_way() < self.config.limits.reports_under_way;
-        let next = self.reports.next_try().filter(|_| room && self.link.epoch.is_some());
+        let next = self.reports.next_try().filter(|_| room && may_say);
         self.deadlines.set(TimerKey::Reports, next.map(|at| at.max(self.after(1))));
     }
 
@@ -116,7 +117,8 @@ impl Core {
             | OpResult::Refused { .. }
             | OpResult::Renewed { .. }
             | OpResult::Pruned
-            | OpResult::Unread { .. } => self.report_is_over(lane, Some(true), fx),
+            | OpResult::Unread { .. }
+            | OpResult::Token { .. } => self.report_is_over(lane, Some(true), fx),
         }
     }
 
@@ -200,7 +202,8 @@ impl Core {
             | Call::SetReady { .. }
             | Call::Heartbeat
             | Call::Unread { .. }
-            | Call::DeleteAgent => {}
+            | Call::DeleteAgent
+            | Call::RenewToken { .. } => {}
         }
     }
 }

@@ -45,6 +45,7 @@ struct Said {
     work: u64,
     approvals: u64,
     commands: u64,
+    credential: u64,
     timeline: u64,
     generation: u64,
     journal_broken: bool,
@@ -204,6 +205,7 @@ impl Core {
             work: self.work.version(),
             approvals: self.approvals.version(),
             commands: self.commands.version(),
+            credential: self.credential.version(),
             timeline: self.status.timeline_version,
             generation: self.lifecycle.generation().0,
             journal_broken: self.status.journal_broken.is_some(),
@@ -250,6 +252,10 @@ impl Core {
     /// Adds an entry about the provider process that is alive or was last.
     pub(crate) fn timeline(&mut self, status: &'static str) {
         let id = alloc::format!("{status}-{}", self.lifecycle.generation().0);
-        self.status.timeline(status.into(), Some(id.into()), self.now.wall, self.config.limits.timeline);
+        self.timeline_of(status, id.into());
+    }
+
+    pub(crate) fn timeline_of(&mut self, status: &'static str, id: Text) {
+        self.status.timeline(status.into(), Some(id), self.now.wall, self.config.limits.timeline);
     }
 }

@@ -30,6 +30,7 @@ pub struct View<'a> {
     pub first_prompt: &'static str,
     pub process: ProcessView<'a>,
     pub link: LinkView,
+    pub credential: CredentialView<'a>,
     pub busy_reasons: Vec<&'a str>,
     /// Messages in the inbox, by stage.
     pub stages: BTreeMap<&'static str, usize>,
@@ -76,6 +77,18 @@ pub struct LinkView {
     pub epoch: Option<Epoch>,
     /// Position of the last event taken in.
     pub position: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialView<'a> {
+    /// `none`, `valid`, `refused` or `expired`.
+    pub state: &'static str,
+    /// What is done about it: `fixed`, `planned`, `renewing` or `expired`.
+    pub renewal: &'static str,
+    pub jti: Option<&'a str>,
+    /// In seconds since the epoch.
+    pub expires_at: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -160,6 +173,12 @@ impl Core {
                 parked: self.lifecycle.parked().map(|why| &**why),
             },
             link: LinkView { state: self.link.name(), epoch: self.link.epoch, position: self.link.position },
+            credential: CredentialView {
+                state: self.credential.state(self.now),
+                renewal: self.credential.name(),
+                jti: self.credential.record().and_then(|record| record.jti.as_deref()),
+                expires_at: self.credential.record().and_then(|record| record.expires_at),
+            },
             busy_reasons: self.work.reasons().collect(),
             stages,
             messages,

@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use relay_runner_protocol::frame::{self, Ack, BusHeartbeat, BusStatus, CommandOrder as WireCommand, Event, Resume};
+use relay_runner_protocol::token::{RecordGiven, TokenGiven};
 use relay_runner_protocol::{
     ClientFrame, ErrorBody, ErrorCode, Message, Priority, ServerFrame, Session, agent, claim, command as wire_command,
     http, message, task,
@@ -17,8 +18,8 @@ use serde_json::{Map, Value, json};
 use crate::Core;
 use crate::body::BodyRef;
 use crate::effect::{Call, Frame, Outcome};
-use crate::event::{BusFrame, CommandOrder, Failure, FailureKind, Incoming, OpResult, Params, RelayEvent};
-use crate::ids::{Epoch, OpId, Text, idempotency_key};
+use crate::event::{BusFrame, CommandOrder, Failure, FailureKind, Incoming, OpResult, Params, RelayEvent, TokenRecord};
+use crate::ids::{Epoch, OpId, Text, TokenSlot, idempotency_key, renewal_key};
 use crate::time::Millis;
 
 /// A call as a request of HTTP.
@@ -137,6 +138,15 @@ pub fn request(core: &Core, key: OpId, epoch: Epoch, call: &Call) -> Request {
         Call::Unread { after, limit } => {
             Request { method: Method::Get, path: http::unread(us, *after, *limit), body: None, idempotency_key: None }
         }
+        Call::RenewToken { jti } => Request {
+            method: Method::Post,
+            path: http::TOKEN_RENEWAL.to_string(),
+            body: Some("{}".to_string()),
+            idempotency_key: match jti {
+                Some(jti) => Some(renewal_key(core.run_id(), jti)),
+                None => idempotency_key(),
+            },
+        },
         Call::DeleteAgent => Request {
             method: Method::Delete,
             path: http::agent_with_session(us, core.instance_id(), epoch),
@@ -146,17 +156,36 @@ pub fn request(core: &Core, key: OpId, epoch: Epoch, call: &Call) -> Request {
     }
 }
 
-/// Reads the answer to a call. `us` is the agent's id. The messages of an unread list come back whole as well, for
-/// the shell to keep their words.
-pub fn answer(
-    call: &Call,
-    us: &str,
-    status: u16,
-    retry_after: Option<Millis>,
-    body: &[u8],
-) -> (OpResult, Vec<Message>) {
+/// An answer as the core takes it, and what came with it for the shell to keep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    pub result: OpResult,
+    /// The messages of an unread list, whole.
+    pub messages: Vec<Message>,
+    /// The new runtime token; the result names slot 0 until the shell has one for it.
+    pub token: Option<Secret>,
+}
+
+/// A token on its way into its slot. It is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl From<OpResult> for Answered {
+    fn from(result: OpResult) -> Self {
+        Self { result, messages: Vec::new(), token: None }
+    }
+}
+
+/// Reads the answer to a call. `us` is the agent's id.
+pub fn answer(call: &Call, us: &str, status: u16, retry_after: Option<Millis>, body: &[u8]) -> Answered {
     if !(200..300).contains(&status) {
-        return (OpResult::Failed(refusal(status, retry_after, body)), Vec::new());
+        return OpResult::Failed(refusal(status, retry_after, body)).into();
     }
     let result = match call {
         Call::Claim { .. } => read::<claim::ClaimAnswer>(body).and_then(|answer| match (answer.ok, answer.fence) {
@@ -176,9 +205,20 @@ pub fn answer(
                     messages.sort_by_key(|m| m.id);
                     let full = messages.len() >= *limit as usize;
                     let list = messages.iter().map(|m| incoming(m, us)).collect();
-                    (OpResult::Unread { messages: list, full }, messages)
+                    Answered { result: OpResult::Unread { messages: list, full }, messages, token: None }
                 }
-                Err(reason) => (unreadable(&reason), Vec::new()),
+                Err(reason) => unreadable(&reason).into(),
+            };
+        }
+        Call::RenewToken { .. } => {
+            return match read::<TokenGiven>(body) {
+                Ok(TokenGiven { token, .. }) if token.trim().is_empty() => unreadable("it holds no token").into(),
+                Ok(TokenGiven { token, record }) => {
+                    let record = token_record(record);
+                    let result = OpResult::Token { slot: TokenSlot(0), record };
+                    Answered { result, messages: Vec::new(), token: Some(Secret(token)) }
+                }
+                Err(reason) => unreadable(&reason).into(),
             };
         }
         Call::Release { .. }
@@ -190,7 +230,13 @@ pub fn answer(
         | Call::SetReady { .. }
         | Call::DeleteAgent => Ok(OpResult::Ok),
     };
-    (result.unwrap_or_else(|reason| unreadable(&reason)), Vec::new())
+    result.unwrap_or_else(|reason| unreadable(&reason)).into()
+}
+
+/// What a relay, or whoever hands a token in, says of it.
+pub fn token_record(given: RecordGiven) -> TokenRecord {
+    let text = |text: Option<String>| text.filter(|t| !t.is_empty()).map(|t| cut(&t));
+    TokenRecord { jti: text(given.jti), profile: text(given.profile_id), expires_at: given.expires_at }
 }
 
 /// What a frame holds besides what the core takes in, for the shell to keep.

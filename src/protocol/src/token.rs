@@ -25,6 +25,31 @@ pub struct TokenAnswer {
     pub record: TokenRecord,
 }
 
+/// The same answer, as a client reads it: what a relay leaves out of the record is not known.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenGiven {
+    pub token: String,
+    #[serde(default)]
+    pub record: RecordGiven,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RecordGiven {
+    pub jti: Option<String>,
+    pub profile_id: Option<String>,
+    /// Seconds since the epoch.
+    pub expires_at: Option<u64>,
+}
+
+/// Without the token, as below.
+impl fmt::Debug for TokenGiven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenGiven").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
 /// Without the token: it must not reach a log by way of `{:?}`.
 impl fmt::Debug for TokenAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,10 +4,10 @@ use relay_runner_core::config::{Adapter, Config, Delivery, Identity, Limits, Mar
 use relay_runner_core::event::{
     ApprovalRequest, BusFrame, CommandOrder, Event, ExitClass, ExitReport, Failure, FailureKind, Incoming, LinkReport,
     OpResult, Order, Params, ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer,
-    TurnEnd,
+    TokenRecord, TurnEnd,
 };
 use relay_runner_core::{
-    Act, BodyRef, Call, Core, DurableFacts, Effect, Effects, Frame, Generation, MessageId, OpId, Stamp,
+    Act, BodyRef, Call, Core, DurableFacts, Effect, Effects, Frame, Generation, MessageId, OpId, Stamp, TokenSlot,
 };
 use relay_runner_protocol::ErrorCode;
 use std::collections::BTreeMap;
@@ -62,6 +62,7 @@ pub struct Run {
     /// Statuses that are not acknowledged yet.
     statuses: Vec<u64>,
     commands: u64,
+    tokens: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,11 +111,20 @@ pub fn config(seed: u64) -> Config {
         delivery: if seed.is_multiple_of(3) { Delivery::Steer } else { Delivery::Queue },
         mark_read: if seed.is_multiple_of(5) { MarkRead::Taken } else { MarkRead::Worked },
         on_give_up: OnGiveUp::Park,
+        // Every other agent has a token, of some minutes to some hours.
+        credential: (seed % 4 < 2).then(|| TokenRecord {
+            jti: Some("j0".into()),
+            profile: Some("provider-agent".into()),
+            expires_at: Some(BEGIN / 1_000 + 60 + seed % 7 * 1_200),
+        }),
         first_prompt: seed.is_multiple_of(2).then(|| BodyRef::of("begin")),
         limits: Limits { held: 40, claims: 3, fetch: 10, ..Limits::default() },
         ..Config::new(identity, adapter, seed)
     }
 }
+
+/// The wall clock of every run begins here, in milliseconds since the epoch.
+const BEGIN: u64 = 1_800_000_000_000;
 
 impl Run {
     pub fn new(seed: u64, mood: Mood) -> Self {
@@ -122,7 +132,7 @@ impl Run {
     }
 
     pub fn with(config: Config, mood: Mood) -> Self {
-        let now = Stamp::new(1_000, 1_800_000_000_000);
+        let now = Stamp::new(1_000, BEGIN);
         let seed = config.seed;
         Self {
             core: Core::new(config, DurableFacts::new("run".into(), "instance".into()), now),
@@ -142,6 +152,7 @@ impl Run {
             stopped: Vec::new(),
             statuses: Vec::new(),
             commands: 0,
+            tokens: 0,
         }
     }
 
@@ -318,6 +329,12 @@ impl Run {
                 }
                 let full = messages.len() >= *limit as usize;
                 OpResult::Unread { messages, full }
+            }
+            Call::RenewToken { .. } => {
+                self.tokens += 1;
+                let expires_at = Some(self.now.wall / 1_000 + self.chance.below(4_000));
+                let record = TokenRecord { jti: Some(format!("j{}", self.tokens).into()), profile: None, expires_at };
+                OpResult::Token { slot: TokenSlot(self.tokens), record }
             }
             Call::Read { .. }
             | Call::Delivery { .. }
@@ -507,7 +524,7 @@ impl Run {
                 }
                 Effect::Send { conn, frame: Frame::Register } if self.conn == Some(*conn) => self.registered = false,
                 Effect::Send { frame: Frame::Status { seq, .. }, .. } => self.statuses.push(*seq),
-                Effect::Send { .. } | Effect::Answer { .. } | Effect::Finish { .. } => {}
+                Effect::Send { .. } | Effect::UseToken { .. } | Effect::Answer { .. } | Effect::Finish { .. } => {}
                 Effect::Http { op, call, .. } => self.asked.push((*op, Question::Call(call.clone()))),
                 Effect::Spawn { op, generation } => {
                     self.asked.push((*op, Question::Spawn(*generation)));
