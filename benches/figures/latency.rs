@@ -124,6 +124,7 @@ fn options(addr: SocketAddr, socket: &Path, folder: &Path) -> Options {
         config: Config::new(identity, Adapter::default(), 1),
         relay: RelayUrl::parse(&format!("http://{addr}")).expect("a URL"),
         token: None,
+        token_file: None,
         state_dir: folder.join("state"),
         runner_dir: Some(folder.join("run")),
         provider: ProviderSpec::Command(CommandSpec::new(argv, false)),

@@ -2,16 +2,17 @@
 
 use super::failure::Failure;
 use super::given::{Environment, Key, Source, key, wrong};
+use relay_runner_core::TokenRecord;
 use relay_runner_protocol::error::ErrorBody;
 use relay_runner_protocol::http::{HEALTH, IDEMPOTENCY_HEADER, TOKEN_HEADER};
 use relay_runner_protocol::{Agent, DEFAULT_URL};
-use relay_runner_shell::{ExitCode, RelayUrl, causes, tls};
+use relay_runner_shell::{ExitCode, RelayUrl, Token, causes, tls};
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long one call may take.
@@ -45,14 +46,14 @@ impl RelayArgs {
     }
 
     /// `--token-file` before `AGENT_RELAY_TOKEN` before `AGENT_RELAY_TOKEN_FILE`.
-    pub(crate) fn token(&self, env: Environment<'_>) -> Result<Option<SecretString>, Failure> {
-        token(self.token_file.as_deref(), env)
+    pub(crate) fn token(&self, env: Environment<'_>) -> Result<Option<Given>, Failure> {
+        given(self.token_file.as_deref(), env)
     }
 
     /// The relay that was named or is the default, to be asked.
     pub(crate) fn books(&self, env: Environment<'_>) -> Result<Books, Failure> {
         let url = self.url(env)?.map_or_else(default_relay, Ok)?;
-        Books::new(&url, self.token(env)?.as_ref())
+        Books::new(&url, self.token(env)?.map(|given| given.token.secret).as_ref())
     }
 }
 
@@ -60,33 +61,31 @@ pub(crate) fn default_relay() -> Result<RelayUrl, Failure> {
     Ok(RelayUrl::parse(DEFAULT_URL)?)
 }
 
+/// A token, and the file that it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) token: Token,
+    pub(crate) file: Option<PathBuf>,
+}
+
 pub(crate) fn token(file: Option<&str>, env: Environment<'_>) -> Result<Option<SecretString>, Failure> {
+    Ok(given(file, env)?.map(|given| given.token.secret))
+}
+
+fn given(file: Option<&str>, env: Environment<'_>) -> Result<Option<Given>, Failure> {
     const FILE: Key = key("--token-file", "AGENT_RELAY_TOKEN_FILE");
     const TOKEN: &str = "AGENT_RELAY_TOKEN";
     if file.is_none()
         && let Some(token) = env.variable(TOKEN)?
     {
-        return checked(&token, Source::Variable(TOKEN), "it").map(Some);
+        let token = Token::new(&token, TokenRecord::default()).map_err(|why| wrong(Source::Variable(TOKEN), &why))?;
+        return Ok(Some(Given { token, file: None }));
     }
     let Some((path, source)) = env.text(file, FILE)? else { return Ok(None) };
     let text = std::fs::read_to_string(Path::new(&path))
         .map_err(|e| wrong(source, &format!("cannot read the token from {path}: {e}")))?;
-    checked(&text, source, &path).map(Some)
-}
-
-/// `holder` is what the token was found in.
-fn checked(text: &str, source: Source, holder: &str) -> Result<SecretString, Failure> {
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(wrong(source, &format!("{holder} is empty; put the token into it")));
-    }
-    if HeaderValue::from_str(token).is_err() || !token.is_ascii() {
-        return Err(wrong(
-            source,
-            &format!("{holder} holds no token: a token is one line of printable ASCII characters"),
-        ));
-    }
-    Ok(SecretString::from(token))
+    let token = Token::read(&text).map_err(|why| wrong(source, &format!("the token of {path}: {why}")))?;
+    Ok(Some(Given { token, file: Some(PathBuf::from(path)) }))
 }
 
 /// A client of one relay.

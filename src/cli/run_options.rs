@@ -5,8 +5,8 @@ use super::given::{Environment, Key, Source, boolean, key, word, wrong};
 use super::identity::identity;
 use super::run_args::Args;
 use super::{books, places, program, span};
-use relay_runner_core::Config;
 use relay_runner_core::config::{Adapter, Delivery, Limits, MarkRead, Mode, OnGiveUp, Timing};
+use relay_runner_core::{Config, Text, TokenRecord};
 use relay_runner_shell::{CommandSpec, EnvironmentPolicy, Options, Program, ProviderSpec, RelayUrl};
 use secrecy::SecretString;
 use std::ffi::OsString;
@@ -66,6 +66,7 @@ impl Kind {
 pub(crate) struct Asked {
     pub(crate) relay: Option<RelayUrl>,
     pub(crate) token: Option<SecretString>,
+    token_file: Option<PathBuf>,
     pub(crate) state_dir: PathBuf,
     /// The state folder is the one that agents of this machine have unless told otherwise.
     pub(crate) usual_state: bool,
@@ -84,7 +85,9 @@ impl Asked {
         let listen = env.switch(args.listen, LISTEN)?;
         let provider = provider(kind, &args.command, listen, env)?;
         let relay = args.relay.url(env)?;
-        let token = args.relay.token(env)?;
+        let given = args.relay.token(env)?;
+        let credential = given.as_ref().map(|given| credential(&given.token.record, env)).transpose()?;
+        let (token, token_file) = given.map_or((None, None), |given| (Some(given.token.secret), given.file));
         let cwd = cwd(args, env)?;
         let identity = identity(kind.name(), mode(args, env)?, args, env, &cwd)?;
         let state = env.text(args.state_dir.as_deref(), STATE_DIR)?;
@@ -97,6 +100,7 @@ impl Asked {
         Ok(Self {
             relay,
             token,
+            token_file,
             state_dir,
             usual_state,
             provider,
@@ -110,12 +114,13 @@ impl Asked {
                 // Filled in by the shell.
                 adapter: Adapter::default(),
                 first_prompt: None,
+                credential,
                 mark_read: MarkRead::default(),
                 on_give_up: OnGiveUp::default(),
                 relay_context: true,
                 limits: Limits::default(),
             },
-            environment: environment(env)?,
+            environment: EnvironmentPolicy::default(),
             cwd,
             prompt: env.text(args.prompt.as_deref(), PROMPT)?.map(|(text, _)| text),
             info_file: env.raw("AGENT_RELAY_RUNNER_INFO_FILE").map(PathBuf::from),
@@ -137,6 +142,7 @@ impl Asked {
             config: self.config,
             relay,
             token: self.token,
+            token_file: self.token_file,
             state_dir: self.state_dir,
             runner_dir: None,
             provider: self.provider,
@@ -229,15 +235,15 @@ fn fail_fast(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// What the provider is told of the token, where it is known.
-fn environment(env: Environment<'_>) -> Result<EnvironmentPolicy, Failure> {
+/// What is known of the token: what its own file says, else the environment.
+fn credential(read: &TokenRecord, env: Environment<'_>) -> Result<TokenRecord, Failure> {
     const EXPIRES: &str = "AGENT_RELAY_TOKEN_EXPIRES_AT";
     let seconds = |text: &str| text.parse().map_err(|_| "write seconds since the epoch".to_owned());
-    Ok(EnvironmentPolicy {
-        token_jti: env.variable("AGENT_RELAY_TOKEN_JTI")?,
-        token_profile: env.variable("AGENT_RELAY_TOKEN_PROFILE")?,
-        token_expires_at: env.parsed(None, key("", EXPIRES), seconds)?,
-        ..EnvironmentPolicy::default()
+    let text = |name| Ok::<_, Failure>(env.variable(name)?.map(Text::from));
+    Ok(TokenRecord {
+        jti: read.jti.clone().or(text("AGENT_RELAY_TOKEN_JTI")?),
+        profile: read.profile.clone().or(text("AGENT_RELAY_TOKEN_PROFILE")?),
+        expires_at: read.expires_at.or(env.parsed(None, key("", EXPIRES), seconds)?),
     })
 }
 

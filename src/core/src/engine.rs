@@ -16,7 +16,7 @@ use crate::deadlines::{Deadlines, TimerKey};
 use crate::delivery::Delivery;
 use crate::effect::Effects;
 use crate::ending::Ending;
-use crate::event::{Event, Failure, FailureKind, OpResult, Order};
+use crate::event::{Event, Failure, FailureKind, OpResult, Order, TokenRecord};
 use crate::facts::{DurableFacts, MessageFact, ProviderFact};
 use crate::ids::{OpId, Text};
 use crate::inbox::{Inbox, Item};
@@ -156,6 +156,11 @@ impl Core {
 
     pub fn instance_id(&self) -> &str {
         &self.instance_id
+    }
+
+    /// What is known of the runtime token in force; none where the relay wants none.
+    pub const fn token_record(&self) -> Option<&TokenRecord> {
+        self.credential.record()
     }
 
     /// The time of the last step.

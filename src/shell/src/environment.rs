@@ -1,5 +1,6 @@
 //! The provider's environment (behaviour 3): a pure function of ours, the policy, and the run.
 
+use relay_runner_core::TokenRecord;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
@@ -53,10 +54,6 @@ pub struct EnvironmentPolicy {
     pub set: BTreeMap<String, String>,
     /// Whether the token itself is in the provider's environment.
     pub export_token: bool,
-    /// The token's `jti`, profile id and expiry (seconds since the epoch), where they are known.
-    pub token_jti: Option<String>,
-    pub token_profile: Option<String>,
-    pub token_expires_at: Option<u64>,
 }
 
 /// Configured values may be secrets: only their names are shown.
@@ -73,15 +70,7 @@ impl std::fmt::Debug for EnvironmentPolicy {
 
 impl Default for EnvironmentPolicy {
     fn default() -> Self {
-        Self {
-            inherit: Inherit::Listed,
-            also: Vec::new(),
-            set: BTreeMap::new(),
-            export_token: true,
-            token_jti: None,
-            token_profile: None,
-            token_expires_at: None,
-        }
+        Self { inherit: Inherit::Listed, also: Vec::new(), set: BTreeMap::new(), export_token: true }
     }
 }
 
@@ -96,6 +85,8 @@ pub(crate) struct Additions<'a> {
     pub(crate) relay_url: &'a str,
     pub(crate) approval: &'a str,
     pub(crate) token: Option<&'a str>,
+    /// What is known of the token.
+    pub(crate) record: Option<&'a TokenRecord>,
     pub(crate) provider_session: &'a str,
 }
 
@@ -121,13 +112,13 @@ pub(crate) fn build(
     }
     if let Some(token) = add.token.filter(|_| policy.export_token) {
         put("TOKEN", token.as_ref());
-        if let Some(jti) = &policy.token_jti {
+        if let Some(jti) = add.record.and_then(|record| record.jti.as_deref()) {
             put("TOKEN_JTI", jti.as_ref());
         }
-        if let Some(profile) = &policy.token_profile {
+        if let Some(profile) = add.record.and_then(|record| record.profile.as_deref()) {
             put("TOKEN_PROFILE", profile.as_ref());
         }
-        if let Some(expires) = policy.token_expires_at {
+        if let Some(expires) = add.record.and_then(|record| record.expires_at) {
             put("TOKEN_EXPIRES_AT", expires.to_string().as_ref());
         }
     }
@@ -161,6 +152,7 @@ mod tests {
             relay_url: "http://127.0.0.1:4850",
             approval: "guarded",
             token: Some("tok"),
+            record: None,
             provider_session: "session",
         }
     }
@@ -197,7 +189,6 @@ mod tests {
             also: vec!["AGENT_RELAY_CAPS".to_owned()],
             set: BTreeMap::from([("AGENT_RELAY_CAPS".to_owned(), "c".to_owned()), ("MINE".to_owned(), "1".to_owned())]),
             export_token: false,
-            token_jti: Some("j".to_owned()),
             ..EnvironmentPolicy::default()
         };
         let env = lines(&build(ours(), &policy, &additions()));
@@ -207,14 +198,9 @@ mod tests {
 
     #[test]
     fn names_of_the_configuration_are_passed_on_and_the_tokens_facts_go_with_it() {
-        let policy = EnvironmentPolicy {
-            also: vec!["AWS_SECRET".to_owned()],
-            token_jti: Some("j".to_owned()),
-            token_profile: Some("p".to_owned()),
-            token_expires_at: Some(9),
-            ..EnvironmentPolicy::default()
-        };
-        let env = lines(&build(ours(), &policy, &additions()));
+        let policy = EnvironmentPolicy { also: vec!["AWS_SECRET".to_owned()], ..EnvironmentPolicy::default() };
+        let record = TokenRecord { jti: Some("j".into()), profile: Some("p".into()), expires_at: Some(9) };
+        let env = lines(&build(ours(), &policy, &Additions { record: Some(&record), ..additions() }));
         for line in
             ["AWS_SECRET=x", "AGENT_RELAY_TOKEN_JTI=j", "AGENT_RELAY_TOKEN_PROFILE=p", "AGENT_RELAY_TOKEN_EXPIRES_AT=9"]
         {

@@ -2,6 +2,7 @@
 
 use crate::control::routes::order;
 use crate::input::{Input, Inputs};
+use crate::tokens::Token;
 use relay_runner_core::{Answer, Event, Order, Outcome};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -48,8 +49,15 @@ impl Handle {
         }
         match answered.await.ok()? {
             Answer::Command(outcome) => Some(outcome),
-            Answer::Busy(_) | Answer::Stale => None,
+            Answer::Busy(_) | Answer::Stale | Answer::Token { .. } => None,
         }
+    }
+
+    /// Hands a new runtime token in. False when it has ended already, or the run is over.
+    pub async fn token(&self, token: Token) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.inputs.send(Input::Token { token, answer: Some(answer) }).await
+            && matches!(answered.await, Ok(Answer::Token { accepted: true }))
     }
 
     /// The segment with which this run's journal began.

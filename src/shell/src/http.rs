@@ -10,11 +10,11 @@ use crate::secret::Redactor;
 use crate::tls;
 use relay_runner_core::event::{Failure, FailureKind};
 use relay_runner_core::time::Millis;
-use relay_runner_core::wire::{self, Method, Request};
+use relay_runner_core::wire::{self, Answered, Method, Request};
 use relay_runner_core::{Call, Lane, OpId, OpResult, Text};
 use relay_runner_protocol::Message;
 use relay_runner_protocol::http::{IDEMPOTENCY_HEADER, TOKEN_HEADER, message};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
@@ -32,6 +32,7 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub(crate) struct Relay {
     client: reqwest::Client,
+    token: Option<HeaderValue>,
     base: Text,
     agent_id: Text,
     redactor: Redactor,
@@ -63,16 +64,10 @@ pub(crate) struct Job {
 
 impl Relay {
     pub(crate) fn new(url: &RelayUrl, token: Option<&SecretString>, agent_id: Text) -> Result<Self, StartError> {
-        let mut headers = HeaderMap::new();
-        if let Some(token) = token {
-            let mut value = HeaderValue::from_str(token.expose_secret()).map_err(|_| StartError::Token)?;
-            value.set_sensitive(true);
-            headers.insert(TOKEN_HEADER, value);
-        }
+        let header = token.map(header).transpose().map_err(|_| StartError::Token)?;
         let tls = tls::of(url.is_secured());
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.map_err(StartError::Client)?)
-            .default_headers(headers)
             // The token goes to the relay, and nowhere that the relay points to.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -81,7 +76,7 @@ impl Relay {
             .build()
             .map_err(|e| StartError::Client(format!("cannot set up the client of {url}: {}", causes(&e))))?;
         let redactor = Redactor::new(token.cloned());
-        Ok(Self { client, base: url.base().into(), agent_id, redactor })
+        Ok(Self { client, token: header, base: url.base().into(), agent_id, redactor })
     }
 
     /// A message by its id, for an offer whose words are no longer at hand.
@@ -99,20 +94,21 @@ impl Relay {
         }
     }
 
-    async fn call(&self, job: &Job) -> (OpResult, Vec<Message>) {
-        match self.send(&job.request, job.deadline).await {
-            Ok((status, retry_after, body)) => {
-                match wire::answer(&job.call, &self.agent_id, status, retry_after, &body) {
-                    // A relay may quote the token that it refuses.
-                    (OpResult::Failed(failure), messages) => {
-                        let text = self.redactor.clean(&failure.text).into();
-                        (OpResult::Failed(Failure { text, ..failure }), messages)
-                    }
-                    answer => answer,
-                }
-            }
-            Err(failure) => (OpResult::Failed(failure), Vec::new()),
+    async fn call(&self, job: &Job) -> Answered {
+        let (status, retry_after, body) = match self.send(&job.request, job.deadline).await {
+            Ok(answer) => answer,
+            Err(failure) => return OpResult::Failed(failure).into(),
+        };
+        let mut answer = wire::answer(&job.call, &self.agent_id, status, retry_after, &body);
+        if let OpResult::Failed(failure) = &mut answer.result {
+            // A relay may quote the token that it refuses.
+            failure.text = self.redactor.clean(&failure.text).into();
         }
+        if answer.token.as_ref().is_some_and(|token| HeaderValue::from_str(&token.0).is_err()) {
+            let text = "the new token is no line of printable ASCII characters".into();
+            return OpResult::Failed(Failure { kind: FailureKind::Server, text }).into();
+        }
+        answer
     }
 
     async fn send(&self, request: &Request, deadline: Instant) -> Result<(u16, Option<Millis>, Vec<u8>), Failure> {
@@ -125,6 +121,9 @@ impl Relay {
         let failed = |kind, why: String| Failure { kind, text: format!("{name} {path}: {why}").into() };
         let exchange = async {
             let mut builder = self.client.request(method, format!("{}{}", self.base, request.path));
+            if let Some(token) = &self.token {
+                builder = builder.header(TOKEN_HEADER, token.clone());
+            }
             if let Some(key) = &request.idempotency_key {
                 builder = builder.header(IDEMPOTENCY_HEADER, key);
             }
@@ -158,6 +157,13 @@ impl Http {
 
     pub(crate) fn relay(&self) -> &Relay {
         &self.relay
+    }
+
+    /// What is sent from now on is sent with this token.
+    pub(crate) fn use_token(&mut self, token: &SecretString) {
+        // It was checked when it came.
+        self.relay.token = header(token).ok();
+        self.relay.redactor = self.relay.redactor.with(token.clone());
     }
 
     /// Queues a call. Its answer comes as an input, which is to be followed by [`Http::answered`].
@@ -194,18 +200,25 @@ impl Http {
             let (relay, inputs) = (self.relay.clone(), self.inputs.clone());
             waiting.running = Some(Task::start("HTTP", &self.inputs, async move {
                 let op = job.op;
-                let (result, messages) = match caught(relay.call(&job)).await {
+                let Answered { result, messages, token } = match caught(relay.call(&job)).await {
                     Ok(answer) => answer,
                     Err(what) => {
                         inputs.fault(format!("an HTTP call panicked: {what}")).await;
                         let text = "the call was broken off by a fault of the runner".into();
-                        (OpResult::Failed(Failure { kind: FailureKind::Server, text }), Vec::new())
+                        OpResult::Failed(Failure { kind: FailureKind::Server, text }).into()
                     }
                 };
-                inputs.send(Input::Answered { lane, op, result, messages }).await;
+                let token = token.map(|token| SecretString::from(token.0));
+                inputs.send(Input::Answered { lane, op, result, messages, token }).await;
             }));
         }
     }
+}
+
+fn header(token: &SecretString) -> Result<HeaderValue, InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(token.expose_secret())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// In seconds; the form with a date is not used by relays.

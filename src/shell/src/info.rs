@@ -68,7 +68,8 @@ impl InfoFile {
     }
 }
 
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+/// Written beside and renamed, readable for its owner only.
+pub(crate) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);

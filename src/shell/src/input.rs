@@ -1,11 +1,13 @@
 //! What the loop takes in, and how tasks hand it over.
 
+use crate::tokens::Token;
 use futures_util::FutureExt;
 use relay_runner_core::event::{CommandOrder, StatusReport};
 use relay_runner_core::ids::Conn;
 use relay_runner_core::wire::Words;
 use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offer, OpId, OpResult, Order};
 use relay_runner_protocol::Message;
+use secrecy::SecretString;
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -31,6 +33,8 @@ pub(crate) enum Input {
         op: OpId,
         result: OpResult,
         messages: Vec<Message>,
+        /// The new runtime token, on its way into its slot.
+        token: Option<SecretString>,
     },
     /// Messages that an offer needed and that were no longer at hand.
     Fetched {
@@ -47,6 +51,11 @@ pub(crate) enum Input {
     Report {
         report: Box<StatusReport>,
         answer: oneshot::Sender<Answer>,
+    },
+    /// A new runtime token: handed in by somebody who waits, or found in its file.
+    Token {
+        token: Token,
+        answer: Option<oneshot::Sender<Answer>>,
     },
     /// Somebody wants to see the state, as JSON.
     Look(oneshot::Sender<Arc<str>>),

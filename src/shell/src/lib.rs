@@ -24,6 +24,7 @@ mod relay_url;
 mod runner;
 mod secret;
 mod signals;
+mod tokens;
 
 pub mod client;
 pub mod journal;
@@ -39,3 +40,4 @@ pub use provider::command::CommandSpec;
 pub use relay_runner_core::ExitCode;
 pub use relay_url::RelayUrl;
 pub use runner::{Runner, run};
+pub use tokens::Token;

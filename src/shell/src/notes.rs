@@ -57,6 +57,14 @@ pub(crate) fn say(agent: &str, note: &Note) {
         }
         Note::ClaimLost { message } => warn!(agent, "the claim of message {message} is lost to another"),
         Note::TaskReported { task, status } => info!(agent, "task {task} is reported as {status}"),
+        Note::CredentialRenewed { number } => {
+            info!(agent, "the relay's token was replaced by a new one (number {number})");
+        }
+        Note::NotRenewable => warn!(agent, "the relay's token ends, and it cannot be renewed: hand in another before"),
+        Note::CredentialExpired => error!(
+            agent,
+            "the relay's token has ended; hand in another (POST /token of the control server, or the file of --token-file)"
+        ),
         Note::Command { id, name, what } => info!(agent, "command {name} ({id}): {what}"),
         Note::Ending { why } => info!(agent, "ending: {why}"),
         Note::Failed { op, what, failure, said_before } => {

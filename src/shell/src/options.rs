@@ -14,7 +14,10 @@ pub struct Options {
     /// `first_prompt`.
     pub config: Config,
     pub relay: RelayUrl,
+    /// What is known of it stands in `config.credential`.
     pub token: Option<SecretString>,
+    /// Where the token came from: another one that is put there is used from then on.
+    pub token_file: Option<PathBuf>,
     /// The agent's own folder: journal, lock, logs. Made when it is missing.
     pub state_dir: PathBuf,
     /// Where sockets and info file go; none: found by [`runner_dir`](crate::runner_dir).

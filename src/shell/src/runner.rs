@@ -16,11 +16,13 @@ use crate::journal::Journal;
 use crate::lock::Lock;
 use crate::options::Options;
 use crate::provider::Provider;
+use crate::tokens::{self, Tokens};
 use crate::{StartError, notes, signals};
 use relay_runner_core::event::{BusFrame, Failure, FailureKind};
 use relay_runner_core::time::Mono;
 use relay_runner_core::{Answer, Core, Effects, Event, ExitCode, OpId, OpResult, Order, RequestId};
 use relay_runner_protocol::Message;
+use secrecy::SecretString;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -46,6 +48,9 @@ pub struct Runner {
     /// Answers of the loop itself, before whatever waits outside.
     own: VecDeque<Input>,
     bodies: Bodies,
+    tokens: Tokens,
+    /// Looks at the token's file.
+    token_file: Option<Task>,
     bus_target: BusTarget,
     bus: Option<Bus>,
     /// The last connection that was closed, sending its last frames.
@@ -83,6 +88,7 @@ impl Runner {
                 what: format!("the signals of the process cannot be listened to: {error}").into(),
             })));
         }
+        self.token_file = self.options.token_file.clone().map(|file| tokens::watch(file, &self.inputs));
         let result = self.turn_over().await;
         self.end(result.as_ref().ok().copied()).await;
         result
@@ -143,10 +149,10 @@ impl Runner {
                 }
                 Some(Event::Bus(conn, frame))
             }
-            Input::Answered { lane, op, result, messages } => {
+            Input::Answered { lane, op, result, messages, token } => {
                 self.keep_all(messages);
                 self.http.answered(&lane);
-                Some(Event::Done(op, result))
+                Some(Event::Done(op, self.slotted(result, token)))
             }
             Input::Fetched { op, generation, offers, messages } => {
                 self.fetches.remove(&op);
@@ -170,11 +176,27 @@ impl Runner {
                 let request = self.request(answer)?;
                 Some(Event::Order(Order::Report { request, report }))
             }
+            Input::Token { token, answer } => {
+                let request = match answer {
+                    Some(answer) => Some(self.request(answer)?),
+                    None => None,
+                };
+                let slot = self.tokens.keep(token.secret);
+                Some(Event::Order(Order::Token { request, slot, record: token.record }))
+            }
             Input::Look(answer) => {
                 // Whoever asked may have gone.
                 let _ = answer.send(self.view());
                 None
             }
+        }
+    }
+
+    /// An answer that brings a token names the slot that it is kept in.
+    fn slotted(&mut self, result: OpResult, token: Option<SecretString>) -> OpResult {
+        match (result, token) {
+            (OpResult::Token { record, .. }, Some(token)) => OpResult::Token { slot: self.tokens.keep(token), record },
+            (result, _) => result,
         }
     }
 

@@ -44,6 +44,13 @@ impl Redactor {
         Self { secrets: secrets.into_iter().filter(|s| s.expose_secret().len() >= 6).collect() }
     }
 
+    /// The same, and this secret as well. The oldest of many are forgotten.
+    pub(crate) fn with(&self, secret: SecretString) -> Self {
+        const MOST: usize = 8;
+        let skip = (self.secrets.len() + 1).saturating_sub(MOST);
+        Self::new(self.secrets.iter().skip(skip).cloned().chain([secret]))
+    }
+
     pub(crate) fn clean(&self, text: &str) -> String {
         let mut clean = text.to_owned();
         for secret in &*self.secrets {

@@ -47,22 +47,10 @@ fn options(dir: &Path, relay: &str, argv: &[&str]) -> Options {
         ..Identity::default()
     };
     Options {
-        config: Config {
-            identity,
-            mode: Mode::default(),
-            adapter: Adapter::default(),
-            delivery: Delivery::default(),
-            mark_read: MarkRead::default(),
-            on_give_up: OnGiveUp::default(),
-            fail_fast: false,
-            relay_context: true,
-            first_prompt: None,
-            seed: 7,
-            timing: Timing::default(),
-            limits: Limits::default(),
-        },
+        config: Config::new(identity, Adapter::default(), 7),
         relay: RelayUrl::parse(relay).unwrap(),
         token: Some(SecretString::from("the-token-of-the-test")),
+        token_file: None,
         state_dir: dir.join("state"),
         runner_dir: Some(dir.join("run")),
         provider: ProviderSpec::Command(CommandSpec::new(argv.iter().map(Into::into).collect(), false)),

@@ -3,6 +3,7 @@
 use super::report::ReportBody;
 use crate::input::{Input, Inputs};
 use crate::secret;
+use crate::tokens::Token;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -12,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use relay_runner_core::event::CommandOrder;
 use relay_runner_core::{Answer, Outcome, Text, wire};
+use relay_runner_protocol::token::RecordGiven;
 use relay_runner_protocol::{CommandType, frame};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +31,7 @@ pub(super) fn router(inputs: &Inputs) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/command", post(command))
+        .route("/token", post(token))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method")
@@ -102,7 +105,7 @@ async fn report(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection
         Ok(Answer::Stale) => {
             refusal(StatusCode::CONFLICT, "stale_session", "the report is not of the living provider session")
         }
-        Ok(Answer::Command(_)) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Token { .. }) | Err(_) => ending(),
     }
 }
 
@@ -130,7 +133,39 @@ async fn command(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejectio
     }
     match answered.await {
         Ok(Answer::Command(outcome)) => outcome_response(&outcome),
-        Ok(Answer::Busy(_) | Answer::Stale) | Err(_) => ending(),
+        Ok(Answer::Busy(_) | Answer::Stale | Answer::Token { .. }) | Err(_) => ending(),
+    }
+}
+
+/// A new runtime token, in the words in which a relay gives one; the record's fields may stand beside it as well.
+#[derive(Deserialize)]
+struct TokenBody {
+    token: String,
+    #[serde(default)]
+    record: Option<RecordGiven>,
+    #[serde(flatten)]
+    beside: RecordGiven,
+}
+
+async fn token(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection>) -> Response {
+    let TokenBody { token, record, beside } = match read(body) {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let token = match Token::new(&token, wire::token_record(record.unwrap_or(beside))) {
+        Ok(token) => token,
+        Err(why) => return refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_body", &format!("`token`: {why}")),
+    };
+    let (answer, answered) = oneshot::channel();
+    if !inputs.send(Input::Token { token, answer: Some(answer) }).await {
+        return ending();
+    }
+    match answered.await {
+        Ok(Answer::Token { accepted: true }) => axum::Json(json!({"ok": true})).into_response(),
+        Ok(Answer::Token { accepted: false }) => {
+            refusal(StatusCode::UNPROCESSABLE_ENTITY, "expired_token", "the token has ended already")
+        }
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Stale) | Err(_) => ending(),
     }
 }
 

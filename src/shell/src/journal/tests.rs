@@ -11,20 +11,8 @@ use std::fs;
 use std::path::PathBuf;
 
 fn config() -> Config {
-    Config {
-        identity: Identity { agent_id: "a1".into(), runner_id: "r1".into(), ..Identity::default() },
-        mode: relay_runner_core::config::Mode::default(),
-        adapter: relay_runner_core::config::Adapter::default(),
-        delivery: relay_runner_core::config::Delivery::default(),
-        mark_read: relay_runner_core::config::MarkRead::default(),
-        on_give_up: relay_runner_core::config::OnGiveUp::default(),
-        fail_fast: false,
-        relay_context: true,
-        first_prompt: None,
-        seed: 7,
-        timing: relay_runner_core::config::Timing::default(),
-        limits: relay_runner_core::config::Limits::default(),
-    }
+    let identity = Identity { agent_id: "a1".into(), runner_id: "r1".into(), ..Identity::default() };
+    Config::new(identity, relay_runner_core::config::Adapter::default(), 7)
 }
 
 /// A run without a loop: records, steps, tidies.

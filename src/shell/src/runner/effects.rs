@@ -13,7 +13,7 @@ use crate::provider::{Deed, Start};
 use crate::secret::Redactor;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::ids::Conn;
-use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, OpId, OpResult, ids, wire};
+use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, OpId, OpResult, TokenSlot, ids, wire};
 use relay_runner_protocol::Message;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -32,6 +32,7 @@ impl Runner {
                     bus.send(wire::frame(&self.core, &frame));
                 }
             }
+            Effect::UseToken { slot } => self.use_token(slot),
             Effect::Http { op, key, epoch, deadline, call } => {
                 let request = wire::request(&self.core, key, epoch, &call);
                 let deadline = clock::after(Duration::from_millis(deadline));
@@ -100,6 +101,18 @@ impl Runner {
         self.farewell = Some(Task::start("the bus", &self.inputs, bus.close()));
     }
 
+    /// Everything that is asked from now on is asked with it.
+    fn use_token(&mut self, slot: TokenSlot) {
+        let record = self.core.token_record().cloned().unwrap_or_default();
+        if let Err(why) = self.tokens.adopt(slot, &record) {
+            tracing::warn!("{why}");
+        }
+        self.bus_target.token = self.tokens.current().cloned();
+        if let Some(token) = self.tokens.current() {
+            self.http.use_token(token);
+        }
+    }
+
     fn spawn(&mut self, op: OpId, generation: Generation) {
         let identity = &self.core.config().identity;
         let session = ids::provider_session(self.core.run_id(), generation);
@@ -113,11 +126,12 @@ impl Runner {
                 agent_id: &identity.agent_id,
                 relay_url: self.options.relay.base(),
                 approval: identity.approval.as_str(),
-                token: self.options.token.as_ref().map(ExposeSecret::expose_secret),
+                token: self.tokens.current().map(ExposeSecret::expose_secret),
+                record: self.core.token_record(),
                 provider_session: &session,
             },
         );
-        let secrets = [self.options.token.clone(), self.control.as_ref().map(|control| control.secret.clone())];
+        let secrets = [self.tokens.current().cloned(), self.control.as_ref().map(|control| control.secret.clone())];
         let redactor = Redactor::new(secrets.into_iter().flatten());
         let reporter = Reporter::new(self.inputs.clone(), generation, redactor);
         self.provider.start(Start { op, generation, env, cwd: self.options.cwd.clone(), reporter });

@@ -17,6 +17,7 @@ use crate::provider::command::Command;
 use crate::provider::process::kill_leftover;
 use crate::runner_dir::{self, Places};
 use crate::secret::random_id;
+use crate::tokens::Tokens;
 use relay_runner_core::body::BodyRef;
 use relay_runner_core::{Core, DurableFacts, Effects};
 use std::collections::{BTreeMap, VecDeque};
@@ -40,7 +41,10 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     let identity = &options.config.identity;
     let agent_id = identity.agent_id.clone();
     let runner_dir = runner_folder(&options, &agent_id, &state_dir)?;
-    let relay = Relay::new(&options.relay, options.token.as_ref(), agent_id.clone())?;
+    let (tokens, record) =
+        Tokens::begin(&state_dir, options.token.take(), options.config.credential.take(), clock.stamp().wall);
+    options.config.credential = record;
+    let relay = Relay::new(&options.relay, tokens.current(), agent_id.clone())?;
 
     let folder = journal::folder(&state_dir);
     let facts = facts(&folder, options.fresh)?;
@@ -67,7 +71,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     };
     let bus_target = BusTarget {
         relay: options.relay.clone(),
-        token: options.token.clone(),
+        token: tokens.current().cloned(),
         agent_id,
         timing: BusTiming::default(),
     };
@@ -79,6 +83,8 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         waiting,
         own: VecDeque::new(),
         bodies: Bodies::default(),
+        tokens,
+        token_file: None,
         bus_target,
         bus: None,
         farewell: None,
