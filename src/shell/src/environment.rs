@@ -189,7 +189,6 @@ mod tests {
             also: vec!["AGENT_RELAY_CAPS".to_owned()],
             set: BTreeMap::from([("AGENT_RELAY_CAPS".to_owned(), "c".to_owned()), ("MINE".to_owned(), "1".to_owned())]),
             export_token: false,
-            ..EnvironmentPolicy::default()
         };
         let env = lines(&build(ours(), &policy, &additions()));
         assert!(env.contains(&"AWS_SECRET=x".to_owned()) && env.contains(&"MINE=1".to_owned()));

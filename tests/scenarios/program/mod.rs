@@ -11,6 +11,7 @@ mod ending;
 mod processes;
 mod proxy;
 mod refusing;
+mod renewing;
 mod replaying;
 mod showing;
 mod travelling;

@@ -69,9 +69,14 @@ pub(super) struct World {
 impl World {
     /// With a relay.
     pub(super) fn new() -> Self {
+        Self::with_relay(&[])
+    }
+
+    /// With a relay that has these variables.
+    pub(super) fn with_relay(variables: &[(&str, &str)]) -> Self {
         let mut world = Self::without_relay();
         let db = world.path("relay.db");
-        let mut relay = world.start(&["relay", "--listen", "127.0.0.1:0", "--json", "--db", &text(&db)], &[]);
+        let mut relay = world.start(&["relay", "--listen", "127.0.0.1:0", "--json", "--db", &text(&db)], variables);
         let said: Value = serde_json::from_str(&relay.line()).unwrap();
         said["url"].as_str().unwrap().clone_into(&mut world.url);
         world.relay = Some(relay);

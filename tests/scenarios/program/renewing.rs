@@ -1,0 +1,124 @@
+//! The runtime token of a running agent, against a relay that wants one: renewed in time, replaced in its file, and
+//! gone on with by the next run.
+
+use super::world::{PATIENT, Process, World, eventually, signal, text};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+
+/// The relay's own token.
+const ROOT: &str = "the-root-token-of-this-test";
+const AS_ROOT: [(&str, &str); 1] = [("AGENT_RELAY_TOKEN", ROOT)];
+
+/// A token that the relay makes for an agent, as it hands it out.
+fn token(world: &World, seconds: u64) -> Value {
+    let address = world.url().strip_prefix("http://").unwrap();
+    let body = json!({"profileId": "provider-agent", "lifetimeSeconds": seconds}).to_string();
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST /api/tokens/runtime HTTP/1.1\r\nHost: {address}\r\nX-Agent-Relay-Token: {ROOT}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 20"), "{answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+fn token_file(world: &World, token: &Value) -> PathBuf {
+    let (path, new) = (world.path("token.txt"), world.path("token.new"));
+    fs::write(&new, token.to_string()).unwrap();
+    fs::rename(&new, &path).unwrap();
+    path
+}
+
+fn runner(world: &World, file: &str) -> Process {
+    world.runner(PATIENT, &["--token-file", file])
+}
+
+/// What the runner itself says of its credential.
+fn credential(world: &World) -> Option<Value> {
+    let said = world.ask(&["status", "a1", "--json"]);
+    (said.code == Some(0)).then(|| said.json()["credential"].clone())
+}
+
+#[track_caller]
+fn uses_another(world: &World, before: &Value) -> Value {
+    eventually("another token is used", || {
+        let now = credential(world)?;
+        (now["jti"] != before["record"]["jti"] && now["state"] == "valid").then_some(now)
+    })
+}
+
+fn is_ready(world: &World) {
+    eventually("the agent is ready on the relay", || {
+        let said = world.ask_with(&["agents", "--json"], &AS_ROOT);
+        let Value::Array(agents) = said.json() else { return None };
+        agents.iter().any(|agent| agent["ready"] == true).then_some(())
+    });
+}
+
+#[test]
+fn a_token_is_renewed_in_time_and_the_next_run_goes_on_with_it() {
+    let world = World::with_relay(&AS_ROOT);
+    let given = token(&world, 6);
+    let file = text(&token_file(&world, &given));
+    let first = runner(&world, &file);
+    is_ready(&world);
+    let renewed = uses_another(&world, &given);
+    world.go();
+    let sent = world.ask_with(&["send", "a1", "hello", "--wait", "--timeout", "20s"], &AS_ROOT);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+
+    // The token that it was given has ended by now, as far as the relay is concerned.
+    eventually("the given token has ended", || {
+        let token = given["token"].as_str().unwrap();
+        (world.ask_with(&["agents"], &[("AGENT_RELAY_TOKEN", token)]).code != Some(0)).then_some(())
+    });
+    signal(first.pid(), "KILL");
+    assert_eq!(first.ends(), None);
+    let _second = runner(&world, &file);
+    is_ready(&world);
+    assert_eq!(credential(&world).unwrap()["jti"], renewed["jti"]);
+
+    // No token is in the journal, in the log, or in what the runner says of itself.
+    let journal: String = fs::read_dir(world.state().join("journal"))
+        .unwrap()
+        .map(|entry| String::from_utf8_lossy(&fs::read(entry.unwrap().path()).unwrap()).into_owned())
+        .collect();
+    let kept: Value = serde_json::from_slice(&fs::read(world.state().join("token.json")).unwrap()).unwrap();
+    for secret in [given["token"].as_str().unwrap(), kept["token"].as_str().unwrap()] {
+        assert!(!journal.contains(secret), "in the journal");
+        assert!(!world.log().contains(secret), "in the log");
+        assert!(!world.ask(&["status", "a1", "--json"]).out.contains(secret), "in the status");
+    }
+}
+
+#[test]
+fn a_token_put_into_the_file_is_used_from_then_on() {
+    let world = World::with_relay(&AS_ROOT);
+    let given = token(&world, 3_600);
+    let file = text(&token_file(&world, &given));
+    let _runner = runner(&world, &file);
+    is_ready(&world);
+    let another = token(&world, 3_600);
+    token_file(&world, &another);
+    let used = uses_another(&world, &given);
+    assert_eq!(used["jti"], another["record"]["jti"]);
+    is_ready(&world);
+}
+
+#[test]
+fn a_credential_that_the_relay_refuses_ends_with_77() {
+    let world = World::with_relay(&AS_ROOT);
+    let said = world
+        .ask_with(&["run", "command", "--agent-id", "a1", "--", "cat"], &[("AGENT_RELAY_TOKEN", "not-the-right-one")]);
+    assert_eq!(said.code, Some(77), "{said:?}");
+    assert!(said.err.contains("refused the credential"), "{said:?}");
+}
