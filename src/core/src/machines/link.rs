@@ -41,7 +41,8 @@ pub(super) const MACHINE: Machine = Machine {
         row("connecting", "overdue", "waiting"),
         row("registering", "registered", "up"),
         when("registering", "refused", "never registered, the run ends with 77", "closed"),
-        when("registering", "refused", "registered before, the deadline decides", STAYS),
+        when("registering", "refused", "registered before", "waiting"),
+        row("up", "refused", "waiting"),
         row("registering", "overdue", "waiting"),
         row("registering", "superseded", "closed"),
         when("up", "registered", "again, by the same instance", STAYS),
@@ -71,7 +72,6 @@ pub(super) const MACHINE: Machine = Machine {
         ),
         ignored(&["registering", "up"], &["opened"], "it is open"),
         ignored(&["registering"], &["not registered"], "that is what is being done"),
-        ignored(&["up"], &["refused"], "an error frame; the credential has its own renewal"),
         ignored(
             &["down", "connecting", "registering", "waiting", "closed"],
             &["pruned"],
