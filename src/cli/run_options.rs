@@ -5,7 +5,7 @@ use super::given::{Environment, Key, Source, boolean, key, word, wrong};
 use super::identity::identity;
 use super::run_args::Args;
 use super::{books, places, program, span};
-use relay_runner_core::config::{Adapter, Delivery, Limits, MarkRead, Mode, OnGiveUp, Timing};
+use relay_runner_core::config::{Adapter, Delivery, Mode, Timing};
 use relay_runner_core::{Config, Text, TokenRecord};
 use relay_runner_shell::{CommandSpec, EnvironmentPolicy, Options, Program, ProviderSpec, RelayUrl};
 use secrecy::SecretString;
@@ -109,16 +109,9 @@ impl Asked {
                 delivery: deliver(args, env)?,
                 fail_fast: fail_fast.is_some(),
                 timing: timing(args, env, fail_fast)?,
-                seed: seed()?,
-                identity,
-                // Filled in by the shell.
-                adapter: Adapter::default(),
-                first_prompt: None,
                 credential,
-                mark_read: MarkRead::default(),
-                on_give_up: OnGiveUp::default(),
-                relay_context: true,
-                limits: Limits::default(),
+                // The adapter and the first prompt are filled in by the shell.
+                ..Config::new(identity, Adapter::default(), seed()?)
             },
             environment: EnvironmentPolicy::default(),
             cwd,

@@ -390,3 +390,22 @@ fn a_stage_that_waits_in_line_is_overtaken_by_a_later_one() {
     story.expects("delivery,m1,worked,1");
     story.never("delivery,m1,taken");
 }
+
+#[test]
+fn a_new_message_does_not_overtake_those_that_did_not_fit() {
+    let mut config = config();
+    config.limits.held = 4;
+    config.limits.batch = 1;
+    let mut story = Story::up_with(config);
+    story.busy();
+    for id in 1..=6 {
+        story.message(plain(id));
+    }
+    story.idle();
+    story.works(1);
+    story.accepts("read,m1");
+    // There is room, but 5 and 6 wait on the relay.
+    assert_eq!(story.core.view().messages.len(), 3);
+    story.message(plain(7));
+    assert_eq!(story.stage(7), None);
+}

@@ -236,3 +236,17 @@ fn a_claim_whose_answer_was_lost_is_cleared_up_before_giving_up() {
     story.answers(release, OpResult::Ok);
     story.expects("finish(70)");
 }
+
+#[test]
+fn what_was_worked_is_not_released_at_the_end() {
+    let mut story = Story::holding_a_task();
+    story.works(5);
+    story.signal(Signal::Term);
+    story.exits(ExitClass::Clean);
+    story.expects_no("delete-agent");
+    story.accepts("task,t50,m5,done,f3");
+    story.accepts("read,m5");
+    story.accepts("delete-agent");
+    story.expects("finish(0)");
+    story.never("release");
+}

@@ -18,6 +18,7 @@ mod hazards;
 mod hooks;
 mod lost_and_taken_over;
 mod machines;
+mod mutants;
 mod one_process_one_operation;
 mod program;
 mod restarting;

@@ -197,3 +197,19 @@ fn delivery_during_restart() {
     assert!(offer.contains("(o") && offer.contains(",g2,offer,m1/1/") && offer.contains(",m2/1/"), "{offer}");
     assert!(!offer.contains("ambiguous") && !offer.contains("redelivered"), "{offer}");
 }
+
+#[test]
+fn exits_of_long_ago_are_forgotten() {
+    let mut story = Story::up();
+    for _ in 0..8 {
+        story.exits(ExitClass::Crash);
+        assert_eq!(story.core.view().process.exits, 1);
+        story.after(500);
+        story.provider_comes_up();
+        // Two minutes in which none lives long: the end of a usage limit is waited for, which counts for nothing.
+        let until = Some(story.now.wall + 120_000);
+        story.exits(ExitClass::UsageLimit { until });
+        story.after(120_000);
+        story.provider_comes_up();
+    }
+}

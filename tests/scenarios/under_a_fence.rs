@@ -198,3 +198,18 @@ fn a_machine_that_slept_reports_nothing_under_an_old_lease() {
     story.after(5_000);
     story.expects("task,t50,m5,done,f9");
 }
+
+#[test]
+fn a_lease_is_counted_from_the_moment_of_asking() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    let claim = story.expects("claim,m5");
+    // The answer takes four of the eight seconds that can be used.
+    story.after(4_000);
+    story.answers(claim, OpResult::Granted { fence: 3, lease: Some(10_000) });
+    assert_eq!(story.core.view().claims[0].left, Some(4_000));
+    story.after(2_000);
+    story.expects("renew,m5");
+    story.after(2_000);
+    assert_eq!(story.core.view().claims[0].state, "asking", "lapsed, and asked for again");
+}

@@ -10,6 +10,7 @@ use relay_runner_core::event::{
     ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer, TurnEnd,
 };
 use relay_runner_core::ids::provider_session;
+use relay_runner_core::mutant::Mutant;
 use relay_runner_core::{
     BodyRef, Call, Core, DurableFacts, Effect, Effects, Event, Frame, Generation, MessageId, OpId, RequestId, Stamp,
 };
@@ -31,6 +32,15 @@ pub(crate) struct Story {
     requests: u64,
 }
 
+/// Names the mutant that the core of a story is to be (as in `tests/scenarios/mutants.rs`); none is the rule.
+pub(crate) const MUTANT: &str = "RELAY_RUNNER_MUTANT";
+
+fn mutant() -> Option<Mutant> {
+    let name = std::env::var(MUTANT).ok()?;
+    let mutant = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
+    Some(mutant.unwrap_or_else(|| panic!("there is no mutant {name}")))
+}
+
 pub(crate) fn config() -> Config {
     let identity = Identity {
         agent_id: "a1".into(),
@@ -50,7 +60,7 @@ pub(crate) fn config() -> Config {
         inject: true,
         ..Adapter::default()
     };
-    Config::new(identity, adapter, 7)
+    Config { mutant: mutant(), ..Config::new(identity, adapter, 7) }
 }
 
 pub(crate) fn facts() -> DurableFacts {

@@ -8,6 +8,7 @@ use crate::effect::{Call, Effects};
 use crate::event::{FailureKind, OpResult};
 use crate::ids::{Fence, MessageId, OpId};
 use crate::lease::{Lease, renew_again_in, renew_in};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::reports;
@@ -87,18 +88,25 @@ impl Core {
     /// It may have been granted: it is asked for again, under the same key.
     fn ask_later(&mut self, id: MessageId) {
         let next = self.now.mono.saturating_add(self.config.timing.claim_retry.max(1));
+        let anew = self.config.is_mutant(Mutant::AsksUnderANewKey).then(|| self.ops.number());
         if let Some(claim) = self.claims.get_mut(id) {
             claim.phase = Phase::Lapsed;
+            claim.key = anew.unwrap_or(claim.key);
             claim.next = next;
         }
     }
 
     fn granted(&mut self, id: MessageId, fence: Fence, lease: Option<Millis>, asked: Stamp, fx: &mut Effects) {
-        let lease = lease.map(|lease| Lease::counted(asked, lease));
+        let asked = if self.config.is_mutant(Mutant::CountsTheLeaseFromArrival) { self.now } else { asked };
+        let mut lease = lease.map(|lease| Lease::counted(asked, lease));
+        if self.config.is_mutant(Mutant::BelievesOneClock) {
+            lease = lease.map(|lease| Lease { wall: u64::MAX, ..lease });
+        }
         let next = self.now.mono.saturating_add(renew_in(lease, self.now, self.config.timing.renew_max));
         if let Some(claim) = self.claims.get_mut(id) {
             claim.phase = Phase::Held;
-            claim.fence = Some(fence);
+            let old = claim.fence.filter(|_| self.config.is_mutant(Mutant::KeepsTheOldFence));
+            claim.fence = Some(old.unwrap_or(fence));
             claim.lease = lease;
             claim.next = next;
         }
@@ -182,6 +190,12 @@ impl Core {
     pub(crate) fn renewal_answered(&mut self, id: MessageId, op: OpId, result: OpResult, fx: &mut Effects) {
         let asked = match self.claims.get(id).map(|claim| claim.phase) {
             Some(Phase::Renewing { asked, op: current }) if current == op => asked,
+            None if self.config.is_mutant(Mutant::RevivesClaims) => {
+                let key = self.ops.number();
+                let phase = Phase::Held;
+                self.claims.insert(id, Claim { phase, key, fence: Some(0), lease: None, again: 0, next: u64::MAX });
+                return;
+            }
             // It ended, lapsed, or was asked for again: this changes nothing.
             _ => {
                 fx.note(Note::Stale { what: "renewal", number: id });
@@ -275,7 +289,8 @@ impl Core {
             .iter()
             .map(|(id, claim)| (id, claim.fence, (claim.phase == Phase::Lapsed).then_some(claim.key)))
             .filter(|(id, ..)| {
-                !self.inbox.get(*id).is_some_and(|item| matches!(item.stage, Stage::Worked | Stage::SetAside))
+                self.config.is_mutant(Mutant::ReleasesWorkedClaims)
+                    || !self.inbox.get(*id).is_some_and(|item| matches!(item.stage, Stage::Worked | Stage::SetAside))
             })
             .collect();
         for (id, fence, unknown) in held {

@@ -15,6 +15,7 @@ use crate::event::{CommandOrder, ExitClass, OpResult, Params, Signal};
 use crate::facts::CommandFact;
 use crate::ids::{OpId, RequestId, Text};
 use crate::lifecycle::{Input, Purpose, Stop};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::reports;
@@ -145,7 +146,8 @@ impl Core {
             fx.note(Note::Ignored { what: "command for another", name: order.id });
             return;
         }
-        if let Some(known) = self.commands.known.get(&order.id) {
+        let known = self.commands.known.get(&order.id);
+        if let Some(known) = known.filter(|_| !self.config.is_mutant(Mutant::RepeatsCommands)) {
             fx.note(Note::Command { id: order.id.clone(), name: order.name, what: "known; not carried out again" });
             if let Some(outcome) = known.outcome.clone() {
                 let key = known.key;

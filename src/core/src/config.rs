@@ -34,6 +34,10 @@ pub struct Config {
     pub seed: u64,
     pub timing: Timing,
     pub limits: Limits,
+    /// In which way this core is wrong, in tests of tests.
+    #[cfg(feature = "mutants")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<crate::mutant::Mutant>,
 }
 
 impl Config {
@@ -53,6 +57,8 @@ impl Config {
             seed,
             timing: Timing::default(),
             limits: Limits::default(),
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::draw::{Stream, draw};
 use crate::effect::{Act, Effect, Effects, Offer, Repeat};
 use crate::event::{FailureKind, OpResult};
 use crate::ids::{Generation, MessageId, Nonce, OpId};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::work::Kind;
@@ -41,7 +42,8 @@ const AROUND_A_BODY: u64 = 256;
 impl Core {
     /// Whether something may be handed to the provider now.
     fn gate_is_open(&self) -> bool {
-        self.lifecycle.is_up()
+        let dying = self.lifecycle.is_being_stopped() && self.config.is_mutant(Mutant::OffersToTheDying);
+        (self.lifecycle.is_up() || dying)
             && self.delivery.batch.is_none()
             && self.delivery.claiming.is_none()
             && self.prompt.is_done()
@@ -189,7 +191,8 @@ impl Core {
                 self.delivery.failures += 1;
                 let wait = doubling(self.delivery.failures, timing.offer_retry_min, timing.offer_retry_max);
                 self.delivery.single = true;
-                let most = self.config.limits.offer_tries;
+                let never = self.config.is_mutant(Mutant::NeverSetsAside);
+                let most = if never { u32::MAX } else { self.config.limits.offer_tries };
                 for id in messages {
                     let tries = self.inbox.update(id, |item| {
                         item.tries += 1;

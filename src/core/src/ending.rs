@@ -12,6 +12,7 @@ use crate::effect::{Call, Effect, Effects, ExitCode};
 use crate::event::OpResult;
 use crate::ids::Text;
 use crate::lifecycle::{Input, Purpose, Stop};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::time::{Millis, Mono};
@@ -338,6 +339,9 @@ impl Core {
     /// Also called when it is time to say it again.
     pub(crate) fn say_farewell(&mut self, fx: &mut Effects) {
         let call = match (self.link.epoch, &self.ending.why) {
+            (Some(_), Some(Why::Superseded)) if self.config.is_mutant(Mutant::DeletesWhatAnotherHolds) => {
+                Some(Call::DeleteAgent)
+            }
             (None, _) | (_, Some(Why::Superseded)) => None,
             (Some(_), Some(Why::GaveUp(_) | Why::StepAside)) => {
                 Some(Call::SetStatus { status: AgentStatus::Offline, seq: self.status.next_seq() })

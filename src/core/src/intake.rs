@@ -13,6 +13,7 @@ use crate::event::{Incoming, OpResult};
 use crate::ids::{MessageId, Text};
 use crate::inbox::{Inbox, Item};
 use crate::matching::is_ours;
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::reports::Reports;
@@ -21,7 +22,8 @@ use crate::time::Millis;
 impl Core {
     /// A message from the bus. While older ones wait on the relay, it waits there as well, so that the order holds.
     pub(crate) fn message_arrived(&mut self, message: Incoming, fx: &mut Effects) {
-        if self.inbox.overflow && !self.inbox.knows(message.id) && is_ours(&self.config, &message) {
+        let waits = self.inbox.overflow && !self.config.is_mutant(Mutant::OvertakesTheFlood);
+        if waits && !self.inbox.knows(message.id) && is_ours(&self.config, &message) {
             self.turned_away(fx);
             return;
         }
@@ -183,6 +185,7 @@ impl Core {
         let claimed = self.claims.get(id).is_some();
         let not_before = if wait == 0 { 0 } else { self.now.mono.saturating_add(wait) };
         let now = self.now.mono;
+        let repeat = if self.config.is_mutant(Mutant::ForgetsRepeats) { Repeat::First } else { repeat };
         self.inbox.update(id, |item| {
             item.stage = if claimed { Stage::Claimed } else { Stage::Held };
             item.turn = None;

@@ -20,6 +20,8 @@ pub mod format;
 pub mod ids;
 pub mod journal;
 pub mod machines;
+#[cfg(feature = "mutants")]
+pub mod mutant;
 pub mod note;
 pub mod time;
 pub mod wire;
@@ -46,6 +48,10 @@ mod link;
 mod liveness;
 mod matching;
 mod metadata;
+#[cfg(not(feature = "mutants"))]
+#[expect(unreachable_pub, reason = "only tests may choose a mutant")]
+#[allow(dead_code, reason = "the list is for those who choose")]
+mod mutant;
 mod ops;
 mod prompt;
 mod provider;

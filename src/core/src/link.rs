@@ -14,6 +14,7 @@ use crate::effect::{Effect, Effects, ExitCode, Frame};
 use crate::ending::Why;
 use crate::event::{BusFrame, FailureKind, LinkReport, RelayEvent};
 use crate::ids::{Conn, Epoch, Text};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::time::{Millis, Mono};
 use relay_runner_protocol::ErrorCode;
@@ -100,6 +101,7 @@ impl Core {
     pub(crate) fn connect(&mut self, fx: &mut Effects) {
         match self.link.phase {
             Phase::Down | Phase::Waiting if !self.ending.is_leaving() => {}
+            Phase::Waiting if self.config.is_mutant(Mutant::ReconnectsWhileLeaving) => {}
             Phase::Down
             | Phase::Waiting
             | Phase::Connecting(_)
@@ -186,7 +188,8 @@ impl Core {
             Phase::Up(_) => self.now.mono.saturating_sub(self.link.up_since),
             Phase::Down | Phase::Connecting(_) | Phase::Registering(_) | Phase::Waiting | Phase::Closed => 0,
         };
-        self.link.failures = if held >= timing.link_stable { 1 } else { self.link.failures.saturating_add(1) };
+        let first = self.config.is_mutant(Mutant::NeverBacksOff);
+        self.link.failures = if first || held >= timing.link_stable { 1 } else { self.link.failures.saturating_add(1) };
         let most = doubling(self.link.failures, timing.reconnect_min, timing.reconnect_max);
         let jitter = draw_below(self.config.seed, Stream::Reconnect, self.link.next_conn, 0, most / 2 + 1);
         let wait = most - jitter;
@@ -196,7 +199,7 @@ impl Core {
             self.deadlines.clear(key);
         }
         // Who has taken leave does not come back.
-        if !self.ending.is_leaving() {
+        if !self.ending.is_leaving() || self.config.is_mutant(Mutant::ReconnectsWhileLeaving) {
             self.deadlines.arm(TimerKey::Reconnect, self.now.mono, wait);
         }
         wait

@@ -8,6 +8,7 @@ use crate::ending::Why;
 use crate::event::{ExitClass, FailureKind, OpResult, ProviderReport, StatusReport};
 use crate::ids::{Generation, RequestId, Text, provider_session};
 use crate::lifecycle::{Cx, Gone, Happening, Input, Next};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 
@@ -63,7 +64,10 @@ impl Core {
     }
 
     pub(crate) fn provider_report(&mut self, generation: Generation, report: ProviderReport, fx: &mut Effects) {
-        if generation != self.lifecycle.generation() || !self.lifecycle.is_alive() {
+        let exit = matches!(report, ProviderReport::Exit(_));
+        let late = exit && self.config.is_mutant(Mutant::BelievesLateExits);
+        let dropped = exit && self.lifecycle.is_starting() && self.config.is_mutant(Mutant::DropsAnExitWhileStarting);
+        if generation != self.lifecycle.generation() && !late || !self.lifecycle.is_alive() || dropped {
             fx.note(Note::Stale { what: "report of a provider", number: generation.0 });
             return;
         }
@@ -88,11 +92,13 @@ impl Core {
     /// A report that came by a hook: of the living session, or it changes nothing.
     pub(crate) fn hook_report(&mut self, request: RequestId, report: &StatusReport, fx: &mut Effects) {
         let living = provider_session(&self.run_id, self.lifecycle.generation());
-        let fits = report.session.as_deref() == Some(living.as_str()) && self.lifecycle.is_alive();
-        let nested = match (report.pid, self.lifecycle.process()) {
-            (Some(pid), Some(process)) => pid != process.pid,
-            (None, _) | (_, None) => false,
-        };
+        let late = self.config.is_mutant(Mutant::BelievesLateHooks);
+        let fits = late || report.session.as_deref() == Some(living.as_str()) && self.lifecycle.is_alive();
+        let nested = !self.config.is_mutant(Mutant::BelievesNestedProviders)
+            && match (report.pid, self.lifecycle.process()) {
+                (Some(pid), Some(process)) => pid != process.pid,
+                (None, _) | (_, None) => false,
+            };
         let answer = if fits && !nested {
             self.status_report(report, fx);
             Answer::Busy(self.work.reasons().map(Text::from).collect())

@@ -4,10 +4,12 @@ use relay_runner_protocol::Stage;
 
 use crate::Core;
 use crate::backoff::doubling;
+use crate::claims::Claim;
 use crate::deadlines::TimerKey;
-use crate::effect::{Call, Effect, Effects, Lane};
+use crate::effect::{Call, Effect, Effects, Lane, Repeat};
 use crate::event::{Failure, FailureKind, OpResult};
 use crate::ids::{MessageId, OpId, Text};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::reports::{is_dispensable, is_only_a_stage};
@@ -84,7 +86,10 @@ impl Core {
         let mut call = head.call.clone();
         let key = head.key;
         if let Call::Task { message, fence, .. } = &mut call {
-            match self.claims.get(*message).map(|claim| claim.valid(now)) {
+            let lapsed_will_do = self.config.is_mutant(Mutant::ReportsUnderALapsedLease);
+            let usable = |claim: &Claim| if lapsed_will_do { claim.fence } else { claim.valid(now) };
+            match self.claims.get(*message).map(usable) {
+                Some(Some(_)) if self.config.is_mutant(Mutant::ForgetsTheFence) => {}
                 Some(Some(valid)) => *fence = Some(valid),
                 // Nothing is reported under a lease that ended; a new grant sends it at once.
                 Some(None) => {
@@ -134,6 +139,12 @@ impl Core {
             _ => wait,
         };
         head.not_before = now.saturating_add(wait);
+        if let Call::Read { message } = head.call
+            && self.config.is_mutant(Mutant::RedeliversWhenMarkingFails)
+        {
+            self.put_back(message, Repeat::First, 0, fx);
+            return;
+        }
         let stage_given_up = is_only_a_stage(&head.call) && head.tries >= STAGE_TRIES;
         let of_task = match &head.call {
             Call::Task { message, status, .. } => Some((*message, status.is_final())),

@@ -8,6 +8,7 @@ use crate::Core;
 use crate::config::MarkRead;
 use crate::effect::{Call, Effects};
 use crate::ids::{MessageId, TaskId, Text};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::reports;
 use crate::work::Kind;
@@ -72,7 +73,7 @@ impl Core {
 
     /// A task ends with the last of its messages.
     fn done_unless_more(&mut self, task: TaskId, id: MessageId, fx: &mut Effects) {
-        if !self.inbox.task_has_more(task, id) {
+        if !self.inbox.task_has_more(task, id) || self.config.is_mutant(Mutant::EndsATaskWithEachMessage) {
             let why = alloc::format!("The runner saw the provider finish message {id}.");
             self.report(reports::task(task, id, TaskStatus::Done, Some(why.into())), fx);
         }

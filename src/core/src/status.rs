@@ -8,6 +8,7 @@ use crate::Core;
 use crate::deadlines::TimerKey;
 use crate::effect::{Effect, Effects, Frame};
 use crate::ids::Text;
+use crate::mutant::Mutant;
 use crate::time::{Mono, SECOND, Wall};
 
 /// How long a status waits for its acknowledgement before it is said anew.
@@ -165,7 +166,9 @@ impl Status {
 impl Core {
     /// Ready: up, registered, and nothing that keeps messages from the provider for long.
     pub(crate) fn is_ready(&self) -> bool {
-        self.lifecycle.is_up() && self.link.epoch.is_some() && !self.ending.is_begun() && self.action().is_none()
+        let goes_down = self.ending.is_begun() || self.action().is_some();
+        let hidden = goes_down && !self.config.is_mutant(Mutant::ReadyWhileGoingDown);
+        self.lifecycle.is_up() && self.link.epoch.is_some() && !hidden
     }
 
     pub(crate) fn action(&self) -> Option<Action> {
@@ -226,7 +229,8 @@ impl Core {
         if self.status.sent == Some(now) {
             return;
         }
-        let seq = self.status.next_seq();
+        let repeats = self.config.is_mutant(Mutant::RepeatsStatusNumbers);
+        let seq = if repeats { self.status.seq() } else { self.status.next_seq() };
         self.status.sent = Some(now);
         self.status.newest = Some((now.status, now.ready));
         self.status.in_flight = Some(seq);

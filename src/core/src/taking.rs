@@ -9,6 +9,7 @@ use crate::deadlines::TimerKey;
 use crate::effect::{Call, Effects, Repeat};
 use crate::event::TakenOffer;
 use crate::ids::{MessageId, Nonce};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::reports;
 use crate::work::Kind;
@@ -43,7 +44,7 @@ impl Core {
         if !self.inbox.get(id).is_some_and(|item| item.taken_over) {
             self.work.open(Kind::Message, id, self.now.wall);
             self.say_stage(id, Stage::Taken, None, fx);
-            if self.config.mark_read == MarkRead::Taken {
+            if self.config.mark_read == MarkRead::Taken || self.config.is_mutant(Mutant::MarksReadTooEarly) {
                 self.report(Call::Read { message: id }, fx);
             }
         }

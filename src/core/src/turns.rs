@@ -11,6 +11,7 @@ use crate::effect::{Effects, Repeat};
 use crate::event::{OpResult, ReportStatus, StatusReport, TurnEnd};
 use crate::ids::{MessageId, Text, TurnNumber};
 use crate::lifecycle::Input;
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::work::{Id, Kind};
 
@@ -169,10 +170,14 @@ impl Core {
         };
         fx.note(Note::TurnEnded { turn: number, how });
         fx.sync = true;
-        let had: Vec<_> = self.messages(|item| item.stage == Stage::Taken && item.turn == Some(number));
+        let any = self.config.is_mutant(Mutant::CompletesAtAnyIdle);
+        let had: Vec<_> = self.messages(|item| item.stage == Stage::Taken && (any || item.turn == Some(number)));
         for message in had {
             match end {
                 TurnEnd::Normal => self.worked(message, fx),
+                TurnEnd::Failed { .. } if self.config.is_mutant(Mutant::CompletesAFailedTurn) => {
+                    self.worked(message, fx);
+                }
                 TurnEnd::Failed { error } => self.not_worked(message, error, fx),
                 TurnEnd::Interrupted { by_person: false } => self.not_worked(message, &"interrupted".into(), fx),
                 TurnEnd::Interrupted { by_person: true } => {

@@ -11,6 +11,7 @@ use crate::deadlines::{Deadlines, TimerKey};
 use crate::effect::{Effects, StopStep};
 use crate::event::{ExitClass, ProcessRef};
 use crate::ids::{Generation, Text};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Ops;
 use crate::restart::Window;
@@ -82,7 +83,9 @@ impl Provider {
         match event {
             Input::Start | Input::Due(TimerKey::Cooling) => self.spawn(context),
             Input::Stop(stop) => {
-                context.deadlines.clear(TimerKey::Cooling);
+                if !context.config.is_mutant(Mutant::SpawnsTwice) {
+                    context.deadlines.clear(TimerKey::Cooling);
+                }
                 match stop.purpose {
                     Purpose::Restart => self.spawn(context),
                     Purpose::End => Transition(State::idle()),
@@ -173,6 +176,10 @@ impl Provider {
     #[state(superstate = "ending")]
     fn draining(&mut self, event: &Input, context: &mut Cx<'_>) -> Outcome<State> {
         match event {
+            Input::Due(TimerKey::Stop) if context.config.is_mutant(Mutant::NeverEscalates) => {
+                self.take_step(StopStep::Ask, context);
+                Handled
+            }
             Input::Due(TimerKey::Stop) => {
                 self.take_step(StopStep::Terminate, context);
                 Transition(State::terminating())
@@ -232,7 +239,10 @@ impl Provider {
     fn ending(&mut self, event: &Input, context: &mut Cx<'_>) -> Outcome<State> {
         match event {
             Input::Stop(stop) => {
-                let purpose = self.stop.map_or(stop.purpose, |before| before.purpose.max(stop.purpose));
+                let mut purpose = self.stop.map_or(stop.purpose, |before| before.purpose.max(stop.purpose));
+                if context.config.is_mutant(Mutant::RestartsInsteadOfEnding) {
+                    purpose = self.stop.map_or(stop.purpose, |before| before.purpose);
+                }
                 self.stop = Some(Stop { purpose, ..*stop });
                 // It no longer counts as a failed start: it is the end that was asked for.
                 self.verdict = None;
@@ -266,6 +276,7 @@ impl Provider {
             Input::SpawnFailed(detail) => self.exited(ExitClass::SpawnFailed, detail, context),
             Input::Exited(class, detail) => self.exited(*class, detail, context),
             Input::Turn(_) => Handled,
+            Input::Due(TimerKey::Cooling) if context.config.is_mutant(Mutant::SpawnsTwice) => self.spawn(context),
             Input::Start | Input::Ready | Input::Due(_) => Super,
         }
     }

@@ -1,5 +1,6 @@
 //! What the machine does on its way: starting a generation, stopping one step by step, and what an exit means.
 
+use alloc::borrow::Cow;
 use statig::prelude::*;
 
 use super::machine::{Cx, Provider, State};
@@ -9,6 +10,7 @@ use crate::deadlines::TimerKey;
 use crate::effect::{Effect, StopStep};
 use crate::event::ExitClass;
 use crate::ids::{Generation, Text};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::restart::Verdict;
@@ -23,7 +25,9 @@ impl Provider {
         self.verdict = None;
         self.parked = None;
         let timing = &cx.config.timing;
-        cx.deadlines.clear(TimerKey::Cooling);
+        if !cx.config.is_mutant(Mutant::SpawnsTwice) {
+            cx.deadlines.clear(TimerKey::Cooling);
+        }
         cx.deadlines.clear(TimerKey::Stop);
         cx.deadlines.arm(TimerKey::Start, cx.now.mono, timing.start_timeout);
         // The start time-out is what ends a start that hangs; the answer itself may take as long.
@@ -107,7 +111,11 @@ impl Provider {
             cx.fx.note(Note::Cooling { wait, exits: self.window.exits().len() });
             return (Next::Cooling, Transition(State::Cooling {}));
         }
-        match self.window.exited(cx.now.wall, lived, timing, limits) {
+        let mut timing = Cow::Borrowed(timing);
+        if cx.config.is_mutant(Mutant::NeverForgetsExits) {
+            timing.to_mut().restart_window = Millis::MAX;
+        }
+        match self.window.exited(cx.now.wall, lived, &timing, limits) {
             Verdict::Cool { wait, exits } => {
                 cx.deadlines.arm(TimerKey::Cooling, cx.now.mono, wait);
                 cx.fx.note(Note::Cooling { wait, exits });
