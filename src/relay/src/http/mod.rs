@@ -35,7 +35,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(door)
-        .merge(Routes::open().router)
+        .merge(Routes::open().router.method_not_allowed_fallback(unknown_method))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)
 }

@@ -100,7 +100,8 @@ impl Tx<'_> {
         let in_force = self.guard(&ask.agent_id, &ask.session);
         if let Err(refusal) = in_force {
             let own = self.claim_of(id)?.is_some_and(|c| {
-                c.agent_id == ask.agent_id && c.instance_id == ask.session.instance_id && c.fence == ask.fence
+                let granted_to = (c.agent_id.as_str(), c.instance_id.as_str(), c.epoch, c.fence);
+                granted_to == (&ask.agent_id, &ask.session.instance_id, ask.session.epoch, ask.fence)
             });
             if !own {
                 return Err(refusal);
