@@ -5,7 +5,11 @@
 //!
 //! - [`Relay`] starts and stops it, [`Config`] says how, [`Error`] why not.
 //! - `store` decides: one thread, one transaction per call. `hub` holds the live connections and `outbox` what waits for each, `bus` and `http` read and
-//!   write them. `refusal` is how all of them say no.
+//!   write them, and `event` is what happened in either form. `refusal` is how all of them say no.
+//! - `http::door` lets in whoever shows a good `credential`; `token` is how runtime tokens are made, `rate` how often one may call.
+//! - `artifacts` are files beside the database. `upkeep` is what time does.
+//!
+//! Where the wire leaves room, each module says at its head what is done here; the document of the API is `http/openapi.json`.
 //!
 //! It makes no decisions for a runner and calls nobody: a task's `callbackUrl` is kept, not called.
 

@@ -19,6 +19,7 @@ mod messages;
 mod refusals;
 mod replies;
 mod restart;
+mod retention;
 mod tasks;
 mod tokens;
 mod wire;
