@@ -1,7 +1,7 @@
 //! Status, liveness, and who the agent says it is.
 
 use relay_runner_core::OpResult;
-use relay_runner_core::event::{BusFrame, FailureKind};
+use relay_runner_core::event::{BusFrame, FailureKind, ReportStatus, StatusReport, TimelineReport};
 
 use crate::story::{Story, plain};
 
@@ -139,4 +139,66 @@ fn the_registration_has_its_exact_keys() {
     assert_eq!(frame["payload"]["role"], "provider");
     assert_eq!(frame["payload"]["componentId"], "r1");
     assert_eq!(frame["payload"]["agentId"], "a1");
+}
+
+/// The timeline that the next status would publish.
+fn timeline(story: &Story) -> Vec<serde_json::Value> {
+    story.status_meta()["timelineEvents"].as_array().unwrap_or_else(|| panic!("a list")).clone()
+}
+
+#[test]
+fn what_is_too_much_of_the_timeline_is_counted_once() {
+    let mut story = Story::up();
+    story.link_breaks();
+    for n in 0..300 {
+        let entry = TimelineReport { status: format!("step-{n}").into(), id: None, timestamp: None };
+        story.report(StatusReport { timeline: Some(entry), ..StatusReport::default() });
+    }
+    let waiting = timeline(&story);
+    assert_eq!(waiting.len(), 257);
+    assert_eq!((&waiting[0]["status"], &waiting[0]["count"]), (&"timeline-dropped".into(), &44.into()));
+    assert_eq!(waiting[256]["status"], "step-299");
+    assert_eq!(story.status_meta()["timelineEvent"]["status"], "step-299");
+    // Once that was published and acknowledged, it is not said again.
+    story.waits_to_connect();
+    story.registers();
+    assert_eq!(timeline(&story), [serde_json::Value::Null; 0]);
+}
+
+#[test]
+fn the_heartbeat_goes_as_often_as_the_relay_says() {
+    let beats = |story: &mut Story, millis: u64| {
+        let then = story.told.len();
+        story.after(millis);
+        story.told_since(then, ",heartbeat,").len()
+    };
+    let mut story = Story::up();
+    assert_eq!(beats(&mut story, 300_000), 10);
+    story.link_breaks();
+    assert_eq!(beats(&mut story, 200), 0);
+    story.waits_to_connect();
+    story.opens();
+    story.expects("register");
+    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: Some(5_000) });
+    assert_eq!(beats(&mut story, 300_000), 60);
+}
+
+#[test]
+fn reasons_to_be_busy_are_named_once_each_in_a_stable_order() {
+    let mut story = Story::up();
+    let busy = |reason: &str, id: &str| StatusReport {
+        status: ReportStatus::Busy,
+        reason: Some(reason.into()),
+        id: Some(id.into()),
+        ..StatusReport::default()
+    };
+    for (reason, id) in
+        [("weather", "w"), ("compaction", "c"), ("subagent", "2"), ("subagent", "1"), ("provider-turn", "t")]
+    {
+        story.report(busy(reason, id));
+    }
+    assert_eq!(story.core.view().busy_reasons, ["provider-turn", "subagent", "compaction", "weather"]);
+    // An end without an id ends all of its kind, and nothing else.
+    story.report(StatusReport { reason: Some("subagent".into()), ..StatusReport::default() });
+    assert_eq!(story.core.view().busy_reasons, ["provider-turn", "compaction", "weather"]);
 }

@@ -29,8 +29,10 @@ pub(crate) struct Status {
     exit: Option<Text>,
     timeline: VecDeque<Entry>,
     timeline_version: u64,
-    /// Timeline entries that did not fit.
+    /// Timeline entries that did not fit, and of which nobody knows yet.
     pub(crate) timeline_dropped: u64,
+    /// How many of those the status that is under way tells of.
+    dropped_told: u64,
     /// Frames and lines that could not be read.
     pub(crate) malformed: u64,
     pub(crate) reports_dropped: u64,
@@ -91,6 +93,7 @@ impl Status {
             timeline: VecDeque::new(),
             timeline_version: 0,
             timeline_dropped: 0,
+            dropped_told: 0,
             malformed: 0,
             reports_dropped: 0,
             journal_broken: None,
@@ -234,6 +237,7 @@ impl Core {
         self.status.sent = Some(now);
         self.status.newest = Some((now.status, now.ready));
         self.status.in_flight = Some(seq);
+        self.status.dropped_told = self.status.timeline_dropped;
         self.deadlines.arm(TimerKey::StatusAck, self.now.mono, ACK);
         let frame = Frame::Status { seq, status: now.status, ready: now.ready };
         fx.push(Effect::Send { conn, frame });
@@ -251,6 +255,7 @@ impl Core {
         let newer = usize::try_from(self.status.timeline_version - said).unwrap_or(usize::MAX);
         let drop = self.status.timeline.len().saturating_sub(newer);
         self.status.timeline.drain(..drop);
+        self.status.timeline_dropped -= core::mem::take(&mut self.status.dropped_told);
     }
 
     /// Adds an entry about the provider process that is alive or was last.
