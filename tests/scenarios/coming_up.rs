@@ -168,3 +168,49 @@ fn frames_and_reports_of_an_older_connection_change_nothing() {
     assert_eq!(story.core.view().malformed, 0);
     assert_eq!(story.core.view().link.state, "up");
 }
+
+#[test]
+fn the_info_file_is_written_at_the_start_and_after_every_spawn() {
+    let mut story = Story::with(config(), facts());
+    story.boot();
+    assert_eq!(story.times("info("), 1);
+    story.registers();
+    story.provider_comes_up();
+    assert_eq!(story.times("info("), 2);
+    story.command("c1", "agent.restart");
+    story.exits(ExitClass::Clean);
+    story.provider_comes_up();
+    assert_eq!(story.times("info("), 3);
+}
+
+#[test]
+fn before_the_first_process_messages_and_operations_wait_for_it() {
+    let mut story = Story::with(config(), facts());
+    story.boot();
+    story.registers();
+    story.command("c1", "agent.compact");
+    story.message(plain(1));
+    story.expects_no("command,c1,");
+    story.provider_comes_up();
+    story.accepts(",compact)");
+    story.expects("command,c1,succeeded");
+    story.works(1);
+}
+
+#[test]
+fn what_waits_for_a_first_process_that_never_comes_has_its_outcome() {
+    let mut story = Story::with(config(), facts());
+    story.boot();
+    story.registers();
+    story.command("c1", "agent.compact");
+    let spawn = story.expects("spawn(");
+    story.fails(spawn, FailureKind::Io);
+    story.accepts("command,c1,failed,the%20;provider%20;process%20;ended:%20;Io");
+
+    let mut story = Story::with(config(), facts());
+    story.boot();
+    story.local_command("agent.compact");
+    story.local_command("agent.shutdown");
+    story.expects("answer(r1,failed");
+    story.expects("answer(r2,succeeded");
+}

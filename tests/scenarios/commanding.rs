@@ -1,7 +1,8 @@
 //! Commands: carried out once, one outcome each, and none gets in the way of another.
 
 use relay_runner_core::event::{BusFrame, CommandOrder, ExitClass, FailureKind, Params, ProviderReport, Signal};
-use relay_runner_core::{BodyRef, OpResult};
+use relay_runner_core::{BodyRef, Call, Effect, OpResult, wire};
+use serde_json::json;
 
 use crate::story::{Story, config, plain};
 
@@ -193,4 +194,58 @@ fn ready_flip() {
     assert!(story.told_since(then, ",ready)").is_empty());
     assert!(story.told_since(then, "set-ready,true").is_empty());
     assert!(!story.told_since(then, "set-ready,false").is_empty(), "the rounds go on");
+}
+
+/// The report of this command's outcome, as it goes to the relay.
+fn reported(story: &Story, id: &str) -> serde_json::Value {
+    let outcome = story.open.iter().find_map(|effect| match effect {
+        Effect::Http { call: call @ Call::Command { id: of, .. }, key, epoch, .. } if **of == *id => {
+            wire::request(&story.core, *key, *epoch, call).body
+        }
+        _ => None,
+    });
+    serde_json::from_str(&outcome.unwrap_or_else(|| panic!("no outcome of {id} in {}", story.list()))).expect("JSON")
+}
+
+#[test]
+fn an_outcome_says_whose_it_is_and_what_came_of_it() {
+    let mut labelled = config();
+    labelled.identity.policy_name = Some("night".into());
+    labelled.identity.spawn_request_id = Some("s-7".into());
+    let mut story = Story::up_with(labelled);
+    let params = Params {
+        content: Some(BodyRef::of("remember this")),
+        memory_ids: vec!["m1".into(), "m2".into()],
+        reason: Some("asked".into()),
+        ..Params::default()
+    };
+    story.command_with("c1", "agent.injectContext", params);
+    story.accepts(",inject,c1)");
+    let expected = json!({
+        "action": "agent.injectContext", "agentId": "a1", "runnerId": "r1", "policyName": "night",
+        "spawnRequestId": "s-7", "reason": "asked",
+        "providerResult": {"memoryIds": ["m1", "m2"], "injectedMemoryCount": 2},
+    });
+    let report = reported(&story, "c1");
+    assert_eq!((&report["status"], &report["result"]), (&json!("succeeded"), &expected));
+
+    story.command("c2", "agent.injectContext");
+    let report = reported(&story, "c2");
+    assert_eq!((&report["status"], &report["error"]), (&json!("failed"), &json!("content required")));
+}
+
+#[test]
+fn a_command_is_ours_by_agent_by_runner_or_without_a_target() {
+    let mut story = Story::up();
+    for (id, target) in [("c1", Some("a1")), ("c2", Some("r1")), ("c3", None), ("c4", Some("a2"))] {
+        let (name, target) = ("agent.dance".into(), target.map(Into::into));
+        let order = CommandOrder { id: id.into(), name, target, params: Params::default() };
+        story.frame(BusFrame::Command { frame: format!("f-{id}").into(), command: Box::new(order) });
+        // It has arrived in any case.
+        assert_eq!(story.times(&format!("ack,f-{id})")), 1);
+    }
+    for ours in ["c1", "c2", "c3"] {
+        story.expects(&format!("command,{ours},failed"));
+    }
+    story.never("command,c4");
 }

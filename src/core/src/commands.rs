@@ -36,6 +36,8 @@ pub(crate) struct Waiting {
     caller: Caller,
     command: CommandType,
     reason: Option<Text>,
+    /// What is said of it when it succeeds and the provider has nothing to say; canonical JSON text.
+    said: Option<Text>,
 }
 
 impl Waiting {
@@ -205,7 +207,8 @@ impl Core {
             }
             self.report(reports::command(id.clone(), CommandStatus::Running), fx);
         }
-        let waiting = Waiting { caller, command, reason: order.params.reason.clone() };
+        let said = (command == CommandType::InjectContext).then(|| injected(&order.params.memory_ids));
+        let waiting = Waiting { caller, command, reason: order.params.reason.clone(), said };
         self.commands.version += 1;
         let Commands { restarts, reconnects, ends, operations, decisions, .. } = &self.commands;
         if restarts.len() + reconnects.len() + ends.len() + operations.len() + decisions.len() >= WAITING_MOST {
@@ -315,7 +318,7 @@ impl Core {
 
     /// Why nothing can be asked of the provider now.
     fn unavailable(&self) -> Option<Text> {
-        if self.lifecycle.is_up() {
+        if self.lifecycle.is_up() || (self.lifecycle.is_first_awaited() && !self.ending.is_begun()) {
             None
         } else if self.lifecycle.is_cooling() || self.lifecycle.is_starting() || self.lifecycle.is_restarting() {
             Some("provider is restarting".into())
@@ -405,13 +408,14 @@ impl Core {
         self.conclude(&waiting, result, fx);
     }
 
-    /// The process died under the operations that were asked of it.
-    pub(crate) fn adapter_died(&mut self, fx: &mut Effects) {
+    /// The process died under the operations that were asked of it, or never comes.
+    pub(crate) fn adapter_died(&mut self, why: &str, fx: &mut Effects) {
+        let why = Text::from(why);
         let adapter = self.commands.adapter.take().map(|(_, waiting)| waiting);
         let decisions = core::mem::take(&mut self.commands.decisions).into_iter().map(|(_, waiting)| waiting);
         let operations = core::mem::take(&mut self.commands.operations).into_iter().map(|(_, waiting)| waiting);
         for waiting in adapter.into_iter().chain(decisions).chain(operations) {
-            self.fail(&waiting, "the provider process ended".into(), fx);
+            self.fail(&waiting, why.clone(), fx);
         }
     }
 
@@ -426,7 +430,7 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
-            | OpResult::Token { .. } => self.succeed(waiting, None, fx),
+            | OpResult::Token { .. } => self.succeed(waiting, waiting.said.clone(), fx),
         }
     }
 
@@ -509,4 +513,17 @@ impl Core {
             },
         }
     }
+}
+
+/// What is said of an injection that the provider has.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Injected<'a> {
+    injected_memory_count: usize,
+    memory_ids: &'a [Text],
+}
+
+fn injected(memory_ids: &[Text]) -> Text {
+    let said = Injected { injected_memory_count: memory_ids.len(), memory_ids };
+    serde_json::to_string(&said).expect("texts and a number have a JSON form").into()
 }

@@ -285,7 +285,7 @@ impl Core {
             self.turn_of_the_dead();
             self.deliveries_of_the_dead(fx);
             self.approvals_of_the_dead();
-            self.adapter_died(fx);
+            self.adapter_died("the provider did not end within the time-out", fx);
             self.stopped(fx);
         } else {
             self.fail_restarts(&"the provider did not end within the time-out".into(), fx);
@@ -297,6 +297,7 @@ impl Core {
         if !matches!(self.ending.why, Some(Why::StepAside)) {
             self.release_claims(fx);
         }
+        self.adapter_died("the runner is shutting down", fx);
         self.ends_are_done(self.ending.stop_failed, fx);
         let least = self.now.mono.saturating_add(self.config.timing.final_reports);
         self.ending.deadline = self.ending.deadline.max(least);

@@ -177,6 +177,13 @@ impl Lifecycle {
         self.provider().first && matches!(self.machine.state(), State::Idle {})
     }
 
+    /// The first process of this run is still to come up, and nothing speaks against it.
+    pub(crate) fn is_first_awaited(&self) -> bool {
+        self.provider().first
+            && !self.is_parked()
+            && matches!(self.machine.state(), State::Idle {} | State::Starting {})
+    }
+
     pub(crate) fn is_off(&self) -> bool {
         matches!(self.machine.state(), State::Idle {} | State::Parked {})
     }

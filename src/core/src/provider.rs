@@ -133,7 +133,7 @@ impl Core {
         self.deliveries_of_the_dead(fx);
         self.prompt_unheard();
         self.approvals_of_the_dead();
-        self.adapter_died(fx);
+        self.adapter_died(&alloc::format!("the provider process ended: {}", gone.detail), fx);
         self.timeline("provider-exited");
         self.status.provider_exited(gone.detail.clone());
         match gone.next {
