@@ -1,7 +1,7 @@
 //! Stopping: by a command, a signal, or because nothing else is left. The provider goes first, then what it held, then
 //! the agent on the relay; nothing is orphaned, and nothing follows the end.
 
-use relay_runner_core::event::{ExitClass, FailureKind, ProcessRef, ProviderReport, Signal};
+use relay_runner_core::event::{ExitClass, FailureKind, Params, ProcessRef, ProviderReport, Signal};
 use relay_runner_core::{Event, OpResult, Order};
 
 use crate::story::{Story, config, facts, plain};
@@ -230,4 +230,57 @@ fn an_interactive_runner_ends_with_its_provider() {
         leaves(&mut story);
         story.expects(code);
     }
+}
+
+#[test]
+fn a_shutdown_takes_ten_seconds_unless_told_otherwise_and_a_minute_at_most() {
+    for (given, steps) in [
+        (None, [5_000, 2_500, 2_500]),
+        (Some(0), [5_000, 2_500, 2_500]),
+        (Some(2_000), [1_000, 500, 500]),
+        (Some(3_600_000), [30_000, 15_000, 15_000]),
+    ] {
+        let mut story = Story::up();
+        story.command_with("c1", "agent.shutdown", Params { timeout: given, ..Params::default() });
+        let mut waits = vec![];
+        for step in ["Terminate", "Kill"] {
+            waits.push(story.waits_for(&format!("stop(g1,{step})")));
+        }
+        waits.push(story.waits_for("command,c1,failed"));
+        assert_eq!(waits, steps, "{given:?}");
+    }
+}
+
+#[test]
+fn the_agent_is_shown_as_alive_while_it_drains() {
+    let mut story = Story::up();
+    story.busy();
+    story.signal(Signal::Term);
+    let then = story.told.len();
+    story.after(29_000);
+    assert_eq!(story.told_since(then, ",heartbeat)").len(), 1, "over HTTP");
+    story.message(plain(1));
+    story.never("offer");
+    story.expects_no("stop(");
+    story.after(1_000);
+    story.expects("stop(g1,Ask)");
+}
+
+#[test]
+fn a_done_that_is_not_accepted_by_the_end_is_left_to_lapse_and_not_given_back() {
+    let mut story = Story::holding_a_task();
+    story.works(5);
+    story.command("c1", "agent.shutdown");
+    story.exits(ExitClass::Clean);
+    story.accepts("command,c1,succeeded");
+    for _ in 0..3 {
+        story.waits_for("task,t50,m5,done");
+        let done = story.expects("task,t50,m5,done");
+        story.fails(done, FailureKind::Unreachable);
+    }
+    story.expects_no("delete-agent");
+    story.waits_for("delete-agent");
+    story.accepts("delete-agent");
+    story.expects("finish(0)");
+    story.never("release");
 }
