@@ -76,16 +76,7 @@ const HAZARDS: &[Hazard] = &[
     ("half-open-link", "a connection on which nothing is heard is given up in time, and nothing said on it is lost"),
     ("clock-jump", "no timer goes wild, and a lease is looked at before anything is said under it"),
     ("two-runners", "the older one stops its provider, releases its work, and ends with 76; they do not evict each other for ever"),
-    // The control server.
-    ("foreign-caller", "without the secret, under another host's name, or from a web page: refused"),
-    ("bad-body", "refused with the reason, and nothing changes"),
-];
-
-/// Those whose stories are still to come: credentials and approvals. A story of the name moves it to the list above.
-#[rustfmt::skip]
-const STILL_TO_COME: &[Hazard] = &[
-    ("stale-approval", "a decision on what nobody asks any more fails clearly, and reaches no later request"),
-    ("two-answers", "the first counts, and the second is told so"),
+    // The credential.
     ("renewed-then-silent", "what a refused credential stopped starts again with a new one"),
     ("stale-401", "a refusal of an older credential changes nothing"),
     ("slept-past-expiry", "one try at once on waking; refused, it is shown as expired, and a new token can be handed in"),
@@ -93,6 +84,16 @@ const STILL_TO_COME: &[Hazard] = &[
     ("renewal-answer-lost", "the old token stays good, and the same question brings the same answer"),
     ("renewal-after-stop", "an answer after the end starts nothing"),
     ("short-token", "renewed once per half of its life, not once per second"),
+    // The control server.
+    ("foreign-caller", "without the secret, under another host's name, or from a web page: refused"),
+    ("bad-body", "refused with the reason, and nothing changes"),
+];
+
+/// Those whose stories are still to come: approvals. A story of the name moves it to the list above.
+#[rustfmt::skip]
+const STILL_TO_COME: &[Hazard] = &[
+    ("stale-approval", "a decision on what nobody asks any more fails clearly, and reaches no later request"),
+    ("two-answers", "the first counts, and the second is told so"),
 ];
 
 /// Those that involve sockets, processes or the relay also run with the program itself.
