@@ -76,3 +76,19 @@ fn a_repeat_changes_nothing() {
     assert_eq!(story.told.len(), then + 1, "only the frame is acknowledged");
     assert_eq!(story.stage(1), Some("offered"));
 }
+
+#[test]
+fn what_another_lets_go_of_during_a_fetch_is_fetched_after_it() {
+    let mut story = Story::up();
+    story.by_hand();
+    story.after(20_000);
+    let unread = story.expects("unread,0,");
+    // The answer was made before the release; only the next one has the message.
+    story.relay_says(RelayEvent::ClaimReleased { message: 9 });
+    story.expects_no("unread");
+    story.answers(unread, OpResult::Unread { messages: vec![], full: false });
+    let unread = story.expects("unread,0,");
+    story.answers(unread, OpResult::Unread { messages: vec![plain(9)], full: false });
+    story.expects("offer,m9/");
+    story.expects_no("unread");
+}

@@ -110,6 +110,8 @@ pub(crate) struct Inbox {
     unclaimed: BTreeSet<Place>,
     /// Something did not fit, and is still unread on the relay.
     pub(crate) overflow: bool,
+    /// There was a reason to ask for what is unread while it was being fetched.
+    pub(crate) fetch_again: bool,
     /// How many messages did not fit, in all.
     pub(crate) turned_away: u64,
     /// Ids that are over, oldest first out: they are never taken in again.

@@ -59,6 +59,8 @@ impl Core {
 
     /// Asks for what is unread. One question at a time; it goes on while the relay has more and there is room.
     pub(crate) fn fetch_unread(&mut self, fx: &mut Effects) {
+        // The answer that is under way may be older than the reason to ask.
+        self.inbox.fetch_again = self.ops.any(|op| *op == Op::Unread);
         self.fetch_after(0, fx);
     }
 
@@ -71,6 +73,7 @@ impl Core {
     }
 
     pub(crate) fn unread_answered(&mut self, result: OpResult, fx: &mut Effects) {
+        let again = core::mem::take(&mut self.inbox.fetch_again);
         let OpResult::Unread { messages, full } = result else { return };
         if self.ending.is_begun() {
             return;
@@ -85,6 +88,9 @@ impl Core {
             self.fetch_after(last, fx);
         } else if full {
             self.inbox.overflow = true;
+        }
+        if again {
+            self.fetch_unread(fx);
         }
     }
 
