@@ -229,6 +229,25 @@ fn a_refused_call_makes_the_token_suspect_and_one_renewal_decides() {
 }
 
 #[test]
+fn calls_that_were_refused_together_wait_for_one_renewal() {
+    let mut story = Story::up_with(with_token(HOUR));
+    story.by_hand();
+    story.after(20_000);
+    for call in ["set-status", "set-ready", ",heartbeat"] {
+        let refused = story.expects(call);
+        story.fails(refused, FailureKind::Unauthorized);
+    }
+    let renewal = story.expects("renew-token,j1");
+    story.open.clear();
+    story.message(plain(7)).message(task(8, 80));
+    story.after(10_000);
+    story.expects_no("http(");
+    assert_eq!(state(&story), "valid", "nobody knows yet whose fault it was");
+    story.answers(renewal, renewed(1, "j2", 2 * HOUR));
+    story.expects("use-token(s1)");
+}
+
+#[test]
 fn a_refused_renewal_pauses_liveness_and_status_says_so() {
     let mut story = Story::up_with(with_token(HOUR));
     story.by_hand();

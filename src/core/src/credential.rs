@@ -226,6 +226,8 @@ impl Core {
                 self.renew_credential(fx);
             }
             (Standing::Good, Phase::Renewing { .. }) => self.credential.standing = Standing::Suspect,
+            // Asked before the doubt, as likely as not: the renewal decides about it as well.
+            (Standing::Suspect, Phase::Renewing { .. }) => {}
             (Standing::Good | Standing::Suspect, _) => self.credential_is_refused(),
             (Standing::Refused, _) => {}
         }
