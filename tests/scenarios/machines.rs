@@ -12,6 +12,7 @@ use crate::story::Story;
 mod boot;
 mod claim;
 mod command;
+mod credential;
 mod ending;
 mod lifecycle;
 mod link;
@@ -38,9 +39,11 @@ struct Case {
     note: &'static str,
 }
 
-const DRIVERS: [&Driver; 8] = [
+const DRIVERS: [&Driver; 10] = [
     &boot::DRIVER,
     &link::DRIVER,
+    &credential::CREDENTIAL,
+    &credential::STANDING,
     &lifecycle::DRIVER,
     &prompt::DRIVER,
     &message::DRIVER,

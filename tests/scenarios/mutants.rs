@@ -42,6 +42,10 @@ const CAUGHT: [(Mutant, &str); Mutant::ALL.len()] = [
     (Mutant::NeverBacksOff, "bad_links::flapping_link"),
     (Mutant::DeletesWhatAnotherHolds, "superseded::two_runners"),
     (Mutant::ReconnectsWhileLeaving, "ends_that_race::a_link_that_breaks_after_leave_was_taken_is_not_opened_again"),
+    (Mutant::BelievesOldRefusals, "credential::stale_401"),
+    (Mutant::StaysSilentWhenRenewed, "credential::renewed_then_silent"),
+    (Mutant::RenewsAllTheTime, "credential::short_token"),
+    (Mutant::KeepsTheOldConnection, "credential::renewal_races_reconnect"),
 ];
 
 /// The story, told to a core that is wrong in this way, or in none.

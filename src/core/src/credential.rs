@@ -14,6 +14,7 @@ use crate::draw::{Stream, draw_below};
 use crate::effect::{Answer, Call, Effect, Effects};
 use crate::event::{Failure, OpResult, TokenRecord};
 use crate::ids::{Conn, OpId, RequestId, TokenSlot};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::time::{MINUTE, Millis, SECOND, Stamp, Wall};
@@ -107,6 +108,14 @@ impl Credential {
         }
     }
 
+    pub(crate) const fn standing_name(&self) -> &'static str {
+        match self.standing {
+            Standing::Good => "good",
+            Standing::Suspect => "suspect",
+            Standing::Refused => "refused",
+        }
+    }
+
     /// What status says of it.
     pub(crate) fn state(&self, now: Stamp) -> &'static str {
         match &self.record {
@@ -172,6 +181,8 @@ impl Core {
             return;
         };
         let (seed, number, tries) = (self.config.seed, self.credential.number, self.credential.tries);
+        let always = self.config.is_mutant(Mutant::RenewsAllTheTime);
+        let remaining = if always { 0 } else { remaining };
         let wait = renewal_in(remaining, |bound| draw_below(seed, Stream::Renewal, number, tries, bound));
         self.plan_renewal_in(wait);
     }
@@ -227,9 +238,8 @@ impl Core {
             }
             (Standing::Good, Phase::Renewing { .. }) => self.credential.standing = Standing::Suspect,
             // Asked before the doubt, as likely as not: the renewal decides about it as well.
-            (Standing::Suspect, Phase::Renewing { .. }) => {}
+            (Standing::Suspect, Phase::Renewing { .. }) | (Standing::Refused, _) => {}
             (Standing::Good | Standing::Suspect, _) => self.credential_is_refused(),
-            (Standing::Refused, _) => {}
         }
     }
 
@@ -248,7 +258,7 @@ impl Core {
 
     /// Whether a refusal of this operation is one of the credential in force.
     pub(crate) fn is_under_credential(&self, op: OpId) -> bool {
-        op >= self.credential.first_op
+        op >= self.credential.first_op || self.config.is_mutant(Mutant::BelievesOldRefusals)
     }
 
     pub(crate) fn is_connected_under_credential(&self, conn: Conn) -> bool {
@@ -318,7 +328,9 @@ impl Core {
         let profile = record.profile.or_else(|| before.and_then(|before| before.profile));
         let record = TokenRecord { profile, ..record };
         let id = record.jti.clone().unwrap_or_else(|| alloc::format!("token-{}", self.credential.number + 1).into());
+        let silent = self.config.is_mutant(Mutant::StaysSilentWhenRenewed);
         self.credential = Credential {
+            standing: if silent { self.credential.standing } else { Standing::Good },
             number: self.credential.number + 1,
             first_op: self.ops.next_number(),
             first_conn: self.link.next_conn(),
@@ -330,7 +342,7 @@ impl Core {
         fx.sync = true;
         self.timeline_of("runtime-token-renewed", id);
         self.plan_renewal(fx);
-        if !self.ending.is_begun() {
+        if !self.ending.is_begun() && !self.config.is_mutant(Mutant::KeepsTheOldConnection) {
             self.reconnect_with_token(fx);
             self.liveness_round(fx);
         }

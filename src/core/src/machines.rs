@@ -12,6 +12,7 @@ use serde::Serialize;
 mod boot;
 mod claim;
 mod command;
+mod credential;
 mod diagram;
 mod ending;
 mod lifecycle;
@@ -20,9 +21,11 @@ mod message;
 mod prompt;
 
 /// Every machine, in the order in which a newcomer should meet them.
-pub const ALL: [&Machine; 8] = [
+pub const ALL: [&Machine; 10] = [
     &boot::MACHINE,
     &link::MACHINE,
+    &credential::CREDENTIAL,
+    &credential::STANDING,
     &lifecycle::MACHINE,
     &prompt::MACHINE,
     &message::MACHINE,

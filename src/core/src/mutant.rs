@@ -73,10 +73,18 @@ pub enum Mutant {
     DeletesWhatAnotherHolds,
     /// A link that breaks while leave is taken is opened again.
     ReconnectsWhileLeaving,
+    /// A 401 under an older credential counts against the one in force.
+    BelievesOldRefusals,
+    /// Another credential does not bring liveness back.
+    StaysSilentWhenRenewed,
+    /// A token is renewed every second.
+    RenewsAllTheTime,
+    /// The connection goes on with the old token.
+    KeepsTheOldConnection,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::RedeliversWhenMarkingFails,
         Self::CountsTheLeaseFromArrival,
         Self::BelievesOneClock,
@@ -108,6 +116,10 @@ impl Mutant {
         Self::NeverBacksOff,
         Self::DeletesWhatAnotherHolds,
         Self::ReconnectsWhileLeaving,
+        Self::BelievesOldRefusals,
+        Self::StaysSilentWhenRenewed,
+        Self::RenewsAllTheTime,
+        Self::KeepsTheOldConnection,
     ];
 }
 
@@ -135,6 +147,6 @@ mod tests {
         for (at, mutant) in Mutant::ALL.into_iter().enumerate() {
             assert_eq!(mutant as usize, at, "{mutant:?}");
         }
-        assert_eq!(Mutant::ReconnectsWhileLeaving as usize + 1, Mutant::ALL.len(), "the last one is the last");
+        assert_eq!(Mutant::KeepsTheOldConnection as usize + 1, Mutant::ALL.len(), "the last one is the last");
     }
 }

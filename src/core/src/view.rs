@@ -86,6 +86,8 @@ pub struct CredentialView<'a> {
     pub state: &'static str,
     /// What is done about it: `fixed`, `planned`, `renewing` or `expired`.
     pub renewal: &'static str,
+    /// What the relay thinks of it: `good`, `suspect` or `refused`.
+    pub standing: &'static str,
     pub jti: Option<&'a str>,
     /// In seconds since the epoch.
     pub expires_at: Option<u64>,
@@ -176,6 +178,7 @@ impl Core {
             credential: CredentialView {
                 state: self.credential.state(self.now),
                 renewal: self.credential.name(),
+                standing: self.credential.standing_name(),
                 jti: self.credential.record().and_then(|record| record.jti.as_deref()),
                 expires_at: self.credential.record().and_then(|record| record.expires_at),
             },

@@ -1,11 +1,13 @@
 //! The link.
 
-use relay_runner_core::event::{BusFrame, ExitClass, Failure, FailureKind, LinkReport, Signal};
-use relay_runner_core::{Effect, Event, OpResult, TimerKey};
+use relay_runner_core::event::{BusFrame, ExitClass, Failure, FailureKind, LinkReport, Signal, TokenRecord};
+use relay_runner_core::{Config, Effect, Event, OpResult, Order, TimerKey, TokenSlot};
 use relay_runner_protocol::ErrorCode;
 
-use super::{Case, Driver, answers, due};
-use crate::story::{Story, config, facts};
+use super::{Case, Driver, answers, due, fails};
+use crate::story::{EPOCH, Story, config, facts};
+
+const HOUR: u64 = 3_600_000;
 
 pub(super) const DRIVER: Driver = Driver {
     machine: "link",
@@ -16,7 +18,7 @@ pub(super) const DRIVER: Driver = Driver {
 };
 
 fn brings(case: &Case) -> Story {
-    let mut story = Story::with(config(), facts());
+    let mut story = Story::with(Config { credential: Some(renewable(HOUR)), ..config() }, facts());
     story.by_hand().boot();
     if case.state == "down" {
         return story;
@@ -39,7 +41,24 @@ fn brings(case: &Case) -> Story {
         "connecting" | "up" => {}
         other => panic!("{other}?"),
     }
+    if case.note == "its renewal is waited for" || case.event == "renewal failed" && case.state != "closed" {
+        is_in_doubt(&mut story);
+    }
+    if case.note == "it was waited for" {
+        due(&mut story, TimerKey::Reconnect);
+    }
     story
+}
+
+/// A credential that can be renewed, and ends so long after the story began.
+fn renewable(lives: u64) -> TokenRecord {
+    let ends = Some((EPOCH + lives) / 1_000);
+    TokenRecord { jti: Some("j".into()), profile: Some("provider-agent".into()), expires_at: ends }
+}
+
+/// A call was refused, and a renewal of the credential is to show whose fault that was.
+fn is_in_doubt(story: &mut Story) {
+    fails(story, "ms,heartbeat)", FailureKind::Unauthorized);
 }
 
 /// The newest connection.
@@ -101,6 +120,11 @@ fn feeds(story: &mut Story, case: &Case) {
         "reconnect" => {
             story.local_command("agent.reconnect");
         }
+        "new credential" => {
+            let record = renewable(2 * HOUR);
+            story.hears(Event::Order(Order::Token { request: None, slot: TokenSlot(9), record }));
+        }
+        "renewal failed" => fails(story, "renew-token", FailureKind::Unreachable),
         "end" if case.state == "closed" => {
             story.signal(Signal::Quit);
         }
