@@ -1,10 +1,10 @@
 //! A command.
 
 use relay_runner_core::event::{ExitClass, FailureKind, ProviderReport};
-use relay_runner_core::{OpResult, TimerKey};
+use relay_runner_core::{Config, OpResult, TimerKey};
 
 use super::{Case, Driver, answers, due, fails};
-use crate::story::{Story, config, plain};
+use crate::story::{Story, config, facts, plain};
 
 pub(super) const DRIVER: Driver =
     Driver { machine: "command", brings, feeds, state, asks: &["command,c1,", ",compact)"] };
@@ -33,8 +33,9 @@ fn brings(case: &Case) -> Story {
     let mut config = config();
     // Shorter than what else is under way.
     config.timing.shutdown = 4_000;
-    let mut story = Story::up_with(config);
-    if case.state == "queued" || case.note.ends_with("handed over") {
+    let first = case.note.contains("the first process");
+    let mut story = if first { starting(config) } else { Story::up_with(config) };
+    if case.state == "queued" && !first || case.note.ends_with("handed over") {
         story.message(plain(9));
     }
     if case.state == "new" {
@@ -53,6 +54,15 @@ fn brings(case: &Case) -> Story {
     if ["succeeded", "failed"].contains(&case.state) {
         answers(&mut story, "command,c1,", OpResult::Ok);
     }
+    story
+}
+
+/// Before the first process is up.
+fn starting(config: Config) -> Story {
+    let mut story = Story::with(config, facts());
+    story.boot();
+    story.registers();
+    story.spawns();
     story
 }
 
