@@ -81,7 +81,8 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
-            | OpResult::Token { .. } => self.ask_later(id),
+            | OpResult::Token { .. }
+            | OpResult::Settings(_) => self.ask_later(id),
         }
     }
 
@@ -224,7 +225,8 @@ impl Core {
             | OpResult::Granted { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
-            | OpResult::Token { .. } => {
+            | OpResult::Token { .. }
+            | OpResult::Settings(_) => {
                 claim.phase = Phase::Held;
                 claim.next = now.mono.saturating_add(renew_again_in(claim.lease, now, most));
             }

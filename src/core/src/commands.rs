@@ -3,12 +3,15 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use relay_runner_protocol::{CommandStatus, CommandType};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::Core;
+use crate::approvals::Over;
 use crate::effect::{Act, Answer, Call, Decision, Effect, Effects, ExitCode, Outcome};
 use crate::ending::Why;
 use crate::event::{CommandOrder, ExitClass, OpResult, Params, Signal};
@@ -344,7 +347,7 @@ impl Core {
         if self.commands.operations.is_empty() || self.commands.adapter.is_some() || !self.lifecycle.is_up() {
             return;
         }
-        if self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_))) {
+        if self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_) | Op::Tell(_))) {
             return;
         }
         let Some((operation, waiting)) = self.commands.operations.pop_front() else { return };
@@ -370,21 +373,26 @@ impl Core {
             self.fail(&waiting, "approvalId required".into(), fx);
             return;
         };
-        let decision = match params.decision.as_deref() {
-            Some("approve") => Decision::Approve,
-            Some("approve-session") => Decision::ApproveSession,
-            Some("deny") => Decision::Deny,
-            Some("abort") => Decision::Abort,
-            Some(_) | None => {
-                self.fail(&waiting, "decision must be approve, approve-session, deny or abort".into(), fx);
-                return;
-            }
+        let Some(decision) = params.decision.as_deref().and_then(Decision::parse) else {
+            self.fail(&waiting, "decision must be approve, approve-session, deny or abort".into(), fx);
+            return;
         };
+        if self.decide_held(&approval, decision, params.reason.clone(), fx) {
+            let said = json!({"approvalId": approval, "decision": decision.as_str(), "provider": self.config.identity.provider});
+            self.succeed(&waiting, Some(said.to_string().into()), fx);
+            return;
+        }
         match self.approvals.get_mut(&approval) {
-            None => self.fail(&waiting, "no such request".into(), fx),
-            Some(open) if open.decided => self.fail(&waiting, "it was decided already".into(), fx),
+            None => {
+                let why = self.approvals.over(&approval).map_or_else(|| "no such request".into(), Over::why);
+                self.fail(&waiting, why, fx);
+            }
             Some(open) => {
-                open.decided = true;
+                if let Some(first) = open.decided {
+                    self.fail(&waiting, Over::Decided(first).why(), fx);
+                    return;
+                }
+                open.decided = Some(decision);
                 let generation = self.lifecycle.generation();
                 let deadline = self.now.mono.saturating_add(self.config.timing.call_deadline);
                 let op = self.ops.start(Op::Decide(generation, approval.clone()), deadline);
@@ -398,14 +406,29 @@ impl Core {
     pub(crate) fn decision_answered(&mut self, approval: &Text, op: OpId, result: OpResult, fx: &mut Effects) {
         let Some(at) = self.commands.decisions.iter().position(|(current, _)| *current == op) else { return };
         let (_, waiting) = self.commands.decisions.remove(at);
-        if matches!(result, OpResult::Failed(_)) {
-            if let Some(open) = self.approvals.get_mut(approval) {
-                open.decided = false;
+        let decided = self.approvals.get_mut(approval).and_then(|open| open.decided);
+        match (result, decided) {
+            (OpResult::Failed(failure), _) => {
+                if let Some(open) = self.approvals.get_mut(approval) {
+                    open.decided = None;
+                }
+                self.fail(&waiting, failure.text, fx);
             }
-        } else {
-            self.approval_closed(approval);
+            // Its turn ended, or somebody answered in the provider, while the decision was on its way.
+            (_, None) => {
+                let why = self.approvals.over(approval).map_or_else(|| "no such request".into(), Over::why);
+                self.fail(&waiting, why, fx);
+            }
+            (result, Some(decision)) => {
+                let mut said = json!({"approvalId": approval, "decision": decision.as_str()});
+                if let OpResult::Said(words) = result {
+                    said["providerResult"] = serde_json::from_str(&words).unwrap_or_else(|_| json!(words));
+                }
+                self.close_approval(approval, Over::Decided(decision), None, fx);
+                self.sign_of_life(fx);
+                self.succeed(&waiting, Some(said.to_string().into()), fx);
+            }
         }
-        self.conclude(&waiting, result, fx);
     }
 
     /// The process died under the operations that were asked of it, or never comes.
@@ -430,7 +453,8 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
-            | OpResult::Token { .. } => self.succeed(waiting, waiting.said.clone(), fx),
+            | OpResult::Token { .. }
+            | OpResult::Settings(_) => self.succeed(waiting, waiting.said.clone(), fx),
         }
     }
 
@@ -507,9 +531,7 @@ impl Core {
             }
             Signal::Hup => match self.config.mode {
                 crate::config::Mode::Interactive => self.signal(Signal::Term, fx),
-                crate::config::Mode::Headless => {
-                    fx.note(Note::Ignored { what: "signal", name: "HUP: nothing to read again".into() });
-                }
+                crate::config::Mode::Headless => self.read_settings(fx),
             },
         }
     }

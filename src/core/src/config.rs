@@ -21,6 +21,9 @@ pub struct Config {
     pub mark_read: MarkRead,
     /// What happens when the provider cannot be kept alive (behaviour 10).
     pub on_give_up: OnGiveUp,
+    /// Wait for the end of a usage limit, where it is known, without counting the exit.
+    #[serde(default = "yes")]
+    pub wait_for_usage_limit: bool,
     /// End with 69 when the relay cannot be reached within [`Timing::fail_fast`].
     pub fail_fast: bool,
     /// Whether messages to everybody, and to tags and capabilities, are for this agent.
@@ -50,6 +53,7 @@ impl Config {
             delivery: Delivery::default(),
             mark_read: MarkRead::default(),
             on_give_up: OnGiveUp::default(),
+            wait_for_usage_limit: true,
             fail_fast: false,
             relay_context: true,
             first_prompt: None,
@@ -59,6 +63,37 @@ impl Config {
             limits: Limits::default(),
             #[cfg(feature = "mutants")]
             mutant: None,
+        }
+    }
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What a configuration that is read again may change (behaviour 18, HUP): how messages are delivered, when a provider
+/// is restarted or given up, and every span.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    pub delivery: Delivery,
+    pub mark_read: MarkRead,
+    pub on_give_up: OnGiveUp,
+    pub wait_for_usage_limit: bool,
+    /// [`Limits::restart_exits`].
+    pub restart_exits: usize,
+    pub timing: Timing,
+}
+
+impl Settings {
+    /// Those that a configuration has.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            delivery: config.delivery,
+            mark_read: config.mark_read,
+            on_give_up: config.on_give_up,
+            wait_for_usage_limit: config.wait_for_usage_limit,
+            restart_exits: config.limits.restart_exits,
+            timing: config.timing.clone(),
         }
     }
 }
@@ -230,6 +265,9 @@ pub struct Timing {
     pub final_reports: Millis,
     /// An operation of the adapter: compact, clear, inject.
     pub adapter_deadline: Millis,
+    /// How long a permission request that is held waits for a decision. Then a headless agent is denied; an interactive
+    /// one is left with its own dialog.
+    pub approval: Millis,
     /// A turn without a sign of life for this long is probed.
     pub turn_probe: Millis,
     pub restart_unit: Millis,
@@ -279,6 +317,7 @@ impl Default for Timing {
             shutdown_command_max: 60 * SECOND,
             final_reports: 2 * SECOND,
             adapter_deadline: 5 * MINUTE,
+            approval: 10 * MINUTE - 5 * SECOND,
             turn_probe: 10 * MINUTE,
             restart_unit: 500,
             restart_max: 10 * SECOND,

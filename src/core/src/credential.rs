@@ -280,7 +280,8 @@ impl Core {
             | OpResult::Refused { .. }
             | OpResult::Renewed { .. }
             | OpResult::Pruned
-            | OpResult::Unread { .. } => self.plan_renewal_in(AGAIN_MOST),
+            | OpResult::Unread { .. }
+            | OpResult::Settings(_) => self.plan_renewal_in(AGAIN_MOST),
         }
     }
 

@@ -44,6 +44,10 @@ pub enum TimerKey {
     TurnProbe,
     /// An ambiguous message waited for too long.
     Ambiguous,
+    /// Something is to be told to the provider again.
+    Telling,
+    /// A permission request that is held had its time.
+    Approvals,
     /// Something in the inbox may be offered again.
     Inbox,
     /// A report is to be tried again.
@@ -54,7 +58,7 @@ pub enum TimerKey {
     Tick,
 }
 
-const KEYS: [TimerKey; 24] = [
+const KEYS: [TimerKey; 26] = [
     TimerKey::Claims,
     TimerKey::Renewal,
     TimerKey::Operations,
@@ -74,6 +78,8 @@ const KEYS: [TimerKey; 24] = [
     TimerKey::Turnless,
     TimerKey::TurnProbe,
     TimerKey::Ambiguous,
+    TimerKey::Telling,
+    TimerKey::Approvals,
     TimerKey::Inbox,
     TimerKey::Reports,
     TimerKey::Heartbeat,

@@ -12,10 +12,10 @@ use crate::draw::{Stream, draw};
 use crate::effect::{Act, Effect, Effects, Offer, Repeat};
 use crate::event::{FailureKind, OpResult};
 use crate::ids::{Generation, MessageId, Nonce, OpId};
+use crate::inbox::{Item, Place};
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
-use crate::work::Kind;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Delivery {
@@ -49,14 +49,45 @@ impl Core {
             && self.prompt.is_done()
             && !self.ending.is_begun()
             && !self.commands.adapter_is_busy()
+            && !self.is_telling()
             && !self.deadlines.is_armed(TimerKey::TurnGrace)
             && !(self.config.adapter.typed && self.approvals.any_open())
-            && (self.turns.current().is_none() || (self.config.delivery == Mode::Steer && self.config.adapter.steer))
+    }
+
+    /// Whether the provider can take something now, as far as its turns are concerned.
+    fn turn_is_open(&self) -> bool {
+        self.turns.running().is_none() || (self.config.delivery == Mode::Steer && self.config.adapter.steer)
+    }
+
+    /// A turn runs, and an urgent message is to break it off: once it is claimed, where it must be.
+    fn make_way(&mut self, fx: &mut Effects) {
+        if self.config.delivery != Mode::Interrupt || !self.config.adapter.interrupt {
+            return;
+        }
+        let now = self.now.mono;
+        let may_go = |(place, item): &(Place, &Item)| place.is_urgent() && item.not_before <= now;
+        let ready = self.inbox.ready().next().filter(may_go).map(|(place, _)| place.id);
+        let unclaimed = self.inbox.unclaimed().next().filter(may_go).map(|(place, _)| place.id);
+        match (ready, unclaimed) {
+            (Some(_), _) => self.interrupt_turn(fx),
+            (None, Some(id)) if self.may_claim() && self.claims.get(id).is_none() && !self.reports.releases(id) => {
+                self.ask_for_claim(id, fx);
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn may_claim(&self) -> bool {
+        self.link.epoch.is_some() && !self.credential.calls_wait() && self.claims_in_use() < self.config.limits.claims
     }
 
     /// Offers what can be offered now; asks for one claim first where one is needed.
     pub(crate) fn pump(&mut self, fx: &mut Effects) {
         if !self.touched.inbox || !self.inbox.has_waiting() || !self.gate_is_open() {
+            return;
+        }
+        if !self.turn_is_open() {
+            self.make_way(fx);
             return;
         }
         let now = self.now.mono;
@@ -134,7 +165,7 @@ impl Core {
                 Offer { message: *id, attempt: item.attempt, nonce: item.nonce, repeat: item.repeat }
             });
             offers.extend(offer);
-            self.work.open(Kind::Message, *id, self.now.wall);
+            self.open_work_of(*id);
         }
         self.delivery.batch = Some(Batch { op: Some(op), generation, messages });
         for offer in &offers {
@@ -189,23 +220,29 @@ impl Core {
             | FailureKind::Io
             | FailureKind::Provider => {
                 self.delivery.failures += 1;
-                let wait = doubling(self.delivery.failures, timing.offer_retry_min, timing.offer_retry_max);
                 self.delivery.single = true;
-                let never = self.config.is_mutant(Mutant::NeverSetsAside);
-                let most = if never { u32::MAX } else { self.config.limits.offer_tries };
                 for id in messages {
-                    let tries = self.inbox.update(id, |item| {
-                        item.tries += 1;
-                        item.tries
-                    });
-                    if tries.is_some_and(|tries| tries >= most) {
-                        let why = alloc::format!("offered {most} times in vain; the last time: {}", failure.text);
-                        self.set_aside(id, &why.into(), TaskStatus::Failed, fx);
-                    } else {
-                        self.put_back(id, Repeat::First, wait, fx);
-                    }
+                    self.offer_failed(id, &failure.text, fx);
                 }
             }
+        }
+    }
+
+    /// A try that counts: the provider was up, and the failure came from the offer itself.
+    pub(crate) fn offer_failed(&mut self, id: MessageId, why: &str, fx: &mut Effects) {
+        let timing = &self.config.timing;
+        let wait = doubling(self.delivery.failures.max(1), timing.offer_retry_min, timing.offer_retry_max);
+        let never = self.config.is_mutant(Mutant::NeverSetsAside);
+        let most = if never { u32::MAX } else { self.config.limits.offer_tries };
+        let tries = self.inbox.update(id, |item| {
+            item.tries += 1;
+            item.tries
+        });
+        if tries.is_some_and(|tries| tries >= most) {
+            let why = alloc::format!("offered {most} times in vain; the last time: {why}");
+            self.set_aside(id, &why.into(), TaskStatus::Failed, fx);
+        } else {
+            self.put_back(id, Repeat::First, wait, fx);
         }
     }
 

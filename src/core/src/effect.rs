@@ -28,6 +28,8 @@ pub enum Effect {
     Disconnect { conn: Conn },
     /// A frame on the bus. Lost silently when the connection is; the core finds out by itself.
     Send { conn: Conn, frame: Frame },
+    /// Read the configuration again. Answered `Settings` or `Failed`.
+    ReadSettings { op: OpId },
     /// From now on everything is asked with the token in this slot; others may be forgotten. What was asked before goes
     /// on with the token that was in force then.
     UseToken { slot: TokenSlot },
@@ -187,6 +189,11 @@ pub enum Act {
     Inject {
         command: Text,
     },
+    /// Say that a message that the agent has is not its own any more, and why.
+    Tell {
+        message: MessageId,
+        why: Text,
+    },
     /// Pass on a person's decision.
     Decide {
         approval: Text,
@@ -201,6 +208,22 @@ pub enum Decision {
     ApproveSession,
     Deny,
     Abort,
+}
+
+impl Decision {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::ApproveSession => "approve-session",
+            Self::Deny => "deny",
+            Self::Abort => "abort",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Approve, Self::ApproveSession, Self::Deny, Self::Abort].into_iter().find(|d| d.as_str() == word)
+    }
 }
 
 /// One message of a batch.
@@ -269,6 +292,12 @@ pub enum Answer {
     Busy(Vec<Text>),
     /// The report was not of the living provider session.
     Stale,
+    /// What was decided about a permission request that was held; none where nobody decided and the question stays
+    /// open in the provider.
+    Permission {
+        decision: Option<Decision>,
+        reason: Option<Text>,
+    },
     /// Whether the token that was handed in is used from now on; not so when it has ended already.
     Token {
         accepted: bool,
@@ -357,6 +386,7 @@ impl fmt::Display for Effect {
             Self::Connect { conn } => write!(f, "connect(c{conn})"),
             Self::Disconnect { conn } => write!(f, "disconnect(c{conn})"),
             Self::Send { conn, frame } => write!(f, "send(c{conn},{frame})"),
+            Self::ReadSettings { op } => write!(f, "read-settings({op})"),
             Self::UseToken { slot } => write!(f, "use-token({slot})"),
             Self::Http { op, key, epoch, deadline, call } => {
                 write!(f, "http({op},k{},e{epoch},{deadline}ms,{call})", key.0)
@@ -372,6 +402,12 @@ impl fmt::Display for Effect {
                     f.write_char(')')
                 }
                 Answer::Stale => write!(f, "answer(r{},stale)", request.0),
+                Answer::Permission { decision, reason } => {
+                    let word = decision.map_or("none", Decision::as_str);
+                    write!(f, "answer(r{},permission,{word}", request.0)?;
+                    optional(f, reason.as_deref())?;
+                    f.write_char(')')
+                }
                 Answer::Token { accepted } => write!(f, "answer(r{},token,{accepted})", request.0),
             },
             Self::Finish { code } => write!(f, "finish({})", *code as u8),
@@ -452,6 +488,7 @@ impl fmt::Display for Act {
             Self::Compact => f.write_str("compact"),
             Self::Clear => f.write_str("clear"),
             Self::Inject { command } => write!(f, "inject,{}", Quoted(command)),
+            Self::Tell { message, why } => write!(f, "tell,m{message},{}", Quoted(why)),
             Self::Decide { approval, decision, reason } => {
                 write!(f, "decide,{},{decision:?}", Quoted(approval))?;
                 optional(f, reason.as_deref())

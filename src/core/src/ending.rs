@@ -199,7 +199,7 @@ impl Core {
     /// TERM: nothing new is offered, and the running turn may end; so may one that is about to begin.
     pub(crate) fn drain(&mut self, fx: &mut Effects) {
         let wait = self.config.timing.drain;
-        let turn = self.turns.current().is_some() || self.deadlines.is_armed(TimerKey::TurnGrace);
+        let turn = self.turns.running().is_some() || self.deadlines.is_armed(TimerKey::TurnGrace);
         if !turn || wait == 0 || !self.lifecycle.is_up() {
             self.end(Why::Signal, ExitCode::Ok, fx);
             return;
@@ -284,7 +284,7 @@ impl Core {
             self.deadlines.clear(TimerKey::Stop);
             self.turn_of_the_dead();
             self.deliveries_of_the_dead(fx);
-            self.approvals_of_the_dead();
+            self.approvals_of_the_dead(fx);
             self.adapter_died("the provider did not end within the time-out", fx);
             self.stopped(fx);
         } else {

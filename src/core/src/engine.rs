@@ -29,6 +29,7 @@ use crate::prompt::Prompt;
 use crate::reports::Reports;
 use crate::restart::Window;
 use crate::status::Status;
+use crate::telling::Telling;
 use crate::time::{Millis, Mono, Stamp};
 use crate::troubles::Troubles;
 use crate::turns::Turns;
@@ -62,6 +63,7 @@ pub struct Core {
     pub(crate) liveness: Liveness,
     pub(crate) status: Status,
     pub(crate) troubles: Troubles,
+    pub(crate) telling: Telling,
     /// What changed in the step that runs; nothing between steps.
     #[serde(skip)]
     pub(crate) touched: Touched,
@@ -109,6 +111,7 @@ impl Core {
             liveness: Liveness::default(),
             status: Status::new(facts.status_seq),
             troubles: Troubles::default(),
+            telling: Telling::default(),
             touched: Touched::default(),
             happened: Vec::new(),
             config: Arc::new(config),
@@ -278,7 +281,11 @@ impl Core {
             Op::Farewell => self.farewell_answered(&result, fx),
             Op::Offer(_) => self.offer_answered(op, result, fx),
             Op::Prompt(_) => self.prompt_answered(&result, fx),
-            Op::Probe(_) => self.probe_answered(&result),
+            Op::Probe(_) => self.probe_answered(&result, fx),
+            // What becomes of the turn is reported.
+            Op::Interrupt(_) => {}
+            Op::Tell(_) => self.told(op, &result, fx),
+            Op::ReadSettings => self.settings_read(result, fx),
             Op::Adapter(_) => self.adapter_answered(op, result, fx),
             Op::Decide(_, approval) => self.decision_answered(&approval, op, result, fx),
         }
@@ -289,6 +296,7 @@ impl Core {
             Order::Signal(signal) => self.signal(signal, fx),
             Order::Command { request, command } => self.local_command(request, *command, fx),
             Order::Report { request, report } => self.hook_report(request, &report, fx),
+            Order::Permission { request, ask } => self.permission_asked(request, *ask, fx),
             Order::Token { request, slot, record } => self.token_handed_in(request, slot, record, fx),
             Order::Fault { what } => self.fault(what, fx),
             Order::JournalBroken { why } => self.status.journal_broke(why),
@@ -315,6 +323,9 @@ impl Core {
             TimerKey::Ambiguous => self.ambiguous_for_long(fx),
             // Something may be offered again.
             TimerKey::TurnGrace | TimerKey::Inbox => self.touched.inbox = true,
+            // What waits is told at the end of the step.
+            TimerKey::Telling => {}
+            TimerKey::Approvals => self.approvals_overdue(fx),
             TimerKey::Reports if self.ending.is_leaving() => self.say_farewell(fx),
             TimerKey::Reports => self.touched.reports = true,
             TimerKey::Heartbeat => self.heartbeat(fx),
@@ -342,6 +353,7 @@ impl Core {
     /// What every step ends with: whatever became possible is done, and the table of deadlines is in step.
     fn settle(&mut self, fx: &mut Effects) {
         if !self.ending.is_over() {
+            self.tell_what_waits(fx);
             self.start_adapter_operation(fx);
             self.pump(fx);
             if self.touched.reports && !self.ending.is_leaving() {

@@ -10,6 +10,7 @@ use relay_runner_protocol::{ErrorCode, TaskStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::body::BodyRef;
+use crate::config::Settings;
 use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text, TokenSlot};
 use crate::time::{Millis, Wall};
 
@@ -181,6 +182,10 @@ pub enum ProviderReport {
         offers: Vec<TakenOffer>,
         into_turn: bool,
     },
+    /// The adapter knows that the provider is ready and did not get these offers.
+    Missed {
+        offers: Vec<TakenOffer>,
+    },
     /// Anything that shows that a running turn is alive.
     SignOfLife,
     ApprovalOpened(Box<ApprovalRequest>),
@@ -219,6 +224,17 @@ pub struct ExitReport {
     pub class: ExitClass,
     /// For people: "exit code 1", "signal 9 (SIGKILL)", the last line of standard error.
     pub detail: Text,
+}
+
+/// A permission request held at the control server, as a hook posts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermissionAsk {
+    pub approval: ApprovalRequest,
+    /// The provider session that the hook echoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
 }
 
 /// Why a provider process is over (behaviour 10).
@@ -367,6 +383,8 @@ pub enum OpResult {
         slot: TokenSlot,
         record: TokenRecord,
     },
+    /// What the configuration says now.
+    Settings(Box<Settings>),
     Failed(Failure),
 }
 
@@ -438,6 +456,11 @@ pub enum Order {
     Report {
         request: RequestId,
         report: Box<StatusReport>,
+    },
+    /// A permission request that waits at the control server for a decision.
+    Permission {
+        request: RequestId,
+        ask: Box<PermissionAsk>,
     },
     /// A new runtime token: from the control server, which waits for an answer, or from the file that held the last.
     Token {

@@ -101,6 +101,12 @@ pub(crate) struct Place {
     pub(crate) id: MessageId,
 }
 
+impl Place {
+    pub(crate) const fn is_urgent(self) -> bool {
+        !self.not_urgent
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inbox {
     items: BTreeMap<MessageId, Item>,

@@ -18,6 +18,7 @@ use crate::note::Note;
 use crate::ops::Op;
 use crate::reports::Reports;
 use crate::time::Millis;
+use crate::work::Kind;
 
 impl Core {
     /// A message from the bus. While older ones wait on the relay, it waits there as well, so that the order holds.
@@ -123,18 +124,26 @@ impl Core {
     /// Another took it, or it is gone: dropped if not yet offered; else nothing more is reported for it.
     pub(crate) fn taken_over(&mut self, id: MessageId, why: &'static str, fx: &mut Effects) {
         let Some(item) = self.inbox.get(id) else { return };
-        let stage = item.stage;
+        let (stage, seen) = (item.stage, item.seen);
         fx.note(Note::TakenOver { message: id, why });
         self.silence(id);
         self.claims.remove(id);
         self.touched.claims = true;
         match stage {
+            Stage::Ambiguous if seen => {
+                self.tell(id, why.into());
+                self.forget_message(id, fx);
+            }
             Stage::Held | Stage::Claimed | Stage::Ambiguous | Stage::SetAside | Stage::Worked | Stage::Settled => {
                 self.forget_message(id, fx);
             }
             Stage::Offered | Stage::Taken => {
                 self.inbox.update(id, |item| item.taken_over = true);
                 self.close_work_of(id);
+                // One that was only handed over is told of once the provider shows that it has it.
+                if stage == Stage::Taken {
+                    self.tell(id, why.into());
+                }
             }
         }
         fx.sync = true;
@@ -200,8 +209,10 @@ impl Core {
             item.not_before = not_before;
             item.repeat = item.repeat.worse(repeat);
         });
-        if !claimed {
-            self.work.close(crate::work::Kind::Message, id);
+        if claimed {
+            self.open_work_of(id);
+        } else {
+            self.work.close(Kind::Message, id);
         }
         self.touched.inbox = true;
     }

@@ -116,6 +116,10 @@ pub enum Note {
         status: &'static str,
     },
 
+    /// The configuration was read again.
+    SettingsRead {
+        changed: bool,
+    },
     /// There is another credential.
     CredentialRenewed {
         number: u64,

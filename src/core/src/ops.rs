@@ -26,6 +26,12 @@ pub(crate) enum Op {
     Offer(Generation),
     Prompt(Generation),
     Probe(Generation),
+    /// Breaking a turn off.
+    Interrupt(Generation),
+    /// Telling the agent that a message is not its own any more.
+    Tell(Generation),
+    /// Reading the configuration again.
+    ReadSettings,
     /// An operation on the provider on behalf of a command.
     Adapter(Generation),
     /// A decision passed on to the provider, on behalf of a command.
@@ -49,6 +55,9 @@ impl Op {
             Self::Offer(_) => "offer",
             Self::Prompt(_) => "first prompt",
             Self::Probe(_) => "probe of the turn",
+            Self::Interrupt(_) => "interrupting the turn",
+            Self::Tell(_) => "telling the provider",
+            Self::ReadSettings => "reading the configuration again",
             Self::Adapter(_) => "operation of the provider",
             Self::Decide(..) => "passing on a decision",
         }
@@ -71,6 +80,9 @@ impl Op {
             | Self::Offer(_)
             | Self::Prompt(_)
             | Self::Probe(_)
+            | Self::Interrupt(_)
+            | Self::Tell(_)
+            | Self::ReadSettings
             | Self::Adapter(_)
             | Self::Decide(..) => false,
         }
@@ -83,6 +95,8 @@ impl Op {
             | Self::Offer(g)
             | Self::Prompt(g)
             | Self::Probe(g)
+            | Self::Interrupt(g)
+            | Self::Tell(g)
             | Self::Adapter(g)
             | Self::Decide(g, _) => Some(*g),
             Self::StartControl
@@ -94,6 +108,7 @@ impl Op {
             | Self::Heartbeat
             | Self::Unread
             | Self::RenewToken
+            | Self::ReadSettings
             | Self::Farewell => None,
         }
     }

@@ -57,7 +57,7 @@ impl Core {
         }
         // A failed one holds nothing up: it was tried, and the note says why it failed.
         let handed_over = !matches!(result, OpResult::Failed(_));
-        if handed_over && self.turns.current().is_none() {
+        if handed_over && self.turns.running().is_none() {
             self.deadlines.arm(TimerKey::TurnGrace, self.now.mono, self.config.timing.turn_grace);
         }
         self.prompt_is_over(fx);

@@ -57,7 +57,8 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
-            | OpResult::Token { .. } => {
+            | OpResult::Token { .. }
+            | OpResult::Settings(_) => {
                 fx.note(Note::Unexpected { state: "starting", event: "odd answer to a spawn" });
             }
         }
@@ -77,11 +78,12 @@ impl Core {
             ProviderReport::Status(report) => self.status_report(&report, fx),
             ProviderReport::Taken { offers, into_turn } => {
                 self.taken(&offers, into_turn, fx);
-                self.sign_of_life();
+                self.sign_of_life(fx);
             }
-            ProviderReport::SignOfLife => self.sign_of_life(),
+            ProviderReport::Missed { offers } => self.missed(&offers, fx),
+            ProviderReport::SignOfLife => self.sign_of_life(fx),
             ProviderReport::ApprovalOpened(request) => self.approval_opened(*request, fx),
-            ProviderReport::ApprovalClosed { id } => self.approval_closed(&id),
+            ProviderReport::ApprovalClosed { id } => self.approval_answered_elsewhere(&id, fx),
             ProviderReport::Malformed { reason } => {
                 self.status.malformed += 1;
                 fx.note(Note::Malformed { what: "line of the provider", reason });
@@ -91,15 +93,7 @@ impl Core {
 
     /// A report that came by a hook: of the living session, or it changes nothing.
     pub(crate) fn hook_report(&mut self, request: RequestId, report: &StatusReport, fx: &mut Effects) {
-        let living = provider_session(&self.run_id, self.lifecycle.generation());
-        let late = self.config.is_mutant(Mutant::BelievesLateHooks);
-        let fits = late || report.session.as_deref() == Some(living.as_str()) && self.lifecycle.is_alive();
-        let nested = !self.config.is_mutant(Mutant::BelievesNestedProviders)
-            && match (report.pid, self.lifecycle.process()) {
-                (Some(pid), Some(process)) => pid != process.pid,
-                (None, _) | (_, None) => false,
-            };
-        let answer = if fits && !nested {
+        let answer = if self.is_of_living_session(report.session.as_deref(), report.pid) {
             self.status_report(report, fx);
             Answer::Busy(self.work.reasons().map(Text::from).collect())
         } else {
@@ -107,6 +101,20 @@ impl Core {
             Answer::Stale
         };
         fx.push(Effect::Answer { request, answer });
+    }
+
+    /// Whether a hook is of the process that is managed, and not of an older one, or of a copy that the agent runs
+    /// itself.
+    pub(crate) fn is_of_living_session(&self, session: Option<&str>, pid: Option<u32>) -> bool {
+        let living = provider_session(&self.run_id, self.lifecycle.generation());
+        let late = self.config.is_mutant(Mutant::BelievesLateHooks);
+        let fits = late || session == Some(living.as_str()) && self.lifecycle.is_alive();
+        let nested = !self.config.is_mutant(Mutant::BelievesNestedProviders)
+            && match (pid, self.lifecycle.process()) {
+                (Some(pid), Some(process)) => pid != process.pid,
+                (None, _) | (_, None) => false,
+            };
+        fits && !nested
     }
 
     pub(crate) fn probe(&mut self, fx: &mut Effects) {
@@ -132,8 +140,9 @@ impl Core {
         self.turn_of_the_dead();
         self.deliveries_of_the_dead(fx);
         self.prompt_unheard();
-        self.approvals_of_the_dead();
+        self.approvals_of_the_dead(fx);
         self.adapter_died(&alloc::format!("the provider process ended: {}", gone.detail), fx);
+        self.nobody_to_tell();
         self.timeline("provider-exited");
         self.status.provider_exited(gone.detail.clone());
         match gone.next {

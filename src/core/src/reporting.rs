@@ -123,7 +123,8 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
-            | OpResult::Token { .. } => self.report_is_over(lane, Some(true), fx),
+            | OpResult::Token { .. }
+            | OpResult::Settings(_) => self.report_is_over(lane, Some(true), fx),
         }
     }
 

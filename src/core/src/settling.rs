@@ -136,6 +136,16 @@ impl Core {
         self.report(reports::stage(id, stage, attempt, reason), fx);
     }
 
+    /// It keeps the agent busy, and so does its task.
+    pub(crate) fn open_work_of(&mut self, id: MessageId) {
+        self.work.open(Kind::Message, id, self.now.wall);
+        if let Some(task) = self.inbox.get(id).and_then(|item| item.meta.task)
+            && self.claims.get(id).is_some()
+        {
+            self.work.open(Kind::Task, task, self.now.wall);
+        }
+    }
+
     pub(crate) fn close_work_of(&mut self, id: MessageId) {
         self.work.close(Kind::Message, id);
         if let Some(task) = self.inbox.get(id).and_then(|item| item.meta.task)

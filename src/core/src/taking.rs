@@ -9,10 +9,10 @@ use crate::deadlines::TimerKey;
 use crate::effect::{Call, Effects, Repeat};
 use crate::event::TakenOffer;
 use crate::ids::{MessageId, Nonce};
+use crate::lifecycle::Input;
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::reports;
-use crate::work::Kind;
 
 impl Core {
     /// The provider showed that it has these offers.
@@ -23,6 +23,11 @@ impl Core {
     }
 
     pub(crate) fn take(&mut self, id: MessageId, nonce: Option<Nonce>, into_turn: bool, fx: &mut Effects) {
+        if !into_turn && self.turns.running().is_none() && self.inbox.get(id).is_some_and(|item| item.turn.is_none()) {
+            // It takes something new, so the turn that could not be confirmed is over.
+            self.turn_unseen(fx);
+            self.lifecycle_input(&Input::Turn(false), fx);
+        }
         let (now, turn) = (self.now.mono, self.turns.current());
         let taken = self.inbox.update(id, |item| {
             let offered = matches!(item.stage, Stage::Offered | Stage::Ambiguous);
@@ -41,8 +46,10 @@ impl Core {
         }
         self.batch_without(id);
         fx.sync = true;
-        if !self.inbox.get(id).is_some_and(|item| item.taken_over) {
-            self.work.open(Kind::Message, id, self.now.wall);
+        if self.inbox.get(id).is_some_and(|item| item.taken_over) {
+            self.tell(id, "it is not its own any more".into());
+        } else {
+            self.open_work_of(id);
             self.say_stage(id, Stage::Taken, None, fx);
             if self.config.mark_read == MarkRead::Taken || self.config.is_mutant(Mutant::MarksReadTooEarly) {
                 self.report(Call::Read { message: id }, fx);
@@ -63,7 +70,7 @@ impl Core {
         }
         if batch.messages.is_empty() {
             self.end_batch();
-        } else if self.turns.current().is_none() && !self.approvals.any_open() {
+        } else if self.turns.running().is_none() && !self.approvals.any_open() {
             self.deadlines.arm(TimerKey::Take, self.now.mono, self.config.timing.take_timeout);
         } else {
             self.deadlines.clear(TimerKey::Take);
@@ -95,12 +102,40 @@ impl Core {
             offered
         });
         if doubted == Some(true) {
-            self.work.close(Kind::Message, id);
+            self.close_work_of(id);
             self.say_stage(id, Stage::Ambiguous, Some(why.into()), fx);
             if !self.deadlines.is_armed(TimerKey::Ambiguous) {
                 self.deadlines.arm(TimerKey::Ambiguous, now, self.config.timing.ambiguous_limit);
             }
             fx.sync = true;
+        }
+    }
+
+    /// The turn that has it shows signs of life again.
+    pub(crate) fn certain_again(&mut self, id: MessageId, fx: &mut Effects) {
+        let now = self.now.mono;
+        self.inbox.update(id, |item| {
+            item.stage = Stage::Taken;
+            item.since = now;
+        });
+        self.open_work_of(id);
+        self.say_stage(id, Stage::Taken, None, fx);
+    }
+
+    /// The adapter knows that the provider is ready and did not get these: they are offered again, as after an offer
+    /// that failed.
+    pub(crate) fn missed(&mut self, offers: &[TakenOffer], fx: &mut Effects) {
+        for offer in offers {
+            let missed = self.inbox.get(offer.message).is_some_and(|item| {
+                let offered = matches!(item.stage, Stage::Offered | Stage::Ambiguous) && !item.seen;
+                offered && offer.nonce.is_none_or(|nonce| nonce == item.nonce)
+            });
+            if missed {
+                self.batch_without(offer.message);
+                self.offer_failed(offer.message, "the provider did not get it", fx);
+            } else {
+                fx.note(Note::Stale { what: "report of a missed offer", number: offer.message });
+            }
         }
     }
 

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::Core;
 use crate::deadlines::TimerKey;
-use crate::effect::{Effects, Repeat};
+use crate::effect::{Act, Effect, Effects, Repeat};
 use crate::event::{OpResult, ReportStatus, StatusReport, TurnEnd};
 use crate::ids::{MessageId, Text, TurnNumber};
 use crate::lifecycle::Input;
 use crate::mutant::Mutant;
 use crate::note::Note;
+use crate::ops::Op;
 use crate::work::{Id, Kind};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,12 @@ struct Turn {
     number: TurnNumber,
     /// The provider's own id, where it gives one.
     id: Option<Text>,
+    /// Without a sign of life for too long, and a probe could not confirm it.
+    #[serde(default)]
+    unverified: bool,
+    /// We interrupted it, for an urgent message.
+    #[serde(default)]
+    interrupting: bool,
 }
 
 impl Turns {
@@ -35,6 +42,15 @@ impl Turns {
 
     pub(crate) fn current(&self) -> Option<TurnNumber> {
         self.current.as_ref().map(|turn| turn.number)
+    }
+
+    /// The turn that keeps the provider from taking something else. One that cannot be confirmed does not.
+    pub(crate) fn running(&self) -> Option<TurnNumber> {
+        self.current.as_ref().filter(|turn| !turn.unverified).map(|turn| turn.number)
+    }
+
+    fn is_unverified(&self) -> bool {
+        self.current.as_ref().is_some_and(|turn| turn.unverified)
     }
 
     pub(crate) const fn next_number(&self) -> TurnNumber {
@@ -74,7 +90,7 @@ impl Core {
                 kind => self.work.end_kind(&kind),
             }
         }
-        self.sign_of_life();
+        self.sign_of_life(fx);
     }
 
     fn open_work(&mut self, kind: Kind, report: &StatusReport, fx: &mut Effects) {
@@ -93,23 +109,37 @@ impl Core {
         }
     }
 
-    /// Any report shows that the turn lives.
-    pub(crate) fn sign_of_life(&mut self) {
-        if self.turns.current.is_some() {
-            self.deadlines.arm(TimerKey::TurnProbe, self.now.mono, self.config.timing.turn_probe);
+    /// Any report shows that what the session has open lives.
+    pub(crate) fn sign_of_life(&mut self, fx: &mut Effects) {
+        if !self.work.has_session_work() {
+            self.deadlines.clear(TimerKey::TurnProbe);
+            return;
+        }
+        self.deadlines.arm(TimerKey::TurnProbe, self.now.mono, self.config.timing.turn_probe);
+        self.work.confirm();
+        if let Some(turn) = self.turns.current.as_mut().filter(|turn| turn.unverified) {
+            turn.unverified = false;
+            let number = turn.number;
+            for message in self.messages(|item| item.stage == Stage::Ambiguous && item.turn == Some(number)) {
+                self.certain_again(message, fx);
+            }
         }
     }
 
     fn turn_busy(&mut self, id: Option<&Text>, fx: &mut Effects) {
+        if self.turns.is_unverified()
+            && self.turns.current.as_ref().is_some_and(|turn| turn.id.as_ref() != id || id.is_none())
+        {
+            // A turn begins, so the one that nobody heard of any more is over.
+            self.turn_unseen(fx);
+            self.open_turn(id);
+        }
         if let Some(turn) = &mut self.turns.current {
             match (&turn.id, id) {
                 (Some(running), Some(id)) if running != id => {
-                    // The end of the one before was not seen: nothing says that it was a normal one.
-                    let end = TurnEnd::Failed { error: "the end of its turn was not seen".into() };
-                    self.end_turn(&end, &[], fx);
-                    let most = self.config.limits.work;
-                    let report = StatusReport { id: Some(id.clone()), ..StatusReport::default() };
-                    self.work.report(Kind::ProviderTurn, Id::of(Some(id)), &report, self.now.wall, most);
+                    let id = id.clone();
+                    self.turn_unseen(fx);
+                    self.open_turn(Some(&id));
                 }
                 (None, Some(id)) => {
                     turn.id = Some(id.clone());
@@ -120,7 +150,7 @@ impl Core {
         }
         let number = self.turns.next;
         self.turns.next += 1;
-        self.turns.current = Some(Turn { number, id: id.cloned() });
+        self.turns.current = Some(Turn { number, id: id.cloned(), unverified: false, interrupting: false });
         fx.note(Note::TurnBegan { turn: number });
         // What was taken while idle is worked by this turn.
         let waiting: Vec<_> = self.messages(|item| {
@@ -137,6 +167,18 @@ impl Core {
         self.deadlines.clear(TimerKey::Turnless);
         self.deadlines.clear(TimerKey::Take);
         self.lifecycle_input(&Input::Turn(true), fx);
+    }
+
+    /// The end of the turn was not seen: nothing says that it was a normal one.
+    pub(crate) fn turn_unseen(&mut self, fx: &mut Effects) {
+        let end = TurnEnd::Failed { error: "the end of its turn was not seen".into() };
+        self.end_turn(&end, &[], fx);
+    }
+
+    fn open_turn(&mut self, id: Option<&Text>) {
+        let most = self.config.limits.work;
+        let report = StatusReport { id: id.cloned(), ..StatusReport::default() };
+        self.work.report(Kind::ProviderTurn, Id::of(id), &report, self.now.wall, most);
     }
 
     fn turn_idle(&mut self, id: Option<&Text>, end: &TurnEnd, still_running: &[Text], fx: &mut Effects) {
@@ -158,11 +200,15 @@ impl Core {
     }
 
     fn end_turn(&mut self, end: &TurnEnd, still_running: &[Text], fx: &mut Effects) {
-        let Some(number) = self.turns.current() else { return };
-        self.turns.current = None;
+        let Some(Turn { number, interrupting, .. }) = self.turns.current.take() else { return };
         self.work.end_kind(&Kind::ProviderTurn);
+        // Its own end may have been lost; nothing is compacted any more.
+        self.work.end_kind(&Kind::Compaction);
         self.work.end_subagents_but(still_running);
-        self.deadlines.clear(TimerKey::TurnProbe);
+        self.approvals_of_turn(number, fx);
+        if !self.work.has_session_work() {
+            self.deadlines.clear(TimerKey::TurnProbe);
+        }
         let how = match end {
             TurnEnd::Normal => "normally",
             TurnEnd::Failed { .. } => "failed",
@@ -171,12 +217,19 @@ impl Core {
         fx.note(Note::TurnEnded { turn: number, how });
         fx.sync = true;
         let any = self.config.is_mutant(Mutant::CompletesAtAnyIdle);
-        let had: Vec<_> = self.messages(|item| item.stage == Stage::Taken && (any || item.turn == Some(number)));
+        let had: Vec<_> = self.messages(|item| {
+            matches!(item.stage, Stage::Taken | Stage::Ambiguous) && item.turn == Some(number)
+                || any && item.stage == Stage::Taken
+        });
         for message in had {
             match end {
                 TurnEnd::Normal => self.worked(message, fx),
                 TurnEnd::Failed { .. } if self.config.is_mutant(Mutant::CompletesAFailedTurn) => {
                     self.worked(message, fx);
+                }
+                // It was we who broke it off: that is no failure of the message.
+                TurnEnd::Failed { .. } | TurnEnd::Interrupted { by_person: false } if interrupting => {
+                    self.made_way(message, fx);
                 }
                 TurnEnd::Failed { error } => self.not_worked(message, error, fx),
                 TurnEnd::Interrupted { by_person: false } => self.not_worked(message, &"interrupted".into(), fx),
@@ -190,6 +243,14 @@ impl Core {
         self.wait_for_taking();
         if !self.messages(|item| item.stage == Stage::Taken).is_empty() {
             self.deadlines.arm(TimerKey::Turnless, self.now.mono, self.config.timing.take_timeout);
+        }
+    }
+
+    /// Offered again, marked, and after the urgent message that it made way for.
+    fn made_way(&mut self, id: MessageId, fx: &mut Effects) {
+        self.put_back(id, Repeat::Redelivered, 0, fx);
+        if self.inbox.get(id).is_some() {
+            self.say_stage(id, Stage::Held, Some("interrupted for an urgent message".into()), fx);
         }
     }
 
@@ -214,17 +275,37 @@ impl Core {
 
     /// No report for ten minutes: what cannot be confirmed is shown as unverified.
     pub(crate) fn turn_is_silent(&mut self, fx: &mut Effects) {
-        if self.turns.current.is_none() {
+        if !self.work.has_session_work() {
             return;
         }
         self.probe(fx);
         self.deadlines.arm(TimerKey::TurnProbe, self.now.mono, self.config.timing.turn_probe);
     }
 
-    pub(crate) fn probe_answered(&mut self, result: &OpResult) {
-        if matches!(result, OpResult::Failed(_)) {
-            self.work.mark_unverified(&Kind::ProviderTurn);
+    pub(crate) fn probe_answered(&mut self, result: &OpResult, fx: &mut Effects) {
+        if !matches!(result, OpResult::Failed(_)) {
+            self.sign_of_life(fx);
+            return;
         }
+        self.work.mark_unverified();
+        let Some(turn) = self.turns.current.as_mut().filter(|turn| !turn.unverified) else { return };
+        turn.unverified = true;
+        let number = turn.number;
+        // Whether the provider still works on them is not known; what comes after them need not wait for that.
+        for message in self.messages(|item| item.stage == Stage::Taken && item.turn == Some(number)) {
+            self.doubt(message, "its turn gave no sign of life, and could not be confirmed", fx);
+        }
+        self.touched.inbox = true;
+        self.drained(fx);
+    }
+
+    /// Something urgent waits, and the turn that runs is to make way for it: it is interrupted, once.
+    pub(crate) fn interrupt_turn(&mut self, fx: &mut Effects) {
+        let Some(turn) = self.turns.current.as_mut().filter(|turn| !turn.interrupting) else { return };
+        turn.interrupting = true;
+        let generation = self.lifecycle.generation();
+        let op = self.ops.start(Op::Interrupt(generation), self.after(self.config.timing.call_deadline));
+        fx.push(Effect::Provider { op, generation, act: Act::Interrupt });
     }
 
     /// The turn of a process that is over ended with it, and completed nothing.

@@ -106,8 +106,14 @@ impl Work {
         self.version
     }
 
+    /// What cannot be confirmed is shown, and is no fact.
     pub(crate) fn is_busy(&self) -> bool {
-        !self.open.is_empty()
+        self.open.values().any(|open| !open.unverified)
+    }
+
+    /// Whether the provider session has anything open.
+    pub(crate) fn has_session_work(&self) -> bool {
+        self.open.values().any(|open| open.of_session)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Kind, &Id, &Open)> {
@@ -117,7 +123,7 @@ impl Work {
     /// Distinct kinds, in a stable order.
     pub(crate) fn reasons(&self) -> impl Iterator<Item = &str> {
         let mut last = None;
-        self.open.keys().filter_map(move |(kind, _)| {
+        self.open.iter().filter(|(_, open)| !open.unverified).filter_map(move |((kind, _), _)| {
             let new = last != Some(kind);
             last = Some(kind);
             new.then(|| kind.as_str())
@@ -196,12 +202,20 @@ impl Work {
         self.retain(|_, _, open| !open.of_session);
     }
 
-    pub(crate) fn mark_unverified(&mut self, kind: &Kind) {
-        for ((k, _), open) in &mut self.open {
-            if k == kind && !open.unverified {
-                open.unverified = true;
-                self.version += 1;
-            }
+    /// Nothing confirms what the session has open.
+    pub(crate) fn mark_unverified(&mut self) {
+        self.set_unverified(true);
+    }
+
+    /// The session lives.
+    pub(crate) fn confirm(&mut self) {
+        self.set_unverified(false);
+    }
+
+    fn set_unverified(&mut self, unverified: bool) {
+        for open in self.open.values_mut().filter(|open| open.of_session && open.unverified != unverified) {
+            open.unverified = unverified;
+            self.version += 1;
         }
     }
 

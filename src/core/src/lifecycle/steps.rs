@@ -90,7 +90,7 @@ impl Provider {
 
     /// Nobody asked for this exit.
     fn by_itself(&mut self, class: ExitClass, lived: Millis, detail: &Text, cx: &mut Cx<'_>) -> (Next, Outcome<State>) {
-        let Config { mode, adapter: Adapter { restartable, .. }, timing, limits, .. } = cx.config;
+        let Config { mode, adapter: Adapter { restartable, .. }, wait_for_usage_limit, timing, limits, .. } = cx.config;
         if *mode == Mode::Interactive {
             return (Next::RunnerEnds, Transition(State::Idle {}));
         }
@@ -104,6 +104,7 @@ impl Provider {
         }
         // An end of the limit that has passed already is no reason not to count the exit.
         if let ExitClass::UsageLimit { until: Some(until) } = class
+            && *wait_for_usage_limit
             && until > cx.now.wall
         {
             let wait = (until - cx.now.wall).clamp(timing.restart_unit, timing.usage_limit_max);
