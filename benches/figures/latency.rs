@@ -133,6 +133,7 @@ fn options(addr: SocketAddr, socket: &Path, folder: &Path) -> Options {
         first_prompt: None,
         info_file: None,
         program: Program { version: String::from("figures"), commit: None },
+        settings: None,
         fresh: true,
         signals: false,
     }

@@ -147,6 +147,7 @@ impl Asked {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 commit: option_env!("RELAY_RUNNER_COMMIT").map(str::to_owned),
             },
+            settings: None,
             fresh: self.fresh,
             signals: true,
         }

@@ -1,10 +1,11 @@
 //! Messages that are another's, deleted, or not ours any more: dropped once, and marked if they come back.
 
-use relay_runner_core::OpResult;
+use relay_runner_core::config::Adapter;
 use relay_runner_core::event::{ExitClass, FailureKind, Incoming, RelayEvent};
+use relay_runner_core::{Config, OpResult};
 use relay_runner_protocol::TaskStatus;
 
-use crate::story::{Story, plain, task};
+use crate::story::{Story, config, plain, task};
 
 /// The second offer of message 5 says that it is a repeat.
 #[track_caller]
@@ -74,6 +75,8 @@ fn a_taken_message_that_a_rival_lets_go_of_comes_back_marked() {
     let claim = story.expects("claim,m5");
     story.answers(claim, OpResult::Refused { by: Some("rival".into()) });
     story.idle();
+    let told = story.expects("tell,m5");
+    story.answers(told, OpResult::Ok);
     story.message(task(5, 50));
     story.grants(5, 4);
     is_offered_again_marked(&story);
@@ -131,4 +134,76 @@ fn a_claim_that_another_is_said_to_have_is_asked_for_and_not_dropped() {
     story.grants(5, 4);
     story.after(5_000);
     story.expects("task,t50,m5,done,f4");
+}
+
+/// The rival has it for good: the relay is asked, and says so.
+fn a_rival_takes_it(story: &mut Story) {
+    story.relay_says(RelayEvent::MessageClaimed { message: 5, by: Some("rival".into()) });
+    story.after(5_000);
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Refused { by: Some("rival".into()) });
+}
+
+#[test]
+fn the_agent_is_told_once_that_a_message_is_not_its_own_any_more() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    a_rival_takes_it(&mut story);
+    // Nothing can be handed over during a turn here, so it is told when the turn is over.
+    story.expects_no("tell,m5");
+    story.idle();
+    let told = story.expects("tell,m5,its%20;claim%20;was%20;lost");
+    // One operation on the provider at a time.
+    story.message(plain(7));
+    story.expects_no("offer,m7");
+    story.answers(told, OpResult::Ok);
+    story.works(7);
+    story.relay_says(RelayEvent::MessageDeleted { message: 5 });
+    assert_eq!(story.times("tell,m5"), 1);
+    story.never("done");
+}
+
+#[test]
+fn an_agent_that_can_hear_during_its_turn_is_told_at_once() {
+    let adapter = Adapter { steer: true, ..config().adapter };
+    let mut story = Story::up_with(Config { adapter, ..config() });
+    story.message(plain(5));
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story.relay_says(RelayEvent::MessageDeleted { message: 5 });
+    let told = story.expects("tell,m5,it%20;was%20;deleted");
+    // It is not ready to hear it: a little later.
+    story.fails(told, FailureKind::NotReady);
+    story.expects_no("tell,m5");
+    story.after(1_000);
+    story.expects("tell,m5");
+}
+
+#[test]
+fn what_was_only_handed_over_is_told_of_once_it_shows() {
+    let mut story = Story::up();
+    story.message(plain(5));
+    story.hands_over(5);
+    story.relay_says(RelayEvent::MessageDeleted { message: 5 });
+    story.expects_no("tell,m5");
+    story.takes(5);
+    story.expects("tell,m5");
+}
+
+#[test]
+fn a_process_that_never_had_the_message_is_told_nothing() {
+    let mut story = Story::up();
+    story.message(plain(5));
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    story.relay_says(RelayEvent::MessageDeleted { message: 5 });
+    story.exits(ExitClass::Crash);
+    story.after(500);
+    story.provider_comes_up();
+    story.after(60_000);
+    story.never("tell,m5");
 }

@@ -4,6 +4,7 @@
 mod story;
 
 mod after_a_restart;
+mod approvals;
 mod bad_links;
 mod being_seen;
 mod bounds;
@@ -24,8 +25,11 @@ mod mutants;
 mod one_process_one_operation;
 mod program;
 mod restarting;
+mod settings;
+mod silent_turns;
 mod stopping;
 mod superseded;
 mod tasks_and_turns;
 mod under_a_fence;
 mod unread;
+mod urgent;

@@ -445,6 +445,7 @@ fn op_of(effect: &Effect) -> OpId {
     match effect {
         Effect::StartControl { op }
         | Effect::WriteInfo { op }
+        | Effect::ReadSettings { op }
         | Effect::Http { op, .. }
         | Effect::Spawn { op, .. }
         | Effect::Provider { op, .. } => *op,
@@ -487,6 +488,7 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
         Effect::Connect { .. }
         | Effect::Disconnect { .. }
         | Effect::UseToken { .. }
+        | Effect::ReadSettings { .. }
         | Effect::Spawn { .. }
         | Effect::Provider { .. }
         | Effect::Stop { .. }

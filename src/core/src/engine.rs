@@ -269,7 +269,8 @@ impl Core {
         }
         match kind {
             Op::StartControl => self.control_started(result, fx),
-            Op::WriteInfo => {}
+            // What becomes of an interrupted turn is reported.
+            Op::WriteInfo | Op::Interrupt(_) => {}
             Op::Spawn(_) => self.spawn_answered(result, fx),
             Op::Claim(message) => self.claim_answered(message, op, result, fx),
             Op::Renew(message) => self.renewal_answered(message, op, result, fx),
@@ -282,8 +283,6 @@ impl Core {
             Op::Offer(_) => self.offer_answered(op, result, fx),
             Op::Prompt(_) => self.prompt_answered(&result, fx),
             Op::Probe(_) => self.probe_answered(&result, fx),
-            // What becomes of the turn is reported.
-            Op::Interrupt(_) => {}
             Op::Tell(_) => self.told(op, &result, fx),
             Op::ReadSettings => self.settings_read(result, fx),
             Op::Adapter(_) => self.adapter_answered(op, result, fx),

@@ -60,6 +60,14 @@ pub fn joined<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     out
 }
 
+/// What an agent is told about a message that it has and that is not its own any more.
+pub fn withdrawn(message: u64, why: &str) -> String {
+    format!(
+        "[relay message {message}] is not yours any more: {}. Stop working on it, and do not report on it.\n",
+        one_line(why)
+    )
+}
+
 fn heading(out: &mut String, message: &Message, offer: &Offer) {
     let _ = write!(
         out,

@@ -2,7 +2,7 @@
 
 use crate::tokens::Token;
 use futures_util::FutureExt;
-use relay_runner_core::event::{CommandOrder, StatusReport};
+use relay_runner_core::event::{CommandOrder, PermissionAsk, StatusReport};
 use relay_runner_core::ids::Conn;
 use relay_runner_core::wire::Words;
 use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offer, OpId, OpResult, Order};
@@ -46,6 +46,11 @@ pub(crate) enum Input {
     Command {
         order: Box<CommandOrder>,
         content: Option<Arc<str>>,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// A hook holds a permission request.
+    Permission {
+        ask: Box<PermissionAsk>,
         answer: oneshot::Sender<Answer>,
     },
     Report {

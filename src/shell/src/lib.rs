@@ -35,7 +35,7 @@ pub use environment::{EnvironmentPolicy, Inherit};
 pub use error::{RunError, StartError};
 pub use handle::Handle;
 pub use http::causes;
-pub use options::{Options, Program, ProviderSpec};
+pub use options::{Options, Program, ProviderSpec, SettingsSource};
 pub use provider::command::CommandSpec;
 pub use relay_runner_core::ExitCode;
 pub use relay_url::RelayUrl;

@@ -57,6 +57,8 @@ pub(crate) fn say(agent: &str, note: &Note) {
         }
         Note::ClaimLost { message } => warn!(agent, "the claim of message {message} is lost to another"),
         Note::TaskReported { task, status } => info!(agent, "task {task} is reported as {status}"),
+        Note::SettingsRead { changed: true } => info!(agent, "the configuration was read again"),
+        Note::SettingsRead { changed: false } => info!(agent, "the configuration was read again; nothing has changed"),
         Note::CredentialRenewed { number } => {
             info!(agent, "the relay's token was replaced by a new one (number {number})");
         }

@@ -4,9 +4,10 @@ use crate::environment::EnvironmentPolicy;
 use crate::provider::command::CommandSpec;
 use crate::relay_url::RelayUrl;
 use relay_runner_core::Config;
-use relay_runner_core::config::Adapter;
+use relay_runner_core::config::{Adapter, Settings};
 use secrecy::SecretString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,10 +32,32 @@ pub struct Options {
     /// A second place for the info file (`AGENT_RELAY_RUNNER_INFO_FILE`).
     pub info_file: Option<PathBuf>,
     pub program: Program,
+    /// Where HUP reads the configuration again; none where there is nothing to read.
+    pub settings: Option<SettingsSource>,
     /// Forget the earlier runs: their journal is moved aside.
     pub fresh: bool,
     /// Whether the signals of the process are this run's. Not so in a process with several.
     pub signals: bool,
+}
+
+/// Reads the part of the configuration that may change while the run goes on.
+#[derive(Clone)]
+pub struct SettingsSource(Arc<dyn Fn() -> Result<Settings, String> + Send + Sync>);
+
+impl SettingsSource {
+    pub fn new(read: impl Fn() -> Result<Settings, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub(crate) fn read(&self) -> Result<Settings, String> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for SettingsSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SettingsSource")
+    }
 }
 
 /// What stands in the journal about the program that wrote it.

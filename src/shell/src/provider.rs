@@ -67,6 +67,11 @@ pub(crate) enum Deed {
     Compact,
     Clear,
     Inject(Arc<str>),
+    /// The agent is told that a message is not its own any more.
+    Tell {
+        message: u64,
+        why: Text,
+    },
     Decide {
         approval: Text,
         decision: Decision,

@@ -176,6 +176,10 @@ impl Runner {
                 let request = self.request(answer)?;
                 Some(Event::Order(Order::Report { request, report }))
             }
+            Input::Permission { ask, answer } => {
+                let request = self.request(answer)?;
+                Some(Event::Order(Order::Permission { request, ask }))
+            }
             Input::Token { token, answer } => {
                 let request = match answer {
                     Some(answer) => Some(self.request(answer)?),

@@ -5,7 +5,7 @@
 mod relay;
 
 use relay::Relay;
-use relay_runner_core::config::{Adapter, Config, Delivery, Identity, Limits, MarkRead, Mode, OnGiveUp, Timing};
+use relay_runner_core::config::{Adapter, Config, Identity};
 use relay_runner_core::event::Signal;
 use relay_runner_core::{Order, Outcome};
 use relay_runner_shell::client::Client;
@@ -59,6 +59,7 @@ fn options(dir: &Path, relay: &str, argv: &[&str]) -> Options {
         first_prompt: None,
         info_file: Some(dir.join("info.json")),
         program: Program { version: "0.0.0".to_owned(), commit: None },
+        settings: None,
         fresh: false,
         signals: false,
     }

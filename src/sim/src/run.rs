@@ -513,7 +513,9 @@ impl Run {
     fn take_in(&mut self) {
         for effect in &self.fx.effects {
             match effect {
-                Effect::StartControl { op } | Effect::WriteInfo { op } => self.asked.push((*op, Question::Shell)),
+                Effect::StartControl { op } | Effect::WriteInfo { op } | Effect::ReadSettings { op } => {
+                    self.asked.push((*op, Question::Shell))
+                }
                 Effect::Connect { conn } => {
                     self.conn = Some(*conn);
                     self.registered = false;

@@ -1,5 +1,6 @@
 //! What the control server answers to.
 
+use super::permission::PermissionBody;
 use super::report::ReportBody;
 use crate::input::{Input, Inputs};
 use crate::secret;
@@ -11,6 +12,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use relay_runner_core::effect::Decision;
 use relay_runner_core::event::CommandOrder;
 use relay_runner_core::{Answer, Outcome, Text, wire};
 use relay_runner_protocol::token::RecordGiven;
@@ -31,6 +33,7 @@ pub(super) fn router(inputs: &Inputs) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/command", post(command))
+        .route("/permission", post(permission))
         .route("/token", post(token))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
@@ -105,7 +108,7 @@ async fn report(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection
         Ok(Answer::Stale) => {
             refusal(StatusCode::CONFLICT, "stale_session", "the report is not of the living provider session")
         }
-        Ok(Answer::Command(_) | Answer::Token { .. }) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Permission { .. } | Answer::Token { .. }) | Err(_) => ending(),
     }
 }
 
@@ -133,7 +136,29 @@ async fn command(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejectio
     }
     match answered.await {
         Ok(Answer::Command(outcome)) => outcome_response(&outcome),
-        Ok(Answer::Busy(_) | Answer::Stale | Answer::Token { .. }) | Err(_) => ending(),
+        Ok(Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Token { .. }) | Err(_) => ending(),
+    }
+}
+
+/// Held until somebody decides, or the time for that is over.
+async fn permission(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection>) -> Response {
+    let ask = match read::<PermissionBody>(body).and_then(PermissionBody::ask) {
+        Ok(ask) => Box::new(ask),
+        Err(refusal) => return refusal,
+    };
+    let (answer, answered) = oneshot::channel();
+    if !inputs.send(Input::Permission { ask, answer }).await {
+        return ending();
+    }
+    match answered.await {
+        Ok(Answer::Permission { decision, reason }) => {
+            let decision = decision.map(Decision::as_str);
+            axum::Json(json!({"decision": decision, "reason": reason.as_deref()})).into_response()
+        }
+        Ok(Answer::Stale) => {
+            refusal(StatusCode::CONFLICT, "stale_session", "the request is not of the living provider session")
+        }
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Token { .. }) | Err(_) => ending(),
     }
 }
 
@@ -165,7 +190,7 @@ async fn token(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection>
         Ok(Answer::Token { accepted: false }) => {
             refusal(StatusCode::UNPROCESSABLE_ENTITY, "expired_token", "the token has ended already")
         }
-        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Stale) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Stale | Answer::Permission { .. }) | Err(_) => ending(),
     }
 }
 

@@ -128,9 +128,7 @@ impl Provider for Command {
         let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) else {
             return self.refuse(op, FailureKind::NotReady, "provider process is unavailable");
         };
-        let Some(lines) = words::lines(&deed) else {
-            return self.refuse(op, FailureKind::Unsupported, "the command protocol has no words for that");
-        };
+        let lines = words::lines(&deed);
         match living.say.try_send(Say { op, lines }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {

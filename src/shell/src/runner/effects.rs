@@ -8,6 +8,7 @@ use crate::environment::{self, Additions};
 use crate::http::Job;
 use crate::info::Info;
 use crate::input::{Input, Task};
+use crate::options::SettingsSource;
 use crate::provider::reporter::Reporter;
 use crate::provider::{Deed, Start};
 use crate::secret::Redactor;
@@ -32,6 +33,7 @@ impl Runner {
                     bus.send(wire::frame(&self.core, &frame));
                 }
             }
+            Effect::ReadSettings { op } => self.read_settings(op),
             Effect::UseToken { slot } => self.use_token(slot),
             Effect::Http { op, key, epoch, deadline, call } => {
                 let request = wire::request(&self.core, key, epoch, &call);
@@ -101,6 +103,14 @@ impl Runner {
         self.farewell = Some(Task::start("the bus", &self.inputs, bus.close()));
     }
 
+    fn read_settings(&mut self, op: OpId) {
+        match self.options.settings.as_ref().map(SettingsSource::read) {
+            Some(Ok(settings)) => self.done(op, OpResult::Settings(Box::new(settings))),
+            Some(Err(why)) => self.failed(op, FailureKind::Invalid, why),
+            None => self.failed(op, FailureKind::Unsupported, "there is no configuration to read again".to_owned()),
+        }
+    }
+
     /// Everything that is asked from now on is asked with it.
     fn use_token(&mut self, slot: TokenSlot) {
         let record = self.core.token_record().cloned().unwrap_or_default();
@@ -155,6 +165,7 @@ impl Runner {
             Act::Probe => Deed::Probe,
             Act::Compact => Deed::Compact,
             Act::Clear => Deed::Clear,
+            Act::Tell { message, why } => Deed::Tell { message, why },
             Act::Decide { approval, decision, reason } => Deed::Decide { approval, decision, reason },
         };
         self.provider.act(generation, op, deed);

@@ -1,7 +1,6 @@
 //! The lines of the command protocol: what the program is told, and what it says.
 
 use crate::provider::Deed;
-use relay_runner_core::effect::Decision;
 use relay_runner_core::event::{ApprovalRequest, ReportStatus, StatusReport, TakenOffer, TurnEnd};
 use relay_runner_core::format::{self, Attached};
 use relay_runner_core::{Offer, ProviderReport};
@@ -15,9 +14,9 @@ pub(super) const SHUTDOWN: &str = "{\"type\":\"shutdown\"}\n";
 /// Why attachments are not there yet.
 const NO_ATTACHMENTS: &str = "this version does not fetch attachments; they are on the relay";
 
-/// A deed as lines; none when the command protocol has no words for it.
-pub(super) fn lines(deed: &Deed) -> Option<String> {
-    Some(match deed {
+/// A deed as lines.
+pub(super) fn lines(deed: &Deed) -> String {
+    match deed {
         Deed::Offer(offers) => offers.iter().map(|(offer, message)| offered(offer, message)).collect(),
         Deed::Prompt(text) => line(&json!({"type": "prompt", "text": &**text})),
         Deed::Inject(text) => line(&json!({"type": "prompt", "text": &**text, "memoryInjection": true})),
@@ -25,14 +24,18 @@ pub(super) fn lines(deed: &Deed) -> Option<String> {
         Deed::Compact => line(&json!({"type": "compact"})),
         Deed::Clear => line(&json!({"type": "clear"})),
         Deed::Decide { approval, decision, reason } => {
-            let mut said = json!({"type": "approval", "approvalId": &**approval, "decision": word(*decision)});
+            let mut said = json!({"type": "approval", "approvalId": &**approval, "decision": decision.as_str()});
             if let Some(reason) = reason {
                 said["reason"] = json!(&**reason);
             }
             line(&said)
         }
-        Deed::Probe => return None,
-    })
+        Deed::Tell { message, why } => line(&json!({
+            "type": "withdrawn", "id": message, "reason": &**why, "text": format::withdrawn(*message, why),
+        })),
+        // Nothing has to be asked: over a pipe no end of a turn is lost, so it goes on for as long as the pipe holds.
+        Deed::Probe => String::new(),
+    }
 }
 
 fn offered(offer: &Offer, message: &Message) -> String {
@@ -50,15 +53,6 @@ fn offered(offer: &Offer, message: &Message) -> String {
         "attachments": message.attachments,
         "text": format::message(message, offer, &missing),
     }))
-}
-
-const fn word(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Approve => "approve",
-        Decision::ApproveSession => "approve-session",
-        Decision::Deny => "deny",
-        Decision::Abort => "abort",
-    }
 }
 
 fn line(value: &Value) -> String {
@@ -209,6 +203,7 @@ fn odd(text: &str, error: &serde_json::Error, cut: impl Fn(&str) -> String) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use relay_runner_core::effect::Decision;
     use relay_runner_core::effect::Repeat;
     use relay_runner_core::ids::Nonce;
     use std::sync::Arc;
@@ -225,7 +220,7 @@ mod tests {
             let offer = Offer { message: id, attempt: 1, nonce: Nonce(31), repeat: Repeat::First };
             (offer, Arc::new(serde_json::from_value(message).unwrap()))
         });
-        let text = lines(&Deed::Offer(offers.into())).unwrap();
+        let text = lines(&Deed::Offer(offers.into()));
         let said: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(said.len(), 2);
         assert_eq!((&said[0]["id"], &said[1]["id"]), (&json!(7), &json!(9)));
@@ -237,11 +232,13 @@ mod tests {
     #[test]
     fn a_decision_is_told_in_the_relays_words() {
         let deed = Deed::Decide { approval: "ap".into(), decision: Decision::ApproveSession, reason: None };
-        assert_eq!(
-            lines(&deed).unwrap(),
-            "{\"approvalId\":\"ap\",\"decision\":\"approve-session\",\"type\":\"approval\"}\n"
+        assert_eq!(lines(&deed), "{\"approvalId\":\"ap\",\"decision\":\"approve-session\",\"type\":\"approval\"}\n");
+        assert_eq!(lines(&Deed::Probe), "");
+        let told = lines(&Deed::Tell { message: 7, why: "it was deleted".into() });
+        assert!(
+            told.starts_with("{\"id\":7,\"reason\":\"it was deleted\"") && told.contains("Stop working on it"),
+            "{told}"
         );
-        assert_eq!(lines(&Deed::Probe), None);
     }
 
     #[test]

@@ -1,0 +1,170 @@
+//! Questions of the provider that wait for a person: held at the control server, or the adapter's own. The first answer
+//! wins, and nobody's answer reaches a question that it was not given to.
+
+use relay_runner_core::config::{Mode, Timing};
+use relay_runner_core::event::{ApprovalRequest, ExitClass, Params, PermissionAsk, ProviderReport};
+use relay_runner_core::{Config, Event, OpResult, Order, RequestId};
+
+use crate::story::{Story, config};
+
+fn request(id: &str) -> ApprovalRequest {
+    ApprovalRequest { id: id.into(), kind: "tool".into(), tool: Some("rm".into()), reason: None }
+}
+
+/// A hook of this session waits at the control server.
+fn asks(story: &mut Story, session: &str, number: u64, id: &str) {
+    let ask = Box::new(PermissionAsk { approval: request(id), session: Some(session.into()), pid: None });
+    story.hears(Event::Order(Order::Permission { request: RequestId(number), ask }));
+}
+
+/// The adapter itself asks.
+fn adapter_asks(story: &mut Story, id: &str) {
+    story.provider(ProviderReport::ApprovalOpened(Box::new(request(id))));
+}
+
+fn decides(story: &mut Story, command: &str, id: &str, decision: &str) {
+    let params = Params {
+        approval: Some(id.into()),
+        decision: Some(decision.into()),
+        reason: Some("looks fine".into()),
+        ..Params::default()
+    };
+    story.command_with(command, "agent.permissionDecision", params);
+}
+
+#[test]
+fn a_decision_reaches_the_hook_that_waits_for_it() {
+    let mut story = Story::up();
+    let session = story.session();
+    asks(&mut story, &session, 1, "p1");
+    assert_eq!(story.core.view().approvals, ["p1"]);
+    decides(&mut story, "c1", "p1", "approve");
+    story.expects("answer(r1,permission,approve,looks%20;fine)");
+    story.expects("command,c1,succeeded");
+    story.never("decide,p1");
+    assert!(story.core.view().approvals.is_empty());
+}
+
+#[test]
+fn a_decision_reaches_the_adapter_that_asked() {
+    let mut story = Story::up();
+    adapter_asks(&mut story, "p1");
+    decides(&mut story, "c1", "p1", "deny");
+    let passed_on = story.expects("decide,p1,Deny");
+    story.answers(passed_on, OpResult::Ok);
+    story.expects("command,c1,succeeded");
+}
+
+#[test]
+fn two_answers() {
+    let mut story = Story::up();
+    let session = story.session();
+    // Held at the control server.
+    asks(&mut story, &session, 1, "p1");
+    decides(&mut story, "c1", "p1", "approve");
+    decides(&mut story, "c2", "p1", "deny");
+    story.expects("permission,approve");
+    story.expects("command,c1,succeeded");
+    story.expects("command,c2,failed,it%20;was%20;decided%20;already:%20;approve");
+    // The adapter's, while the first is still on its way.
+    adapter_asks(&mut story, "p2");
+    decides(&mut story, "c3", "p2", "deny");
+    decides(&mut story, "c4", "p2", "approve");
+    story.expects("command,c4,failed,it%20;was%20;decided%20;already:%20;deny");
+    let passed_on = story.expects("decide,p2,Deny");
+    story.answers(passed_on, OpResult::Ok);
+    story.expects("command,c3,succeeded");
+    // The person at the terminal was first.
+    asks(&mut story, &session, 2, "p3");
+    story.provider(ProviderReport::ApprovalClosed { id: "p3".into() });
+    story.expects("answer(r2,permission,none");
+    decides(&mut story, "c5", "p3", "approve");
+    story.expects("command,c5,failed,it%20;was%20;answered%20;in%20;the%20;provider");
+    assert_eq!(story.times("permission,approve"), 1, "only the first answer reached anybody");
+}
+
+#[test]
+fn stale_approval() {
+    let mut story = Story::up();
+    // Its turn is over.
+    story.busy();
+    let session = story.session();
+    asks(&mut story, &session, 1, "p1");
+    adapter_asks(&mut story, "p2");
+    story.idle();
+    story.expects("answer(r1,permission,none");
+    assert!(story.core.view().approvals.is_empty());
+    decides(&mut story, "c1", "p1", "approve");
+    decides(&mut story, "c2", "p2", "approve");
+    story.expects("command,c1,failed,the%20;request%20;is%20;over:%20;its%20;turn");
+    story.expects("command,c2,failed,the%20;request%20;is%20;over:%20;its%20;turn");
+
+    // Its process is over, and the next one asks something else.
+    asks(&mut story, &session, 2, "p3");
+    story.exits(ExitClass::Crash);
+    story.expects("answer(r2,permission,none");
+    story.after(500);
+    story.provider_comes_up();
+    adapter_asks(&mut story, "p4");
+    decides(&mut story, "c3", "p3", "approve");
+    story.expects("command,c3,failed,the%20;request%20;is%20;over:%20;its%20;provider");
+    decides(&mut story, "c4", "never-asked", "approve");
+    story.expects("command,c4,failed,no%20;such%20;request");
+    assert_eq!(story.core.view().approvals, ["p4"], "the later request is still open");
+    story.never("Approve");
+    story.never("permission,approve");
+}
+
+#[test]
+fn a_decision_that_was_on_its_way_when_the_turn_ended_has_failed() {
+    let mut story = Story::up();
+    story.busy();
+    adapter_asks(&mut story, "p1");
+    decides(&mut story, "c1", "p1", "approve");
+    let passed_on = story.expects("decide,p1,Approve");
+    story.idle();
+    story.answers(passed_on, OpResult::Ok);
+    story.expects("command,c1,failed,the%20;request%20;is%20;over:%20;its%20;turn");
+}
+
+#[test]
+fn nobody_decides_in_time() {
+    let timing = || Timing { approval: 60_000, ..Timing::default() };
+    // Headless: nobody will ever look at the dialog.
+    let mut story = Story::up_with(Config { timing: timing(), ..config() });
+    let session = story.session();
+    asks(&mut story, &session, 1, "p1");
+    story.after(59_999);
+    story.expects_no("answer(");
+    story.after(1);
+    story.expects("answer(r1,permission,deny,the%20;request%20;is%20;over:%20;nobody%20;decided");
+    decides(&mut story, "c1", "p1", "approve");
+    story.expects("command,c1,failed,the%20;request%20;is%20;over:%20;nobody");
+
+    // Interactive: the dialog stays where the person sees it.
+    let mut story = Story::up_with(Config { mode: Mode::Interactive, timing: timing(), ..config() });
+    let session = story.session();
+    asks(&mut story, &session, 1, "p1");
+    story.after(60_000);
+    story.expects("answer(r1,permission,none");
+}
+
+#[test]
+fn a_request_of_another_session_is_nobodys() {
+    let mut story = Story::up();
+    asks(&mut story, "another", 1, "p1");
+    story.expects("answer(r1,stale)");
+    assert!(story.core.view().approvals.is_empty());
+}
+
+#[test]
+fn an_open_request_keeps_typed_messages_away() {
+    let adapter = relay_runner_core::config::Adapter { typed: true, ..config().adapter };
+    let mut story = Story::up_with(Config { adapter, ..config() });
+    let session = story.session();
+    asks(&mut story, &session, 1, "p1");
+    story.message(crate::story::plain(7));
+    story.expects_no("offer,m7");
+    decides(&mut story, "c1", "p1", "deny");
+    story.hands_over(7);
+}
