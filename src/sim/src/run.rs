@@ -514,7 +514,7 @@ impl Run {
         for effect in &self.fx.effects {
             match effect {
                 Effect::StartControl { op } | Effect::WriteInfo { op } | Effect::ReadSettings { op } => {
-                    self.asked.push((*op, Question::Shell))
+                    self.asked.push((*op, Question::Shell));
                 }
                 Effect::Connect { conn } => {
                     self.conn = Some(*conn);
