@@ -1,5 +1,6 @@
 //! A provider that cannot be kept alive: when that is, and what is left of the agent.
 
+use relay_runner_core::Config;
 use relay_runner_core::config::{Mode, OnGiveUp};
 use relay_runner_core::event::ExitClass;
 
@@ -118,4 +119,25 @@ fn a_provider_that_may_not_be_started_anew_is_parked() {
     story.after(600_000);
     assert_eq!(story.core.view().lifecycle_action, Some("parked"));
     assert_eq!(story.times("spawn("), 1);
+}
+
+#[test]
+fn a_usage_limit_that_ended_while_the_machine_slept_is_over() {
+    let mut story = Story::up();
+    let until = Some(story.now.wall + 3_600_000);
+    story.exits(ExitClass::UsageLimit { until });
+    story.after(60_000);
+    story.expects_no("spawn(");
+    story.sleeps(2 * 3_600_000).after(15_000);
+    story.expects("spawn(");
+}
+
+#[test]
+fn a_usage_limit_need_not_be_waited_for() {
+    let mut story = Story::up_with(Config { wait_for_usage_limit: false, ..config() });
+    let until = Some(story.now.wall + 3_600_000);
+    story.exits(ExitClass::UsageLimit { until });
+    story.after(500);
+    story.expects("spawn(");
+    assert_eq!(story.core.view().process.exits, 1, "it counts like any other exit");
 }

@@ -175,3 +175,19 @@ fn a_hook_says_how_its_turn_ended() {
     story.never(",done");
     story.expects("task,t50,m5,blocked,f3,interrupted");
 }
+
+#[test]
+fn a_session_that_begins_in_mid_turn_ends_no_turn() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    let session = story.session();
+    story.hook(&session, busy_with("provider-turn", "t1"));
+    // As after a compaction that the provider makes by itself.
+    let begins = TimelineReport { status: "session-compact".into(), id: None, timestamp: None };
+    story.hook(&session, StatusReport { timeline: Some(begins), ..idle() });
+    assert!(story.core.view().turn.is_some());
+    story.never(",done");
+    story.hook(&session, idle());
+    story.expects("task,t50,m5,done");
+}

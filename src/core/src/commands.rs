@@ -261,8 +261,8 @@ impl Core {
             return;
         }
         self.commands.restarts.push(waiting);
-        // Before the first provider it joins its start.
-        if self.lifecycle.is_starting() {
+        // Before the first provider it joins its start, which may still wait for the relay.
+        if self.lifecycle.is_starting() || (self.lifecycle.never_started() && !self.lifecycle.is_parked()) {
             return;
         }
         // A second one joins the first.

@@ -12,7 +12,7 @@ use crate::Core;
 use crate::deadlines::TimerKey;
 use crate::draw::{Stream, draw_below};
 use crate::effect::{Answer, Call, Effect, Effects};
-use crate::event::{Failure, OpResult, TokenRecord};
+use crate::event::{Failure, FailureKind, OpResult, TokenRecord};
 use crate::ids::{Conn, OpId, RequestId, TokenSlot};
 use crate::mutant::Mutant;
 use crate::note::Note;
@@ -281,7 +281,10 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
-            | OpResult::Settings(_) => self.plan_renewal_in(AGAIN_MOST),
+            | OpResult::Settings(_) => {
+                let failure = Failure { kind: FailureKind::Server, text: "an odd answer to a renewal".into() };
+                self.renewal_failed(&failure, fx);
+            }
         }
     }
 

@@ -20,7 +20,7 @@ use crate::event::{Event, Failure, FailureKind, OpResult, Order, TokenRecord};
 use crate::facts::{DurableFacts, MessageFact, ProviderFact};
 use crate::ids::{OpId, Text};
 use crate::inbox::{Inbox, Item};
-use crate::lifecycle::{Happening, Lifecycle};
+use crate::lifecycle::{self, Happening, Lifecycle};
 use crate::link::Link;
 use crate::liveness::Liveness;
 use crate::note::Note;
@@ -31,7 +31,7 @@ use crate::restart::Window;
 use crate::status::Status;
 use crate::telling::Telling;
 use crate::time::{Millis, Mono, Stamp};
-use crate::troubles::Troubles;
+use crate::troubles::{Troubles, key_of_call};
 use crate::turns::Turns;
 use crate::work::{Kind, Work};
 use relay_runner_protocol::Stage;
@@ -258,7 +258,12 @@ impl Core {
         if let OpResult::Failed(failure) = &result {
             // An agent that is gone already has left.
             let left = kind == Op::Farewell && failure.kind == FailureKind::NotFound;
-            let said_before = left || self.troubles.said(&failure.text, self.now.mono, &self.config);
+            let key = match kind {
+                // Rounds that come again and again.
+                Op::Liveness | Op::Heartbeat | Op::Unread => key_of_call(&failure.text),
+                _ => &failure.text,
+            };
+            let said_before = left || self.troubles.said(key, self.now.mono, &self.config);
             fx.note(Note::Failed { op, what: kind.name(), failure: failure.clone(), said_before });
             if failure.kind == FailureKind::Superseded {
                 self.superseded(fx);
@@ -339,6 +344,9 @@ impl Core {
             self.deadlines.arm(TimerKey::Claims, self.now.mono, 0);
         }
         self.check_credential(fx);
+        if self.lifecycle.cooling_until().is_some_and(|until| until <= self.now.wall) {
+            self.lifecycle_input(&lifecycle::Input::Due(TimerKey::Cooling), fx);
+        }
     }
 
     fn operations_overdue(&mut self, fx: &mut Effects) {

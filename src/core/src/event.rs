@@ -297,6 +297,13 @@ pub struct StatusReport {
     pub still_running: Vec<Text>,
 }
 
+impl StatusReport {
+    /// The idle of a provider session that begins, with its `session-<source>` in the timeline (behaviour 19).
+    pub fn begins_a_session(&self) -> bool {
+        self.timeline.as_ref().is_some_and(|entry| entry.status.starts_with("session-"))
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReportStatus {
     Busy,

@@ -20,7 +20,7 @@ use crate::deadlines::TimerKey;
 use crate::event::{ExitClass, ProcessRef};
 use crate::ids::{Generation, Text};
 use crate::restart::Window;
-use crate::time::Millis;
+use crate::time::{Millis, Wall};
 use machine::{Provider, State};
 
 pub(crate) use machine::Cx;
@@ -142,6 +142,7 @@ impl Lifecycle {
             stop: None,
             verdict: None,
             parked,
+            limit_ends: None,
             window,
         };
         Self { machine: provider.state_machine() }
@@ -198,6 +199,11 @@ impl Lifecycle {
 
     pub(crate) fn is_cooling(&self) -> bool {
         matches!(self.machine.state(), State::Cooling {})
+    }
+
+    /// The wall time at which a usage limit ends that is waited for: the machine may sleep over it.
+    pub(crate) fn cooling_until(&self) -> Option<Wall> {
+        self.provider().limit_ends.filter(|_| self.is_cooling())
     }
 
     pub(crate) fn is_parked(&self) -> bool {

@@ -12,6 +12,8 @@ use crate::ops::Op;
 enum Phase {
     Pending,
     Saying,
+    /// Handed over; its turn has not begun.
+    Said,
     Done,
 }
 
@@ -33,6 +35,7 @@ impl Prompt {
         match self.phase {
             Phase::Pending => "pending",
             Phase::Saying => "saying",
+            Phase::Said => "said",
             Phase::Done => "done",
         }
     }
@@ -57,10 +60,19 @@ impl Core {
         }
         // A failed one holds nothing up: it was tried, and the note says why it failed.
         let handed_over = !matches!(result, OpResult::Failed(_));
-        if handed_over && self.turns.running().is_none() {
-            self.deadlines.arm(TimerKey::TurnGrace, self.now.mono, self.config.timing.turn_grace);
+        if handed_over && self.config.adapter.evidence && self.turns.running().is_none() {
+            // That its turn begins shows that the provider has it.
+            self.prompt.phase = Phase::Said;
+        } else {
+            self.prompt_is_over(fx);
         }
-        self.prompt_is_over(fx);
+    }
+
+    /// A turn began: the provider has what was handed over.
+    pub(crate) fn prompt_is_taken(&mut self, fx: &mut Effects) {
+        if self.prompt.phase == Phase::Said {
+            self.prompt_is_over(fx);
+        }
     }
 
     pub(crate) fn prompt_overdue(&mut self, fx: &mut Effects) {
@@ -76,7 +88,7 @@ impl Core {
 
     /// The process that was to hear it is gone: the next one hears it.
     pub(crate) fn prompt_unheard(&mut self) {
-        if self.prompt.phase == Phase::Saying {
+        if matches!(self.prompt.phase, Phase::Saying | Phase::Said) {
             self.prompt.phase = Phase::Pending;
             self.deadlines.clear(TimerKey::FirstPrompt);
         }

@@ -45,6 +45,7 @@ impl Core {
             return;
         }
         self.batch_without(id);
+        self.not_blocked_any_more(id, fx);
         fx.sync = true;
         if self.inbox.get(id).is_some_and(|item| item.taken_over) {
             self.tell(id, "it is not its own any more".into());
@@ -108,6 +109,14 @@ impl Core {
                 self.deadlines.arm(TimerKey::Ambiguous, now, self.config.timing.ambiguous_limit);
             }
             fx.sync = true;
+        }
+    }
+
+    /// Its task was reported as blocked while nobody knew whether the agent has it: now it goes on.
+    fn not_blocked_any_more(&mut self, id: MessageId, fx: &mut Effects) {
+        let task = self.inbox.update(id, |item| core::mem::take(&mut item.blocked).then_some(item.meta.task));
+        if let Some(Some(Some(task))) = task {
+            self.report(reports::task(task, id, TaskStatus::InProgress, None), fx);
         }
     }
 

@@ -13,6 +13,15 @@ pub(crate) struct Troubles {
     said: BTreeMap<u64, Mono>,
 }
 
+/// What a failed call of the relay counts as: its HTTP status where there was one, else its whole text.
+pub(crate) fn key_of_call(text: &str) -> &str {
+    const STATUS: usize = "HTTP 000".len();
+    match text.find("HTTP ").and_then(|at| text.get(at..at + STATUS)) {
+        Some(status) if status.bytes().skip(5).all(|b| b.is_ascii_digit()) => status,
+        Some(_) | None => text,
+    }
+}
+
 impl Troubles {
     /// Whether this was said within the last minutes. If not, it is said now.
     pub(crate) fn said(&mut self, what: &str, now: Mono, config: &Config) -> bool {

@@ -72,6 +72,8 @@ impl Core {
                 self.turn_busy(report.id.as_ref(), fx);
             }
             (ReportStatus::Busy, _) => self.open_work(kind, report, fx),
+            // A session that begins inside a turn, as by a compaction, does not end it.
+            (ReportStatus::Idle, Kind::ProviderTurn) if report.begins_a_session() && self.turns.current.is_some() => {}
             (ReportStatus::Idle, Kind::ProviderTurn) => {
                 self.turn_idle(report.id.as_ref(), &report.end, &report.still_running, fx);
             }
@@ -152,6 +154,7 @@ impl Core {
         self.turns.next += 1;
         self.turns.current = Some(Turn { number, id: id.cloned(), unverified: false, interrupting: false });
         fx.note(Note::TurnBegan { turn: number });
+        self.prompt_is_taken(fx);
         // What was taken while idle is worked by this turn.
         let waiting: Vec<_> = self.messages(|item| {
             let doubted = item.stage == Stage::Ambiguous && item.seen;

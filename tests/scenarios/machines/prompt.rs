@@ -24,8 +24,11 @@ fn brings(case: &Case) -> Story {
     if case.state != "pending" {
         story.provider(ProviderReport::Ready);
     }
-    if case.state == "done" {
+    if matches!(case.state, "said" | "done") {
         answers(&mut story, ",prompt)", OpResult::Ok);
+    }
+    if case.state == "done" {
+        story.busy().idle();
     }
     story
 }
@@ -39,7 +42,10 @@ fn feeds(story: &mut Story, case: &Case) {
             }
             story.provider(ProviderReport::Ready);
         }
-        "said" => answers(story, ",prompt)", OpResult::Ok),
+        "handed over" => answers(story, ",prompt)", OpResult::Ok),
+        "turn begins" => {
+            story.busy();
+        }
         "failed" => fails(story, ",prompt)", FailureKind::Provider),
         "overdue" => due(story, TimerKey::FirstPrompt),
         "exit" => {

@@ -15,7 +15,7 @@ use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Ops;
 use crate::restart::Window;
-use crate::time::{Mono, Stamp};
+use crate::time::{Mono, Stamp, Wall};
 
 /// Data of the machine, beside its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub(crate) struct Provider {
     /// What the exit is to count as, when the core itself brought it about.
     pub(super) verdict: Option<ExitClass>,
     pub(super) parked: Option<Text>,
+    /// When the usage limit ends that is waited for.
+    pub(super) limit_ends: Option<Wall>,
     pub(super) window: Window,
 }
 

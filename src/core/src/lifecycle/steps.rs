@@ -24,6 +24,7 @@ impl Provider {
         self.stop = None;
         self.verdict = None;
         self.parked = None;
+        self.limit_ends = None;
         let timing = &cx.config.timing;
         if !cx.config.is_mutant(Mutant::SpawnsTwice) {
             cx.deadlines.clear(TimerKey::Cooling);
@@ -108,6 +109,7 @@ impl Provider {
             && until > cx.now.wall
         {
             let wait = (until - cx.now.wall).clamp(timing.restart_unit, timing.usage_limit_max);
+            self.limit_ends = Some(until);
             cx.deadlines.arm(TimerKey::Cooling, cx.now.mono, wait);
             cx.fx.note(Note::Cooling { wait, exits: self.window.exits().len() });
             return (Next::Cooling, Transition(State::Cooling {}));

@@ -45,7 +45,7 @@ pub(super) const MACHINE: Machine = Machine {
     ],
     rows: &[
         row("idle", "start", "starting"),
-        row("off", "restart", "starting"),
+        row("parked", "restart", "starting"),
         row("cooling", "cooled", "starting"),
         row("cooling", "restart", "starting"),
         row("cooling", "end", "idle"),
@@ -95,6 +95,7 @@ pub(super) const MACHINE: Machine = Machine {
         ignored(&["off"], &["end", "kill"], "there is nothing to stop"),
         ignored(&["off"], &["cooled"], "no deadline is armed"),
         ignored(&["parked", "cooling", "alive"], &["start"], "only the first start is the boot's business"),
+        ignored(&["idle"], &["restart"], "joins the first start, which waits for the relay"),
         ignored(&["starting"], &["restart"], "joins the start that is under way"),
         ignored(&["starting"], &["busy", "idle"], "an early report: the turn is known, the state follows at ready"),
         ignored(&["starting"], &["step overdue"], "no deadline is armed"),
