@@ -1,6 +1,6 @@
 //! What is ours on the relay, and when the relay is asked for it.
 
-use relay_runner_core::OpResult;
+use relay_runner_core::{Given, OpResult};
 use relay_runner_core::event::{Incoming, RelayEvent};
 
 use crate::story::{Story, config, plain, task};
@@ -91,4 +91,31 @@ fn what_another_lets_go_of_during_a_fetch_is_fetched_after_it() {
     story.answers(unread, OpResult::Unread { messages: vec![plain(9)], full: false });
     story.expects("offer,m9/");
     story.expects_no("unread");
+}
+
+#[test]
+fn what_the_agent_was_given_since_it_registered_means_it_as_well() {
+    let mut story = Story::up();
+    story.message(Incoming { to: "tag:night".into(), ..plain(1) });
+    story.message(Incoming { to: "label:boss".into(), ..plain(2) });
+    story.never("offer,");
+    let given = Given { label: Some("boss".into()), tags: vec!["night".into()] };
+    story.relay_says(RelayEvent::AgentUpdated(Box::new(given)));
+    story.message(Incoming { to: "tag:night".into(), ..plain(3) });
+    story.works(3);
+    story.message(Incoming { to: "label:boss".into(), ..plain(4) });
+    story.works(4);
+    story.message(Incoming { to: "tag:rust".into(), ..plain(5) });
+    story.works(5);
+    // The label that it registered is not its own any more, and the next run knows.
+    story.message(Incoming { to: "label:dev".into(), ..plain(6) });
+    let mut next = story.the_next_run();
+    next.boot();
+    next.registers();
+    next.provider_comes_up();
+    next.message(Incoming { to: "label:dev".into(), ..plain(7) });
+    next.message(Incoming { to: "label:boss".into(), ..plain(8) });
+    next.hands_over(8);
+    next.never("m7");
+    story.never("offer,m6");
 }

@@ -23,6 +23,7 @@ use crate::inbox::{Inbox, Item};
 use crate::lifecycle::{self, Happening, Lifecycle};
 use crate::link::Link;
 use crate::liveness::Liveness;
+use crate::matching::Given;
 use crate::note::Note;
 use crate::ops::{Op, Ops};
 use crate::prompt::Prompt;
@@ -48,6 +49,8 @@ pub struct Core {
     pub(crate) ops: Ops,
     pub(crate) boot: Boot,
     pub(crate) link: Link,
+    /// What the agent was given on the relay since it registered.
+    pub(crate) given: Option<Given>,
     pub(crate) credential: Credential,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) prompt: Prompt,
@@ -96,6 +99,7 @@ impl Core {
             ops: Ops::new(facts.next_op),
             boot: Boot::default(),
             link: Link::new(facts.relay, facts.bus_position, config.timing.heartbeat),
+            given: facts.given,
             credential: Credential::new(config.credential.clone()),
             lifecycle: Lifecycle::new(facts.generation, Window::from_facts(facts.exits), facts.parked),
             prompt: Prompt::new(config.first_prompt.is_none() || facts.first_prompt_done),
@@ -193,6 +197,7 @@ impl Core {
             status_seq: self.status.seq(),
             relay: self.link.relay.clone(),
             bus_position: self.link.position,
+            given: self.given.clone(),
             provider: self
                 .lifecycle
                 .process()

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::body::BodyRef;
 use crate::config::Settings;
 use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text, TokenSlot};
+use crate::matching::Given;
 use crate::time::{Millis, Wall};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +98,8 @@ pub enum RelayEvent {
         status: TaskStatus,
         cancelled: bool,
     },
+    /// Somebody gave this agent another label or other tags.
+    AgentUpdated(Box<Given>),
     /// An event that does not concern the runner, or whose data could not be read.
     Other {
         name: Text,

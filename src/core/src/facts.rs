@@ -10,6 +10,7 @@ use crate::effect::{Call, Outcome, Repeat};
 use crate::event::{Incoming, ProcessRef};
 use crate::ids::{Fence, Generation, MessageId, Nonce, OpId, Text, TurnNumber};
 use crate::inbox::{Had, Item};
+use crate::matching::Given;
 use crate::time::Wall;
 
 /// What one run hands on to the next.
@@ -25,6 +26,9 @@ pub struct DurableFacts {
     pub relay: Option<Text>,
     /// Position of the last event of the bus that was taken in.
     pub bus_position: u64,
+    /// What the agent was given on the relay since it registered.
+    #[serde(default)]
+    pub given: Option<Given>,
     pub provider: Option<ProviderFact>,
     pub first_prompt_done: bool,
     /// When providers exited, within the restart window.
@@ -115,6 +119,7 @@ impl DurableFacts {
             status_seq: 0,
             relay: None,
             bus_position: 0,
+            given: None,
             provider: None,
             first_prompt_done: false,
             exits: Vec::new(),

@@ -12,7 +12,7 @@ use crate::effect::{Call, Effects, Lane, Repeat};
 use crate::event::{Incoming, OpResult};
 use crate::ids::{MessageId, Text};
 use crate::inbox::{Inbox, Item};
-use crate::matching::is_ours;
+use crate::matching::{Given, TAGS_MOST, is_ours};
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
@@ -24,7 +24,7 @@ impl Core {
     /// A message from the bus. While older ones wait on the relay, it waits there as well, so that the order holds.
     pub(crate) fn message_arrived(&mut self, message: Incoming, fx: &mut Effects) {
         let waits = self.inbox.overflow && !self.config.is_mutant(Mutant::OvertakesTheFlood);
-        if waits && !self.inbox.knows(message.id) && is_ours(&self.config, &message) {
+        if waits && !self.inbox.knows(message.id) && is_ours(&self.config, self.given.as_ref(), &message) {
             self.turned_away(fx);
             return;
         }
@@ -33,7 +33,7 @@ impl Core {
 
     fn take_in(&mut self, message: Incoming, fx: &mut Effects) {
         let id = message.id;
-        if !is_ours(&self.config, &message) {
+        if !is_ours(&self.config, self.given.as_ref(), &message) {
             fx.note(Note::NotOurs { message: id });
             return;
         }
@@ -111,6 +111,16 @@ impl Core {
             self.lapse(id, fx);
         } else {
             self.taken_over(id, "another agent claimed it", fx);
+        }
+    }
+
+    /// Somebody gave the agent other words to be meant by. What is addressed to them may be waiting.
+    pub(crate) fn agent_updated(&mut self, mut given: Given, fx: &mut Effects) {
+        given.tags.truncate(TAGS_MOST);
+        if self.given.as_ref() != Some(&given) {
+            self.given = Some(given);
+            fx.sync = true;
+            self.fetch_unread(fx);
         }
     }
 

@@ -74,6 +74,7 @@ pub use engine::Core;
 pub use event::{Event, Failure, FailureKind, OpResult, Order, ProviderReport, TokenRecord};
 pub use facts::DurableFacts;
 pub use ids::{Generation, MessageId, OpId, RequestId, Text, TokenSlot};
+pub use matching::Given;
 pub use note::Note;
 pub use time::Stamp;
 pub use view::View;

@@ -304,6 +304,7 @@ impl Core {
         } else if differs || behind {
             fx.note(Note::OtherRelay);
             self.forget_messages();
+            self.given = None;
             self.link.positioned = false;
             self.link.epoch = None;
             fx.sync = true;
@@ -360,6 +361,7 @@ impl Core {
                     self.taken_over(message, "its task was cancelled", fx);
                 }
                 RelayEvent::Task { cancelled: false, .. } => {}
+                RelayEvent::AgentUpdated(given) => self.agent_updated(*given, fx),
                 RelayEvent::Other { name } => fx.note(Note::Ignored { what: "event", name }),
             }
         } else {

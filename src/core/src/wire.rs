@@ -20,6 +20,7 @@ use crate::body::BodyRef;
 use crate::effect::{Call, Frame, Outcome};
 use crate::event::{BusFrame, CommandOrder, Failure, FailureKind, Incoming, OpResult, Params, RelayEvent, TokenRecord};
 use crate::ids::{Epoch, OpId, Text, TokenSlot, idempotency_key, renewal_key};
+use crate::matching::{Given, TAGS_MOST};
 use crate::time::Millis;
 
 /// A call as a request of HTTP.
@@ -317,6 +318,10 @@ fn relay_event(wire: Event, us: &str) -> (RelayEvent, Option<Message>) {
         frame::event::MESSAGE_DELETED => {
             message_event(wire.data).map(|e| RelayEvent::MessageDeleted { message: e.message_id })
         }
+        frame::event::AGENT_UPDATED => serde_json::from_value::<frame::AgentEvent>(wire.data)
+            .ok()
+            .filter(|e| e.agent_id == us)
+            .map(|e| RelayEvent::AgentUpdated(Box::new(given(e)))),
         name if name.starts_with(frame::event::TASK_PREFIX) => {
             serde_json::from_value::<frame::TaskEvent>(wire.data).ok().map(|e| RelayEvent::Task {
                 task: e.task_id,
@@ -328,6 +333,11 @@ fn relay_event(wire: Event, us: &str) -> (RelayEvent, Option<Message>) {
         _ => None,
     };
     (event.unwrap_or(RelayEvent::Other { name }), None)
+}
+
+fn given(event: frame::AgentEvent) -> Given {
+    let tags = event.tags.iter().take(TAGS_MOST).map(|tag| cut(tag)).collect();
+    Given { label: event.label.filter(|label| !label.is_empty()).map(|label| cut(&label)), tags }
 }
 
 /// A command as the core takes it, and the content that it carries. The same for a command of the relay and one of the
