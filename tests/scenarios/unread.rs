@@ -1,7 +1,7 @@
 //! What is ours on the relay, and when the relay is asked for it.
 
-use relay_runner_core::{Given, OpResult};
 use relay_runner_core::event::{Incoming, RelayEvent};
+use relay_runner_core::{Given, OpResult};
 
 use crate::story::{Story, config, plain, task};
 

@@ -62,7 +62,8 @@ impl Running {
 
         let ask = Notify::new();
         let (quiet, mut quieted) = watch::channel(false);
-        let mut speaker = Speaker { said, under_way: None, ask: &ask, quiet, reporter: reporter.clone() };
+        let mut speaker =
+            Speaker { said, under_way: None, handed_over: false, ask: &ask, quiet, reporter: reporter.clone() };
         let mut last_words = String::new();
         let status = {
             let pipes = Pipes::take(&mut *child);

@@ -20,6 +20,8 @@ const LOG_MOST: usize = 8 * 1024;
 pub(super) struct Speaker<'a> {
     pub(super) said: mpsc::Receiver<Say>,
     pub(super) under_way: Option<OpId>,
+    /// What is under way was said whole, and only its answer is still to go out.
+    pub(super) handed_over: bool,
     /// Wakes when the program is to be asked to end.
     pub(super) ask: &'a Notify,
     /// Whether nothing more is coming out of the program just now.
@@ -59,8 +61,9 @@ impl Speaker<'_> {
             };
             match written {
                 Ok(()) => {
-                    self.under_way = None;
+                    self.handed_over = true;
                     self.reporter.answer(op, OpResult::Ok).await;
+                    self.answered();
                 }
                 Err(error) => {
                     self.refuse(&format!("the provider does not take it: {error}")).await;
@@ -74,7 +77,10 @@ impl Speaker<'_> {
     pub(super) async fn refuse_all(&mut self, why: &str) -> Infallible {
         loop {
             match self.said.recv().await {
-                Some(say) => self.reporter.fail(say.op, FailureKind::NotReady, why).await,
+                Some(say) => {
+                    self.under_way = Some(say.op);
+                    self.refuse(why).await;
+                }
                 None => std::future::pending().await,
             }
         }
@@ -94,10 +100,19 @@ impl Speaker<'_> {
         self.refuse("the connection to the provider broke before it had all of it").await;
     }
 
+    /// Answers what is under way, if there is something. This may be broken off at any point where it waits, so nothing
+    /// is forgotten before its answer has gone out.
     async fn refuse(&mut self, why: &str) {
-        if let Some(op) = self.under_way.take() {
-            self.reporter.fail(op, FailureKind::NotReady, why).await;
-        }
+        let Some(op) = self.under_way else { return };
+        // What was handed over whole may have arrived.
+        let kind = if self.handed_over { FailureKind::Unreachable } else { FailureKind::NotReady };
+        self.reporter.fail(op, kind, why).await;
+        self.answered();
+    }
+
+    fn answered(&mut self) {
+        self.under_way = None;
+        self.handed_over = false;
     }
 }
 
