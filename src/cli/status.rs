@@ -95,9 +95,12 @@ fn of_runner(found: &Found, state: &Value) -> Result<(), Failure> {
         let why = word(&message["why"]).unwrap_or_default();
         say::line(format_args!("  set aside {}: {why}", message["id"]))?;
     }
-    let approvals = words(&state["approvals"]);
-    if !approvals.is_empty() {
-        say::line(format_args!("  approvals {approvals}"))?;
+    for approval in state["approvals"].as_array().into_iter().flatten() {
+        let id = word(&approval["id"]).unwrap_or_default();
+        let tool = word(&approval["tool"]).map(|tool| format!(" ({tool})")).unwrap_or_default();
+        let since = ago(approval["since"].as_u64().unwrap_or_default(), now());
+        let decided = if approval["state"] == "deciding" { ", decided, and not confirmed yet" } else { "" };
+        say::line(format_args!("  approval  {id}{tool}: asked {since}{decided}"))?;
     }
     if let Some(why) = word(&state["journalBroken"]) {
         say::line(format_args!("  journal   broken: {why}"))?;

@@ -17,6 +17,11 @@ fn asks(story: &mut Story, session: &str, number: u64, id: &str) {
     story.hears(Event::Order(Order::Permission { request: RequestId(number), ask }));
 }
 
+/// The names of those that wait for a decision.
+fn open(story: &Story) -> Vec<&str> {
+    story.core.view().approvals.iter().map(|open| open.id).collect()
+}
+
 /// The adapter itself asks.
 fn adapter_asks(story: &mut Story, id: &str) {
     story.provider(ProviderReport::ApprovalOpened(Box::new(request(id))));
@@ -37,7 +42,7 @@ fn a_decision_reaches_the_hook_that_waits_for_it() {
     let mut story = Story::up();
     let session = story.session();
     asks(&mut story, &session, 1, "p1");
-    assert_eq!(story.core.view().approvals, ["p1"]);
+    assert_eq!(open(&story), ["p1"]);
     decides(&mut story, "c1", "p1", "approve");
     story.expects("answer(r1,permission,approve,looks%20;fine)");
     story.expects("command,c1,succeeded");
@@ -110,7 +115,7 @@ fn stale_approval() {
     story.expects("command,c3,failed,the%20;request%20;is%20;over:%20;its%20;provider");
     decides(&mut story, "c4", "never-asked", "approve");
     story.expects("command,c4,failed,no%20;such%20;request");
-    assert_eq!(story.core.view().approvals, ["p4"], "the later request is still open");
+    assert_eq!(open(&story), ["p4"], "the later request is still open");
     story.never("Approve");
     story.never("permission,approve");
 }
@@ -125,6 +130,25 @@ fn a_decision_that_was_on_its_way_when_the_turn_ended_has_failed() {
     story.idle();
     story.answers(passed_on, OpResult::Ok);
     story.expects("command,c1,failed,the%20;request%20;is%20;over:%20;its%20;turn");
+}
+
+/// A provider may use a name again: what was decided about the earlier request says nothing about the later one.
+#[test]
+fn a_decision_on_its_way_settles_no_later_request_of_the_same_name() {
+    let mut story = Story::up();
+    story.busy();
+    adapter_asks(&mut story, "p1");
+    decides(&mut story, "c1", "p1", "approve");
+    let first = story.expects("decide,p1,Approve");
+    story.provider(ProviderReport::ApprovalClosed { id: "p1".into() });
+    adapter_asks(&mut story, "p1");
+    decides(&mut story, "c2", "p1", "deny");
+    let second = story.expects("decide,p1,Deny");
+    story.answers(first, OpResult::Ok);
+    story.expects("command,c1,failed,it%20;was%20;answered%20;in%20;the%20;provider");
+    assert_eq!(open(&story), ["p1"], "the later request still waits for its own decision");
+    story.answers(second, OpResult::Ok);
+    story.expects("command,c2,succeeded");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use relay_runner_core::{OpId, OpResult, TimerKey, event::FailureKind};
 
 use crate::story::Story;
 
+mod approval;
 mod boot;
 mod claim;
 mod command;
@@ -39,7 +40,7 @@ struct Case {
     note: &'static str,
 }
 
-const DRIVERS: [&Driver; 10] = [
+const DRIVERS: [&Driver; 11] = [
     &boot::DRIVER,
     &link::DRIVER,
     &credential::CREDENTIAL,
@@ -49,6 +50,7 @@ const DRIVERS: [&Driver; 10] = [
     &message::DRIVER,
     &claim::DRIVER,
     &command::DRIVER,
+    &approval::DRIVER,
     &ending::DRIVER,
 ];
 

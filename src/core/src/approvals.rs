@@ -15,9 +15,10 @@ use crate::config::Mode;
 use crate::deadlines::TimerKey;
 use crate::effect::{Answer, Decision, Effect, Effects};
 use crate::event::{ApprovalRequest, PermissionAsk};
-use crate::ids::{RequestId, Text, TurnNumber};
+use crate::ids::{OpId, RequestId, Text, TurnNumber};
 use crate::note::Note;
 use crate::time::{Mono, Wall};
+use crate::view::{ApprovalOverView, ApprovalView};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Approval {
@@ -27,8 +28,8 @@ pub(crate) struct Approval {
     turn: Option<TurnNumber>,
     /// Who waits for the decision at the control server, and until when; none when it is the adapter's.
     held: Option<(RequestId, Mono)>,
-    /// Passed on to the adapter, whose answer is awaited.
-    pub(crate) decided: Option<Decision>,
+    /// Passed on to the adapter, whose answer to this operation is awaited.
+    pub(crate) decided: Option<(Decision, OpId)>,
 }
 
 /// What became of a request that is over.
@@ -42,6 +43,16 @@ pub(crate) enum Over {
 }
 
 impl Over {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Decided(_) => "decided",
+            Self::Elsewhere => "elsewhere",
+            Self::TurnEnded => "turn ended",
+            Self::ProcessEnded => "process ended",
+            Self::Late => "late",
+        }
+    }
+
     /// Why a decision comes too late.
     pub(crate) fn why(self) -> Text {
         match self {
@@ -73,6 +84,21 @@ impl Approvals {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Text, &Approval)> {
         self.open.iter()
+    }
+
+    pub(crate) fn open(&self) -> impl Iterator<Item = ApprovalView<'_>> {
+        self.open.iter().map(|(id, open)| {
+            let state = match (&open.held, open.decided) {
+                (Some(_), _) => "held",
+                (None, None) => "asked",
+                (None, Some(_)) => "deciding",
+            };
+            ApprovalView { id, state, tool: open.request.tool.as_deref(), since: open.since }
+        })
+    }
+
+    pub(crate) fn closed(&self) -> impl Iterator<Item = ApprovalOverView<'_>> {
+        self.over.iter().map(|(id, over)| ApprovalOverView { id, how: over.name() })
     }
 
     pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Approval> {

@@ -388,14 +388,14 @@ impl Core {
                 self.fail(&waiting, why, fx);
             }
             Some(open) => {
-                if let Some(first) = open.decided {
+                if let Some((first, _)) = open.decided {
                     self.fail(&waiting, Over::Decided(first).why(), fx);
                     return;
                 }
-                open.decided = Some(decision);
                 let generation = self.lifecycle.generation();
                 let deadline = self.now.mono.saturating_add(self.config.timing.call_deadline);
                 let op = self.ops.start(Op::Decide(generation, approval.clone()), deadline);
+                open.decided = Some((decision, op));
                 self.commands.decisions.push((op, waiting));
                 let act = Act::Decide { approval, decision, reason: params.reason };
                 fx.push(Effect::Provider { op, generation, act });
@@ -406,10 +406,11 @@ impl Core {
     pub(crate) fn decision_answered(&mut self, approval: &Text, op: OpId, result: OpResult, fx: &mut Effects) {
         let Some(at) = self.commands.decisions.iter().position(|(current, _)| *current == op) else { return };
         let (_, waiting) = self.commands.decisions.remove(at);
-        let decided = self.approvals.get_mut(approval).and_then(|open| open.decided);
-        match (result, decided) {
+        // A later request may have the same name.
+        let open = self.approvals.get_mut(approval).filter(|open| open.decided.is_some_and(|(_, by)| by == op));
+        match (result, open.as_ref().and_then(|open| open.decided).map(|(decision, _)| decision)) {
             (OpResult::Failed(failure), _) => {
-                if let Some(open) = self.approvals.get_mut(approval) {
+                if let Some(open) = open {
                     open.decided = None;
                 }
                 self.fail(&waiting, failure.text, fx);

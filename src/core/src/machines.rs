@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::Serialize;
 
+mod approval;
 mod boot;
 mod claim;
 mod command;
@@ -21,7 +22,7 @@ mod message;
 mod prompt;
 
 /// Every machine, in the order in which a newcomer should meet them.
-pub const ALL: [&Machine; 10] = [
+pub const ALL: [&Machine; 11] = [
     &boot::MACHINE,
     &link::MACHINE,
     &credential::CREDENTIAL,
@@ -31,6 +32,7 @@ pub const ALL: [&Machine; 10] = [
     &message::MACHINE,
     &claim::MACHINE,
     &command::MACHINE,
+    &approval::MACHINE,
     &ending::MACHINE,
 ];
 

@@ -11,7 +11,7 @@ use crate::deadlines::TimerKey;
 use crate::effect::Repeat;
 use crate::event::ProcessRef;
 use crate::ids::{Epoch, Fence, Generation, MessageId, Nonce, TaskId, Text, TurnNumber};
-use crate::time::{Millis, Mono, Stamp};
+use crate::time::{Millis, Mono, Stamp, Wall};
 
 /// What the core knows, in words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,7 +38,9 @@ pub struct View<'a> {
     pub set_aside: Vec<SetAsideView<'a>>,
     pub claims: Vec<ClaimView>,
     pub turn: Option<TurnNumber>,
-    pub approvals: Vec<&'a str>,
+    pub approvals: Vec<ApprovalView<'a>>,
+    /// Those that were over last, oldest first.
+    pub approvals_over: Vec<ApprovalOverView<'a>>,
     /// Commands that have no outcome yet.
     pub commands: Vec<CommandView<'a>>,
     /// Reports that the relay has not accepted yet.
@@ -123,6 +125,25 @@ pub struct ClaimView {
     pub left: Option<Millis>,
 }
 
+/// A question of the provider that waits for a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalView<'a> {
+    pub id: &'a str,
+    /// `held` (its caller waits at the control server), `asked` (by the adapter) or `deciding`.
+    pub state: &'static str,
+    pub tool: Option<&'a str>,
+    pub since: Wall,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalOverView<'a> {
+    pub id: &'a str,
+    /// `decided`, `elsewhere`, `turn ended`, `process ended` or `late`.
+    pub how: &'static str,
+}
+
 /// A command, and what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -202,7 +223,8 @@ impl Core {
                 })
                 .collect(),
             turn: self.turns.current(),
-            approvals: self.approvals.iter().map(|(id, _)| &**id).collect(),
+            approvals: self.approvals.open().collect(),
+            approvals_over: self.approvals.closed().collect(),
             commands: self.commands.open().collect(),
             reports_waiting: self.reports.len(),
             operations: self.ops.len(),

@@ -1,7 +1,7 @@
 //! A command.
 
-use relay_runner_core::event::{ExitClass, FailureKind, ProviderReport};
-use relay_runner_core::{Config, OpResult, TimerKey};
+use relay_runner_core::event::{ApprovalRequest, ExitClass, FailureKind, Params, PermissionAsk, ProviderReport};
+use relay_runner_core::{Config, Event, OpResult, Order, RequestId, TimerKey};
 
 use super::{Case, Driver, answers, due, fails};
 use crate::story::{Story, config, facts, plain};
@@ -24,6 +24,7 @@ fn name(case: &Case) -> &'static str {
         ("for generation", _) | ("new", "restart") => "agent.restart",
         ("for registration", _) | ("new", "reconnect") => "agent.reconnect",
         ("for the end", _) | ("new", "shutdown or kill") => "agent.shutdown",
+        ("new", note) if note.starts_with("a decision") => "agent.permissionDecision",
         ("new", note) if note.starts_with("unknown") => "agent.dance",
         _ => "agent.compact",
     }
@@ -37,6 +38,14 @@ fn brings(case: &Case) -> Story {
     let mut story = if first { starting(config) } else { Story::up_with(config) };
     if case.state == "queued" && !first || case.note.ends_with("handed over") {
         story.message(plain(9));
+    }
+    if case.note.starts_with("a decision") {
+        let approval = ApprovalRequest { id: "p1".into(), kind: "tool".into(), tool: None, reason: None };
+        let ask = Box::new(PermissionAsk { approval, session: Some(story.session().into()), pid: None });
+        story.hears(Event::Order(Order::Permission { request: RequestId(7), ask }));
+    }
+    if case.note.ends_with("any more") {
+        story.provider(ProviderReport::ApprovalClosed { id: "p1".into() });
     }
     if case.state == "new" {
         return story;
@@ -68,7 +77,10 @@ fn starting(config: Config) -> Story {
 
 fn feeds(story: &mut Story, case: &Case) {
     match case.event {
-        "arrives" => drop(story.command("c1", name(case))),
+        "arrives" => {
+            let params = Params { approval: Some("p1".into()), decision: Some("deny".into()), ..Params::default() };
+            story.command_with("c1", name(case), params);
+        }
         "provider up" => drop(story.provider(ProviderReport::Ready)),
         "exit" => drop(story.exits(ExitClass::Crash)),
         "stop failed" => stop_fails(story),

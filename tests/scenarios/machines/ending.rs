@@ -17,6 +17,8 @@ pub(super) const DRIVER: Driver = Driver {
 
 fn brings(case: &Case) -> Story {
     let mut config = config();
+    // So that the probe of a drain's turn comes in time.
+    config.timing.turn_probe = 10_000;
     if case.note == "given up, or interactive" {
         config.mode = relay_runner_core::config::Mode::Interactive;
     }
@@ -63,6 +65,13 @@ fn feeds(story: &mut Story, case: &Case) {
         "fault" => drop(story.hears(Event::Order(Order::Fault { what: "a task panicked".into() }))),
         "turn ends" if case.state == "none" => drop(story.busy().idle()),
         "turn ends" => drop(story.idle()),
+        "turn doubted" => {
+            if case.state == "none" {
+                story.busy();
+            }
+            due(story, TimerKey::TurnProbe);
+            fails(story, ",probe)", FailureKind::Unsupported);
+        }
         "drain over" => due(story, TimerKey::Drain),
         "exit" => drop(story.exits(ExitClass::Crash)),
         "stop failed" => {

@@ -1,8 +1,10 @@
 //! A message on its way into the provider.
 
 use relay_runner_core::event::{
-    BusFrame, ExitClass, FailureKind, Incoming, RelayEvent, ReportStatus, StatusReport, TurnEnd,
+    BusFrame, ExitClass, FailureKind, Incoming, ProviderReport, RelayEvent, ReportStatus, StatusReport, TakenOffer,
+    TurnEnd,
 };
+use relay_runner_core::config::Delivery;
 use relay_runner_core::{OpResult, TimerKey};
 
 use super::{Case, Driver, answers, due, fails};
@@ -29,6 +31,13 @@ fn state(story: &Story) -> String {
 fn brings(case: &Case) -> Story {
     let mut config = config();
     config.adapter.evidence = case.note != "handed over is all there is to know";
+    if case.event == "turn doubted" {
+        // Before anything that waits for an answer has its time.
+        config.timing.turn_probe = 2_000;
+    }
+    if case.event == "makes way" {
+        config.delivery = Delivery::Interrupt;
+    }
     let mut story = Story::up_with(config);
     match case.state {
         "none" => is_none(&mut story, case),
@@ -36,10 +45,24 @@ fn brings(case: &Case) -> Story {
             story.message(plain(5));
             story.exits(ExitClass::Crash);
         }
+        "held" if case.event == "turn doubted" => drop(story.busy().message(plain(5))),
+        "claimed" if case.event == "turn doubted" => {
+            story.message(task(5, 50));
+            story.busy();
+            granted(&mut story);
+        }
         "held" | "claimed" => waits(&mut story, case),
         "offered" => is_offered(&mut story, case),
         "taken" => is_taken(&mut story, case),
-        "ambiguous" if case.note == "it was taken before" => {
+        "ambiguous" if ["of the turn that has it", "another than the one that has it"].contains(&case.note) => {
+            is_taken(&mut story, case);
+            story.busy();
+            if case.event == "makes way" {
+                urgent_comes(&mut story);
+            }
+            doubted(&mut story);
+        }
+        "ambiguous" if case.note.starts_with("it was taken") => {
             is_taken(&mut story, case);
             due(&mut story, TimerKey::Turnless);
         }
@@ -109,7 +132,7 @@ fn is_offered(story: &mut Story, case: &Case) {
     }
     if case.note == "for the 8th time" {
         for _ in 1..8 {
-            fails(story, "offer,m5", FailureKind::Provider);
+            feeds(story, case);
             due(story, TimerKey::Inbox);
         }
     }
@@ -142,7 +165,7 @@ fn is_handed_over_and_taken(story: &mut Story) {
 }
 
 fn granted(story: &mut Story) {
-    answers(story, "claim,m5", OpResult::Granted { fence: 3, lease: Some(600_000) });
+    answers(story, "claim,m5", OpResult::Granted { fence: 3, lease: None });
 }
 
 fn deleted(story: &mut Story) {
@@ -150,8 +173,22 @@ fn deleted(story: &mut Story) {
 }
 
 fn interrupted(story: &mut Story) {
-    let end = TurnEnd::Interrupted { by_person: true };
+    breaks_off(story, true);
+}
+
+fn breaks_off(story: &mut Story, by_person: bool) {
+    let end = TurnEnd::Interrupted { by_person };
     story.report(StatusReport { status: ReportStatus::Idle, end, ..StatusReport::default() });
+}
+
+/// It interrupts the turn that runs.
+fn urgent_comes(story: &mut Story) {
+    story.message(Incoming { urgent: true, ..plain(9) });
+}
+
+fn doubted(story: &mut Story) {
+    due(story, TimerKey::TurnProbe);
+    fails(story, ",probe)", FailureKind::Unsupported);
 }
 
 fn feeds(story: &mut Story, case: &Case) {
@@ -163,6 +200,12 @@ fn feeds(story: &mut Story, case: &Case) {
         "handed over" => answers(story, "offer,m5", OpResult::Ok),
         "not ready" => fails(story, "offer,m5", FailureKind::NotReady),
         "offer fails" => fails(story, "offer,m5", FailureKind::Provider),
+        "missed" => {
+            answers(story, "offer,m5", OpResult::Ok);
+            let offers = vec![TakenOffer { message: 5, nonce: None }];
+            story.provider(ProviderReport::Missed { offers });
+        }
+        "sign of life" => drop(story.provider(ProviderReport::SignOfLife)),
         "no answer" => fails(story, "offer,m5", FailureKind::TimedOut),
         "taken" => drop(story.takes(5)),
         "not taken" if case.state == "taken" => due(story, TimerKey::Turnless),
@@ -184,14 +227,24 @@ fn feeds(story: &mut Story, case: &Case) {
 }
 
 fn a_turn(story: &mut Story, case: &Case) {
-    if case.note.starts_with("held up") {
+    let way_is_made = case.event == "makes way" && case.state != "ambiguous";
+    if case.note.starts_with("held up") && !way_is_made {
         story.local_command("agent.compact");
     }
     if story.core.view().turn.is_none() && case.event != "exit" {
         story.busy();
     }
+    if way_is_made {
+        urgent_comes(story);
+        if case.note.starts_with("held up") {
+            story.local_command("agent.compact");
+        }
+    }
     match case.event {
+        "turn begins" if case.note.starts_with("another") => drop(story.busy()),
         "turn begins" => {}
+        "makes way" => breaks_off(story, false),
+        "turn doubted" => doubted(story),
         "turn ends" => drop(story.idle()),
         "turn fails" => drop(story.turn_fails("the model's service is down")),
         "interrupted" => interrupted(story),

@@ -44,6 +44,8 @@ pub(super) const MACHINE: Machine = Machine {
         when("new", "arrives", "compact, clear, inject, an offer is being handed over", "queued"),
         when("new", "arrives", "compact, clear, inject, before the first process is up", "queued"),
         when("new", "arrives", "compact, clear, inject, a decision", "at provider"),
+        when("new", "arrives", "a decision on what is held at the control server", "succeeded"),
+        when("new", "arrives", "a decision on what nobody asks any more", "failed"),
         when("new", "arrives", "unknown, unsupported, incomplete, or no provider is up", "failed"),
         row("for generation", "provider up", "succeeded"),
         when("for generation", "exit", "the process that was asked to end", STAYS),
