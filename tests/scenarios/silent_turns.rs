@@ -126,3 +126,30 @@ fn a_drain_does_not_wait_for_a_turn_that_nothing_confirms() {
     story.signal(Signal::Term);
     story.expects("Ask");
 }
+
+#[test]
+fn what_was_taken_for_the_turn_after_a_silent_one_does_not_wait_for_ever() {
+    // Handed over while idle, and shown during a turn that it does not belong to.
+    let waits = || {
+        let mut story = Story::up();
+        story.message(plain(7));
+        story.hands_over(7);
+        begins(&mut story, "t1");
+        story.takes(7);
+        silent(&mut story);
+        assert_eq!(story.stage(7), Some("taken"));
+        story
+    };
+    let mut story = waits();
+    story.after(30_000);
+    assert_eq!(story.stage(7), Some("ambiguous"));
+    // The turn lives after all, so the message goes on waiting for the next one.
+    let mut story = waits();
+    story.provider(ProviderReport::SignOfLife);
+    story.after(60_000);
+    assert_eq!(story.stage(7), Some("taken"));
+    ends(&mut story, "t1");
+    begins(&mut story, "t2");
+    ends(&mut story, "t2");
+    story.expects("read,m7");
+}

@@ -122,6 +122,7 @@ impl Core {
         if let Some(turn) = self.turns.current.as_mut().filter(|turn| turn.unverified) {
             turn.unverified = false;
             let number = turn.number;
+            self.deadlines.clear(TimerKey::Turnless);
             for message in self.messages(|item| item.stage == Stage::Ambiguous && item.turn == Some(number)) {
                 self.certain_again(message, fx);
             }
@@ -244,6 +245,11 @@ impl Core {
         }
         self.touched.inbox = true;
         self.wait_for_taking();
+        self.wait_for_a_turn();
+    }
+
+    /// What was taken is to be worked by a turn that begins soon.
+    fn wait_for_a_turn(&mut self) {
         if !self.messages(|item| item.stage == Stage::Taken).is_empty() {
             self.deadlines.arm(TimerKey::Turnless, self.now.mono, self.config.timing.take_timeout);
         }
@@ -298,6 +304,7 @@ impl Core {
         for message in self.messages(|item| item.stage == Stage::Taken && item.turn == Some(number)) {
             self.doubt(message, "its turn gave no sign of life, and could not be confirmed", fx);
         }
+        self.wait_for_a_turn();
         self.touched.inbox = true;
         self.drained(fx);
     }
