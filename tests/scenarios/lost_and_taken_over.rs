@@ -166,6 +166,20 @@ fn the_agent_is_told_once_that_a_message_is_not_its_own_any_more() {
 }
 
 #[test]
+fn what_is_lost_and_then_deleted_is_told_of_once() {
+    let mut story = Story::holding_a_task();
+    story.hands_over(5);
+    story.takes(5);
+    story.busy();
+    a_rival_takes_it(&mut story);
+    story.relay_says(RelayEvent::MessageDeleted { message: 5 });
+    story.idle();
+    story.accepts("tell,m5,its%20;claim%20;was%20;lost");
+    story.after(60_000);
+    assert_eq!(story.times("tell,m5"), 1);
+}
+
+#[test]
 fn an_agent_that_can_hear_during_its_turn_is_told_at_once() {
     let adapter = Adapter { steer: true, ..config().adapter };
     let mut story = Story::up_with(Config { adapter, ..config() });

@@ -46,6 +46,15 @@ const CAUGHT: [(Mutant, &str); Mutant::ALL.len()] = [
     (Mutant::StaysSilentWhenRenewed, "credential::renewed_then_silent"),
     (Mutant::RenewsAllTheTime, "credential::short_token"),
     (Mutant::KeepsTheOldConnection, "credential::renewal_races_reconnect"),
+    (Mutant::KeepsQuestionsOpen, "approvals::stale_approval"),
+    (Mutant::PassesOnTheSecondAnswer, "approvals::two_answers"),
+    (Mutant::WaitsForSilentTurns, "silent_turns::missing_stop"),
+    (Mutant::CompletesAnUnseenTurn, "silent_turns::missing_stop"),
+    (Mutant::TellsTwice, "lost_and_taken_over::what_is_lost_and_then_deleted_is_told_of_once"),
+    (Mutant::NeverTells, "lost_and_taken_over::the_agent_is_told_once_that_a_message_is_not_its_own_any_more"),
+    (Mutant::InterruptsAgain, "urgent::an_urgent_message_interrupts_the_turn_once_and_goes_first"),
+    (Mutant::BlamesWhatMadeWay, "urgent::a_message_that_makes_way_again_and_again_is_not_given_up"),
+    (Mutant::ForgetsTheMissed, "urgent::an_offer_that_the_adapter_knows_was_missed_is_made_again"),
 ];
 
 /// The story, told to a core that is wrong in this way, or in none.

@@ -16,6 +16,7 @@ use crate::deadlines::TimerKey;
 use crate::effect::{Answer, Decision, Effect, Effects};
 use crate::event::{ApprovalRequest, PermissionAsk};
 use crate::ids::{OpId, RequestId, Text, TurnNumber};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::time::{Mono, Wall};
 use crate::view::{ApprovalOverView, ApprovalView};
@@ -214,7 +215,8 @@ impl Core {
 
     /// The turn that asked is over: a decision reaches no later request.
     pub(crate) fn approvals_of_turn(&mut self, turn: TurnNumber, fx: &mut Effects) {
-        for id in self.approvals.ids(|open| open.turn == Some(turn)) {
+        let kept = self.config.is_mutant(Mutant::KeepsQuestionsOpen);
+        for id in self.approvals.ids(|open| open.turn == Some(turn) && !kept) {
             self.close_approval(&id, Over::TurnEnded, None, fx);
         }
     }

@@ -388,7 +388,9 @@ impl Core {
                 self.fail(&waiting, why, fx);
             }
             Some(open) => {
-                if let Some((first, _)) = open.decided {
+                if let Some((first, _)) = open.decided
+                    && !self.config.is_mutant(Mutant::PassesOnTheSecondAnswer)
+                {
                     self.fail(&waiting, Over::Decided(first).why(), fx);
                     return;
                 }

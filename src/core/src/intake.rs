@@ -135,6 +135,7 @@ impl Core {
     pub(crate) fn taken_over(&mut self, id: MessageId, why: &'static str, fx: &mut Effects) {
         let Some(item) = self.inbox.get(id) else { return };
         let (stage, seen) = (item.stage, item.seen);
+        let said = item.taken_over && !self.config.is_mutant(Mutant::TellsTwice);
         fx.note(Note::TakenOver { message: id, why });
         self.silence(id);
         self.claims.remove(id);
@@ -151,7 +152,7 @@ impl Core {
                 self.inbox.update(id, |item| item.taken_over = true);
                 self.close_work_of(id);
                 // One that was only handed over is told of once the provider shows that it has it.
-                if stage == Stage::Taken {
+                if stage == Stage::Taken && !said {
                     self.tell(id, why.into());
                 }
             }

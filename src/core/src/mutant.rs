@@ -81,10 +81,28 @@ pub enum Mutant {
     RenewsAllTheTime,
     /// The connection goes on with the old token.
     KeepsTheOldConnection,
+    /// A question outlives the turn that asked it.
+    KeepsQuestionsOpen,
+    /// A second decision is passed on like the first.
+    PassesOnTheSecondAnswer,
+    /// A turn that nothing confirms stays a fact, and keeps everything else waiting.
+    WaitsForSilentTurns,
+    /// What a turn had that ended unseen is worked.
+    CompletesAnUnseenTurn,
+    /// The agent is told each time somebody says that a message is not its own any more.
+    TellsTwice,
+    /// The agent is not told that a message is not its own any more.
+    NeverTells,
+    /// Each urgent message interrupts the turn that is being interrupted.
+    InterruptsAgain,
+    /// A message that made way for an urgent one has failed.
+    BlamesWhatMadeWay,
+    /// An offer that the adapter knows was missed is not made again.
+    ForgetsTheMissed,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 44] = [
         Self::RedeliversWhenMarkingFails,
         Self::CountsTheLeaseFromArrival,
         Self::BelievesOneClock,
@@ -120,6 +138,15 @@ impl Mutant {
         Self::StaysSilentWhenRenewed,
         Self::RenewsAllTheTime,
         Self::KeepsTheOldConnection,
+        Self::KeepsQuestionsOpen,
+        Self::PassesOnTheSecondAnswer,
+        Self::WaitsForSilentTurns,
+        Self::CompletesAnUnseenTurn,
+        Self::TellsTwice,
+        Self::NeverTells,
+        Self::InterruptsAgain,
+        Self::BlamesWhatMadeWay,
+        Self::ForgetsTheMissed,
     ];
 }
 
@@ -147,6 +174,6 @@ mod tests {
         for (at, mutant) in Mutant::ALL.into_iter().enumerate() {
             assert_eq!(mutant as usize, at, "{mutant:?}");
         }
-        assert_eq!(Mutant::KeepsTheOldConnection as usize + 1, Mutant::ALL.len(), "the last one is the last");
+        assert_eq!(Mutant::ForgetsTheMissed as usize + 1, Mutant::ALL.len(), "the last one is the last");
     }
 }

@@ -139,7 +139,7 @@ impl Core {
                 let offered = matches!(item.stage, Stage::Offered | Stage::Ambiguous) && !item.seen;
                 offered && offer.nonce.is_none_or(|nonce| nonce == item.nonce)
             });
-            if missed {
+            if missed && !self.config.is_mutant(Mutant::ForgetsTheMissed) {
                 self.batch_without(offer.message);
                 self.offer_failed(offer.message, "the provider did not get it", fx);
             } else {

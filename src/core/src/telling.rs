@@ -9,6 +9,7 @@ use crate::deadlines::TimerKey;
 use crate::effect::{Act, Effect, Effects};
 use crate::event::{FailureKind, OpResult};
 use crate::ids::{MessageId, OpId, Text};
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 
@@ -32,7 +33,9 @@ impl Core {
         if self.telling.waiting.len() >= MOST {
             self.telling.waiting.pop_front();
         }
-        self.telling.waiting.push_back((message, why));
+        if !self.config.is_mutant(Mutant::NeverTells) {
+            self.telling.waiting.push_back((message, why));
+        }
     }
 
     /// One operation on the provider at a time. During a turn only what can be handed over during a turn.

@@ -175,7 +175,11 @@ impl Core {
 
     /// The end of the turn was not seen: nothing says that it was a normal one.
     pub(crate) fn turn_unseen(&mut self, fx: &mut Effects) {
-        let end = TurnEnd::Failed { error: "the end of its turn was not seen".into() };
+        let end = if self.config.is_mutant(Mutant::CompletesAnUnseenTurn) {
+            TurnEnd::Normal
+        } else {
+            TurnEnd::Failed { error: "the end of its turn was not seen".into() }
+        };
         self.end_turn(&end, &[], fx);
     }
 
@@ -225,6 +229,7 @@ impl Core {
             matches!(item.stage, Stage::Taken | Stage::Ambiguous) && item.turn == Some(number)
                 || any && item.stage == Stage::Taken
         });
+        let blamed = self.config.is_mutant(Mutant::BlamesWhatMadeWay);
         for message in had {
             match end {
                 TurnEnd::Normal => self.worked(message, fx),
@@ -232,7 +237,7 @@ impl Core {
                     self.worked(message, fx);
                 }
                 // It was we who broke it off: that is no failure of the message.
-                TurnEnd::Failed { .. } | TurnEnd::Interrupted { by_person: false } if interrupting => {
+                TurnEnd::Failed { .. } | TurnEnd::Interrupted { by_person: false } if interrupting && !blamed => {
                     self.made_way(message, fx);
                 }
                 TurnEnd::Failed { error } => self.not_worked(message, error, fx),
@@ -296,6 +301,9 @@ impl Core {
             self.sign_of_life(fx);
             return;
         }
+        if self.config.is_mutant(Mutant::WaitsForSilentTurns) {
+            return;
+        }
         self.work.mark_unverified();
         let Some(turn) = self.turns.current.as_mut().filter(|turn| !turn.unverified) else { return };
         turn.unverified = true;
@@ -311,7 +319,8 @@ impl Core {
 
     /// Something urgent waits, and the turn that runs is to make way for it: it is interrupted, once.
     pub(crate) fn interrupt_turn(&mut self, fx: &mut Effects) {
-        let Some(turn) = self.turns.current.as_mut().filter(|turn| !turn.interrupting) else { return };
+        let again = self.config.is_mutant(Mutant::InterruptsAgain);
+        let Some(turn) = self.turns.current.as_mut().filter(|turn| !turn.interrupting || again) else { return };
         turn.interrupting = true;
         let generation = self.lifecycle.generation();
         let op = self.ops.start(Op::Interrupt(generation), self.after(self.config.timing.call_deadline));

@@ -1,10 +1,10 @@
 //! A message on its way into the provider.
 
+use relay_runner_core::config::Delivery;
 use relay_runner_core::event::{
     BusFrame, ExitClass, FailureKind, Incoming, ProviderReport, RelayEvent, ReportStatus, StatusReport, TakenOffer,
     TurnEnd,
 };
-use relay_runner_core::config::Delivery;
 use relay_runner_core::{OpResult, TimerKey};
 
 use super::{Case, Driver, answers, due, fails};

@@ -64,15 +64,7 @@ pub(super) const MACHINE: Machine = Machine {
     ignored: &[
         ignored(
             &["new"],
-            &[
-                "confirmed",
-                "not confirmed",
-                "answered elsewhere",
-                "turn ends",
-                "exit",
-                "time over",
-                "runner restarted",
-            ],
+            &["confirmed", "not confirmed", "answered elsewhere", "turn ends", "exit", "time over", "runner restarted"],
             "nothing is known of it",
         ),
         ignored(&["held", "asked"], &["confirmed", "not confirmed"], "no decision is under way"),

@@ -102,7 +102,11 @@ pub(super) const MACHINE: Machine = Machine {
         ignored(&["stopping"], &["turn ends", "turn doubted"], "it is stopped all the same"),
         ignored(&["stopping"], &["accepted", "farewell said", "farewell failed"], "the provider goes first"),
         ignored(&["stopping"], &["drain over", "time over"], "no deadline is armed"),
-        ignored(&["reporting", "leaving"], &["turn ends", "turn doubted", "exit", "stop failed"], "no process is left to be heard"),
+        ignored(
+            &["reporting", "leaving"],
+            &["turn ends", "turn doubted", "exit", "stop failed"],
+            "no process is left to be heard",
+        ),
         ignored(&["reporting", "leaving"], &["drain over"], "no deadline is armed"),
         ignored(&["reporting"], &["farewell said", "farewell failed"], "not said yet"),
         ignored(&["leaving"], &["term", "quit"], "the last word has its own deadline"),
