@@ -50,7 +50,12 @@ impl Window {
 /// 500 ms times the exits in the window, this one counted; 500 ms to 10 s.
 pub fn wait(exits: usize, timing: &Timing) -> Millis {
     let exits = u64::try_from(exits).unwrap_or(u64::MAX);
-    timing.restart_unit.saturating_mul(exits).clamp(timing.restart_unit, timing.restart_max)
+    within(timing.restart_unit.saturating_mul(exits), timing.restart_unit, timing.restart_max)
+}
+
+/// `least` wins where the figures contradict each other: no configuration makes a wait impossible.
+pub(crate) fn within(wait: Millis, least: Millis, most: Millis) -> Millis {
+    wait.min(most).max(least)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::ids::{Generation, Text};
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
-use crate::restart::Verdict;
+use crate::restart::{Verdict, within};
 use crate::time::Millis;
 
 impl Provider {
@@ -108,7 +108,7 @@ impl Provider {
             && *wait_for_usage_limit
             && until > cx.now.wall
         {
-            let wait = (until - cx.now.wall).clamp(timing.restart_unit, timing.usage_limit_max);
+            let wait = within(until - cx.now.wall, timing.restart_unit, timing.usage_limit_max);
             self.limit_ends = Some(until);
             cx.deadlines.arm(TimerKey::Cooling, cx.now.mono, wait);
             cx.fx.note(Note::Cooling { wait, exits: self.window.exits().len() });
