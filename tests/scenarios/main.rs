@@ -15,6 +15,7 @@ mod delivering;
 mod doubts;
 mod ends_of_turns;
 mod ends_that_race;
+mod found_by_search;
 mod gates;
 mod giving_up;
 mod hazards;

@@ -118,8 +118,9 @@ pub(crate) struct Inbox {
     pub(crate) overflow: bool,
     /// There was a reason to ask for what is unread while it was being fetched.
     pub(crate) fetch_again: bool,
-    /// How many messages did not fit, in all.
+    /// How many messages did not fit, in all, and when the relay was last asked for what is unread.
     pub(crate) turned_away: u64,
+    pub(crate) turned_away_before: u64,
     /// Ids that are over, oldest first out: they are never taken in again.
     settled: BTreeSet<MessageId>,
     set_aside: BTreeMap<MessageId, Text>,

@@ -70,6 +70,7 @@ impl Core {
             return;
         }
         let limit = self.config.limits.fetch;
+        self.inbox.turned_away_before = self.inbox.turned_away;
         self.http(Op::Unread, Call::Unread { after, limit }, self.config.timing.liveness_deadline, fx);
     }
 
@@ -80,15 +81,19 @@ impl Core {
             return;
         }
         let last = messages.last().map(|m| m.id);
+        // What was turned away since the question is not in its answer.
+        let missed = self.inbox.turned_away > self.inbox.turned_away_before;
         self.inbox.overflow = false;
         for message in messages {
             self.take_in(message, fx);
         }
         // What did not fit is fetched from the half-full mark.
-        if let Some(last) = last.filter(|_| full && !self.inbox.overflow) {
-            self.fetch_after(last, fx);
-        } else if full {
-            self.inbox.overflow = true;
+        let fits = !self.inbox.overflow;
+        // Until the last page is here, what is newer waits on the relay.
+        self.inbox.overflow |= missed || full;
+        match last {
+            Some(last) if full && fits => self.fetch_after(last, fx),
+            Some(_) | None => self.refill(fx),
         }
         if again {
             self.fetch_unread(fx);

@@ -111,9 +111,11 @@ impl Status {
     }
 
     /// What is said over HTTP beside the bus, and its number: one number never says two things. While a status is
-    /// under way on the bus, that one is said again; the next one goes there as well.
+    /// under way on the bus, that one is said again; the next one goes there as well. But it may have been lost, so who
+    /// is not ready any more never says so again.
     pub(crate) fn beside_the_bus(&mut self, status: AgentStatus, ready: bool) -> (AgentStatus, bool, u64) {
-        let (status, ready) = self.newest.filter(|_| self.in_flight.is_some()).unwrap_or((status, ready));
+        let under_way = self.newest.filter(|(_, was_ready)| self.in_flight.is_some() && (ready || !was_ready));
+        let (status, ready) = under_way.unwrap_or((status, ready));
         if self.newest != Some((status, ready)) {
             self.next_seq();
             self.newest = Some((status, ready));
