@@ -4,8 +4,10 @@ use proptest::prelude::*;
 use relay_runner_core::journal::{Composer, Header, Replay, ReplayError, SCHEMA, Start};
 use relay_runner_sim::{Mood, Run};
 
+use crate::depth;
+
 /// The journal of a run of this many events, with a mark now and then.
-fn record(seed: u64, events: usize) -> String {
+pub(crate) fn record(seed: u64, events: usize) -> String {
     let mut run = Run::new(seed, Mood::ROUGH);
     let header = Header {
         schema: SCHEMA,
@@ -37,7 +39,7 @@ fn replay(journal: &str) -> Result<u64, ReplayError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(depth(256))]
 
     #[test]
     fn a_journal_replays_exactly(seed in any::<u64>(), events in 1_usize..300) {
@@ -54,7 +56,10 @@ proptest! {
         let journal = record(seed, events);
         let mut bytes = journal.clone().into_bytes();
         let at = place.index(bytes.len());
-        prop_assume!(bytes[at] != b'\n' && bytes[at] ^ flip != b'\n');
+        // Another number of lines is another journal.
+        if bytes[at] == b'\n' || bytes[at] ^ flip == b'\n' {
+            return Ok(());
+        }
         bytes[at] ^= flip;
         let line = bytes[..at].split(|b| *b == b'\n').count() as u64;
         // What is not even text cannot be handed to the core; the shell says so with the line as well.

@@ -1,6 +1,26 @@
 //! What must hold of the core whatever happens.
 
+use proptest::prelude::ProptestConfig;
+
+mod arbitrary;
+mod books;
+mod commands;
+mod credential;
+mod frames;
+mod inbox;
 mod invariants;
 mod journal;
+mod leases;
 mod marks;
+mod restart;
+mod restore;
 mod sanity;
+mod search;
+mod status;
+mod world;
+
+/// This many cases, unless the environment asks for another number (CONTRIBUTING.md).
+fn depth(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { default } else { ProptestConfig { cases, ..default } }
+}

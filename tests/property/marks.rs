@@ -4,8 +4,10 @@ use proptest::prelude::*;
 use relay_runner_core::{Core, Effects};
 use relay_runner_sim::{Mood, Run};
 
+use crate::depth;
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(depth(128))]
 
     /// Snapshot, restore and run on equals running on: at every step, effect for effect.
     #[test]

@@ -6,8 +6,10 @@ use relay_runner_protocol::Stage;
 use relay_runner_sim::{Mood, Run};
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::depth;
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(depth(256))]
 
     #[test]
     fn a_rough_run_keeps_its_bounds(seed in any::<u64>()) {
