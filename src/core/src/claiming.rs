@@ -13,7 +13,7 @@ use crate::note::Note;
 use crate::ops::Op;
 use crate::reports;
 use crate::time::{Millis, SECOND, Stamp};
-use crate::work::Kind;
+use crate::work::Own;
 
 impl Core {
     /// Asks for a claim that the next batch needs.
@@ -27,7 +27,8 @@ impl Core {
         let op = self.http_keyed(Op::Claim(id), key, Call::Claim { message: id }, self.config.timing.call_deadline, fx);
         let phase = Phase::Asking { asked: self.now, op };
         let again = if self.claims.get(id).is_some() { self.now.mono } else { 0 };
-        self.claims.insert(id, Claim { phase, key, fence, lease: None, again, next: 0 });
+        let claim = Claim { phase, key, fence, lease: None, again, next: 0 };
+        self.claims.insert(id, claim, &mut self.inbox);
         self.touched.claims = true;
     }
 
@@ -35,7 +36,7 @@ impl Core {
     pub(crate) fn claim_taken_up(&mut self, id: MessageId, fence: Fence) {
         let key = self.ops.number();
         let claim = Claim { phase: Phase::Lapsed, key, fence: Some(fence), lease: None, again: 0, next: u64::MAX };
-        self.claims.insert(id, claim);
+        self.claims.insert(id, claim, &mut self.inbox);
     }
 
     pub(crate) fn claim_answered(&mut self, id: MessageId, op: OpId, result: OpResult, fx: &mut Effects) {
@@ -90,11 +91,11 @@ impl Core {
     fn ask_later(&mut self, id: MessageId) {
         let next = self.now.mono.saturating_add(self.config.timing.claim_retry.max(1));
         let anew = self.config.is_mutant(Mutant::AsksUnderANewKey).then(|| self.ops.number());
-        if let Some(claim) = self.claims.get_mut(id) {
+        self.claims.update(id, |claim| {
             claim.phase = Phase::Lapsed;
             claim.key = anew.unwrap_or(claim.key);
             claim.next = next;
-        }
+        });
     }
 
     fn granted(&mut self, id: MessageId, fence: Fence, lease: Option<Millis>, asked: Stamp, fx: &mut Effects) {
@@ -104,19 +105,19 @@ impl Core {
             lease = lease.map(|lease| Lease { wall: u64::MAX, ..lease });
         }
         let next = self.now.mono.saturating_add(renew_in(lease, self.now, self.config.timing.renew_max));
-        if let Some(claim) = self.claims.get_mut(id) {
+        self.claims.update(id, |claim| {
             claim.phase = Phase::Held;
             let old = claim.fence.filter(|_| self.config.is_mutant(Mutant::KeepsTheOldFence));
             claim.fence = Some(old.unwrap_or(fence));
             claim.lease = lease;
             claim.next = next;
-        }
+        });
         fx.note(Note::ClaimGranted { message: id, fence });
         fx.sync = true;
         self.touched.reports = true;
         self.touched.inbox = true;
         let Some(item) = self.inbox.get(id) else {
-            self.claims.remove(id);
+            self.claims.remove(id, &mut self.inbox);
             self.report(Call::Release { message: id, fence }, fx);
             return;
         };
@@ -125,16 +126,17 @@ impl Core {
         }
         let task = item.meta.task;
         self.inbox.update(id, |item| item.stage = Stage::Claimed);
-        self.work.open(Kind::Message, id, self.now.wall);
+        self.work.open(Own::Message(id), self.now.wall);
         self.say_stage(id, Stage::Claimed, None, fx);
         if let Some(task) = task {
-            let started = self.inbox.iter().any(|(other, item)| {
-                other != id && item.meta.task == Some(task) && (item.is_work() || item.stage == Stage::Ambiguous)
-            });
+            let started = self
+                .inbox
+                .of_task(task)
+                .any(|(other, item)| other != id && (item.is_work() || item.stage == Stage::Ambiguous));
             if !started {
                 self.report(reports::task(task, id, TaskStatus::InProgress, None), fx);
             }
-            self.work.open(Kind::Task, task, self.now.wall);
+            self.work.open(Own::Task(task), self.now.wall);
         }
     }
 
@@ -145,7 +147,7 @@ impl Core {
             self.lose(id, fx);
             return;
         }
-        self.claims.remove(id);
+        self.claims.remove(id, &mut self.inbox);
         fx.note(Note::ClaimRefused { message: id });
         self.forget_message(id, fx);
     }
@@ -153,7 +155,7 @@ impl Core {
     /// Lost: nothing is reported for its task any more, and it no longer counts as work.
     pub(crate) fn lose(&mut self, id: MessageId, fx: &mut Effects) {
         fx.note(Note::ClaimLost { message: id });
-        self.claims.remove(id);
+        self.claims.remove(id, &mut self.inbox);
         self.touched.claims = true;
         self.taken_over(id, "its claim was lost", fx);
         self.fetch_unread(fx);
@@ -183,9 +185,7 @@ impl Core {
         let call = Call::Renew { message: id, fence };
         let op = self.http(Op::Renew(id), call, self.config.timing.call_deadline, fx);
         let now = self.now;
-        if let Some(claim) = self.claims.get_mut(id) {
-            claim.phase = Phase::Renewing { asked: now, op };
-        }
+        self.claims.update(id, |claim| claim.phase = Phase::Renewing { asked: now, op });
     }
 
     pub(crate) fn renewal_answered(&mut self, id: MessageId, op: OpId, result: OpResult, fx: &mut Effects) {
@@ -194,7 +194,8 @@ impl Core {
             None if self.config.is_mutant(Mutant::RevivesClaims) => {
                 let key = self.ops.number();
                 let phase = Phase::Held;
-                self.claims.insert(id, Claim { phase, key, fence: Some(0), lease: None, again: 0, next: u64::MAX });
+                let claim = Claim { phase, key, fence: Some(0), lease: None, again: 0, next: u64::MAX };
+                self.claims.insert(id, claim, &mut self.inbox);
                 return;
             }
             // It ended, lapsed, or was asked for again: this changes nothing.
@@ -206,13 +207,12 @@ impl Core {
         self.touched.claims = true;
         let now = self.now;
         let most = self.config.timing.renew_max;
-        let Some(claim) = self.claims.get_mut(id) else { return };
         match result {
-            OpResult::Renewed { lease } => {
+            OpResult::Renewed { lease } => self.claims.update(id, |claim| {
                 claim.lease = lease.map(|lease| Lease::counted(asked, lease));
                 claim.phase = Phase::Held;
                 claim.next = now.mono.saturating_add(renew_in(claim.lease, now, most));
-            }
+            }),
             OpResult::Refused { .. } => self.lose(id, fx),
             OpResult::Failed(failure) if failure.kind == FailureKind::Expired => self.lapse(id, fx),
             OpResult::Failed(failure) if matches!(failure.kind, FailureKind::Conflict | FailureKind::NotFound) => {
@@ -226,10 +226,10 @@ impl Core {
             | OpResult::Pruned
             | OpResult::Unread { .. }
             | OpResult::Token { .. }
-            | OpResult::Settings(_) => {
+            | OpResult::Settings(_) => self.claims.update(id, |claim| {
                 claim.phase = Phase::Held;
                 claim.next = now.mono.saturating_add(renew_again_in(claim.lease, now, most));
-            }
+            }),
         }
     }
 
@@ -237,15 +237,14 @@ impl Core {
     pub(crate) fn lapse(&mut self, id: MessageId, fx: &mut Effects) {
         fx.note(Note::ClaimLapsed { message: id });
         let key = self.ops.number();
-        let pause = self.config.timing.claim_retry.max(1);
-        if let Some(claim) = self.claims.get_mut(id) {
+        let (now, pause) = (self.now.mono, self.config.timing.claim_retry.max(1));
+        self.claims.update(id, |claim| {
             claim.phase = Phase::Lapsed;
             claim.key = key;
             claim.lease = None;
             // A lease shorter than the way to the relay and back must not make a loop of asking.
-            claim.next =
-                if claim.again == 0 { self.now.mono } else { self.now.mono.max(claim.again.saturating_add(pause)) };
-        }
+            claim.next = if claim.again == 0 { now } else { now.max(claim.again.saturating_add(pause)) };
+        });
         self.touched.claims = true;
         fx.sync = true;
     }
@@ -254,9 +253,7 @@ impl Core {
         let Some(claim) = self.claims.get(id) else { return };
         if self.link.epoch.is_none() || self.ending.is_begun() {
             // Registration asks for it; an end releases it.
-            if let Some(claim) = self.claims.get_mut(id) {
-                claim.next = u64::MAX;
-            }
+            self.claims.update(id, |claim| claim.next = u64::MAX);
             return;
         }
         let (key, fence) = (claim.key, claim.fence);
@@ -269,8 +266,8 @@ impl Core {
     fn waits_for_credential(&mut self, id: MessageId) -> bool {
         let waits = self.credential.calls_wait();
         let next = self.after(SECOND);
-        if waits && let Some(claim) = self.claims.get_mut(id) {
-            claim.next = next;
+        if waits {
+            self.claims.update(id, |claim| claim.next = next);
         }
         waits
     }
@@ -296,7 +293,7 @@ impl Core {
             })
             .collect();
         for (id, fence, unknown) in held {
-            self.claims.remove(id);
+            self.claims.remove(id, &mut self.inbox);
             self.silence(id);
             self.drop_message(id, fx);
             match (fence, unknown) {

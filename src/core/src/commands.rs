@@ -507,9 +507,7 @@ impl Core {
             Outcome::Succeeded { .. } => CommandStatus::Succeeded,
             Outcome::Failed { .. } => CommandStatus::Failed,
         };
-        let same =
-            |call: &Call| matches!(call, Call::Command { id: other, status, .. } if *other == id && status.is_final());
-        if self.reports.any(same) {
+        if self.reports.concludes(&id) {
             return;
         }
         let key = key.unwrap_or_else(|| self.ops.number());

@@ -9,7 +9,7 @@ use crate::backoff::doubling;
 use crate::config::Delivery as Mode;
 use crate::deadlines::TimerKey;
 use crate::draw::{Stream, draw};
-use crate::effect::{Act, Effect, Effects, Offer, Repeat};
+use crate::effect::{Act, Effect, Effects, Offer, Offers, Repeat};
 use crate::event::{FailureKind, OpResult};
 use crate::ids::{Generation, MessageId, Nonce, OpId};
 use crate::inbox::{Item, Place};
@@ -26,6 +26,11 @@ pub(crate) struct Delivery {
     failures: u32,
     /// After a failed batch: one message at a time.
     single: bool,
+    /// Those of the newest batch.
+    offers: Offers,
+    /// The memory of the messages of the batch before; nothing is in it.
+    #[serde(skip)]
+    spare: Vec<MessageId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,13 +103,14 @@ impl Core {
         let mut wake = None;
         let mut later = |at: u64| wake = Some(wake.map_or(at, |w: u64| w.min(at)));
 
-        let mut batch = Vec::new();
+        let mut batch = core::mem::take(&mut self.delivery.spare);
+        let mut last = None;
         let mut bytes = 0;
         let mut to_claim = None;
         if may_claim {
             for (place, item) in self.inbox.unclaimed() {
                 // Asked for already; or given back, and the relay does not know that yet.
-                if self.claims.get(place.id).is_some() || self.reports.releases(place.id) {
+                if item.is_claimed() || self.reports.releases(place.id) {
                     continue;
                 }
                 if item.not_before <= now {
@@ -123,7 +129,8 @@ impl Core {
                 continue;
             }
             // A claim that lapsed, or is of an earlier run, is confirmed first.
-            if self.claims.get(place.id).is_some_and(|claim| claim.valid(self.now).is_none()) {
+            let unconfirmed = || self.claims.get(place.id).is_some_and(|claim| claim.valid(self.now).is_none());
+            if item.is_claimed() && unconfirmed() {
                 continue;
             }
             let size = u64::from(item.meta.body.len) + AROUND_A_BODY;
@@ -131,20 +138,19 @@ impl Core {
                 break;
             }
             bytes += size;
-            batch.push(place);
+            batch.push(place.id);
+            last = Some(place);
         }
         self.deadlines.set(TimerKey::Inbox, wake.map(|at| at.max(now.saturating_add(1))));
 
         // One that must be claimed goes first if it would be in this batch.
         match to_claim {
-            Some(place) if batch.len() < most || batch.last().is_some_and(|last| place < *last) => {
+            Some(place) if batch.len() < most || last.is_some_and(|last| place < last) => {
+                self.keep_spare(batch);
                 self.ask_for_claim(place.id, fx);
             }
-            Some(_) | None if !batch.is_empty() => {
-                let messages = batch.into_iter().map(|place| place.id).collect();
-                self.offer(messages, fx);
-            }
-            Some(_) | None => {}
+            Some(_) | None if !batch.is_empty() => self.offer(batch, fx),
+            Some(_) | None => self.keep_spare(batch),
         }
     }
 
@@ -152,7 +158,7 @@ impl Core {
         let generation = self.lifecycle.generation();
         let deadline = self.after(self.config.timing.offer_deadline);
         let op = self.ops.start(Op::Offer(generation), deadline);
-        let mut offers = Vec::with_capacity(messages.len());
+        let offers = self.delivery.offers.anew();
         for id in &messages {
             let (now, seed) = (self.now.mono, self.config.seed);
             let offer = self.inbox.update(*id, |item| {
@@ -165,11 +171,12 @@ impl Core {
                 Offer { message: *id, attempt: item.attempt, nonce: item.nonce, repeat: item.repeat }
             });
             offers.extend(offer);
-            self.open_work_of(*id);
         }
         self.delivery.batch = Some(Batch { op: Some(op), generation, messages });
+        let offers = self.delivery.offers.clone();
         for offer in &offers {
-            self.say_stage(offer.message, Stage::Offered, None, fx);
+            self.open_work_of(offer.message);
+            self.say_stage_at(offer.message, Stage::Offered, offer.attempt, None, fx);
         }
         fx.push(Effect::Provider { op, generation, act: Act::Offer { offers } });
     }
@@ -183,7 +190,7 @@ impl Core {
             batch.op = None;
             let messages = if self.config.adapter.evidence { Vec::new() } else { batch.messages.clone() };
             self.delivery.failures = 0;
-            self.delivery.single = self.inbox.ready().any(|(_, item)| item.tries > 0);
+            self.delivery.single = self.inbox.has_tried();
             self.wait_for_taking();
             // Handed over is all there is to know.
             for id in messages {
@@ -246,6 +253,11 @@ impl Core {
         }
     }
 
+    fn keep_spare(&mut self, mut messages: Vec<MessageId>) {
+        messages.clear();
+        self.delivery.spare = messages;
+    }
+
     /// Takes a message out of the batch; the batch ends with the last one.
     pub(crate) fn batch_without(&mut self, id: MessageId) {
         let Some(batch) = &mut self.delivery.batch else { return };
@@ -256,7 +268,9 @@ impl Core {
     }
 
     pub(crate) fn end_batch(&mut self) {
-        self.delivery.batch = None;
+        if let Some(batch) = self.delivery.batch.take() {
+            self.keep_spare(batch.messages);
+        }
         self.deadlines.clear(TimerKey::Take);
         self.touched.inbox = true;
     }
@@ -264,11 +278,12 @@ impl Core {
     /// Claims that are work for the provider: those of worked messages wait only for others or for the relay, those of
     /// ambiguous ones for a person, and the rest flows on.
     pub(crate) fn claims_in_use(&self) -> usize {
-        let waits = |id| {
-            self.inbox
-                .get(id)
-                .is_some_and(|item| matches!(item.stage, Stage::Worked | Stage::Ambiguous | Stage::SetAside))
-        };
-        self.claims.iter().filter(|(id, _)| !waits(*id)).count()
+        let at_rest = self.inbox.claims_at_rest();
+        debug_assert_eq!(
+            at_rest,
+            self.claims.iter().filter(|(id, _)| self.inbox.get(*id).is_some_and(Item::is_at_rest)).count(),
+            "the inbox knows which of its messages have a claim"
+        );
+        self.claims.len() - at_rest
     }
 }

@@ -5,10 +5,13 @@
 //! registration or a message says is read off the core, or formatted by a pure function, when the effect is carried
 //! out, before the next step.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
+use core::ops::Deref;
+use core::slice;
 use relay_runner_protocol::{AgentStatus, CommandStatus, Stage, TaskStatus};
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +102,7 @@ pub enum Call {
         message: MessageId,
         status: TaskStatus,
         fence: Option<Fence>,
-        why: Option<Text>,
+        why: Option<Reason>,
     },
     Command {
         id: Text,
@@ -124,6 +127,24 @@ pub enum Call {
     RenewToken {
         jti: Option<Text>,
     },
+}
+
+/// Why a task has the status that is reported: what the report says in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reason {
+    /// A turn that had its message ended normally.
+    Finished,
+    Other(Text),
+}
+
+impl Reason {
+    /// The words, about this message.
+    pub fn words(&self, message: MessageId) -> Text {
+        match self {
+            Self::Finished => format!("The runner saw the provider finish message {message}.").into(),
+            Self::Other(text) => text.clone(),
+        }
+    }
 }
 
 /// Calls in one lane are carried out in the order in which they were asked for; lanes are independent.
@@ -176,7 +197,7 @@ impl Call {
 pub enum Act {
     /// Hand over a batch. Answered `Ok` once it is handed over; that the provider has it is a report of its own.
     Offer {
-        offers: Vec<Offer>,
+        offers: Offers,
     },
     /// Say the first prompt. Answered `Ok` once it is handed over.
     Prompt,
@@ -234,6 +255,37 @@ pub struct Offer {
     pub attempt: u32,
     pub nonce: Nonce,
     pub repeat: Repeat,
+}
+
+/// The offers of a batch. The core keeps the list as well, and uses its memory again once nobody else reads it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offers(Arc<Vec<Offer>>);
+
+impl Offers {
+    /// The list, to be filled anew.
+    pub(crate) fn anew(&mut self) -> &mut Vec<Offer> {
+        let offers = Arc::make_mut(&mut self.0);
+        offers.clear();
+        offers
+    }
+}
+
+impl Deref for Offers {
+    type Target = [Offer];
+
+    fn deref(&self) -> &[Offer] {
+        &self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a Offers {
+    type Item = &'a Offer;
+    type IntoIter = slice::Iter<'a, Offer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// What the heading of an offer says about earlier ones.
@@ -445,7 +497,7 @@ impl fmt::Display for Call {
                 if let Some(fence) = fence {
                     write!(f, ",f{fence}")?;
                 }
-                optional(f, why.as_deref())
+                optional(f, why.as_ref().map(|why| why.words(*message)).as_deref())
             }
             Self::Command { id, status, outcome } => match outcome {
                 Some(outcome) => write!(f, "command,{},{outcome}", Quoted(id)),

@@ -307,10 +307,12 @@ impl Core {
 
     /// Called at the end of every step.
     pub(crate) fn advance_ending(&mut self, fx: &mut Effects) {
+        if self.ending.phase != Phase::Reporting {
+            return;
+        }
         // A claim that was asked for may have been granted: it is released once that is known.
         let asking = self.ops.any(|op| matches!(op, Op::Claim(_)));
-        if self.ending.phase == Phase::Reporting && ((self.reports.is_empty() && !asking) || self.link.epoch.is_none())
-        {
+        if (self.reports.is_empty() && !asking) || self.link.epoch.is_none() {
             self.leave(fx);
         }
     }

@@ -34,7 +34,7 @@ use crate::telling::Telling;
 use crate::time::{Millis, Mono, Stamp};
 use crate::troubles::{Troubles, key_of_call};
 use crate::turns::Turns;
-use crate::work::{Kind, Work};
+use crate::work::{Own, Work};
 use relay_runner_protocol::Stage;
 
 /// The runner's state machine. Cheap to clone, serialisable whole, and never asks the world anything.
@@ -135,8 +135,14 @@ impl Core {
     /// backwards count as standing still. `fx` is to be cleared by the caller before each step.
     pub fn step(&mut self, at: Stamp, event: Event, fx: &mut Effects) {
         self.set_time(at, fx);
+        let mut woken = false;
         while let Some(key) = self.deadlines.take_due(self.now.mono) {
+            woken = true;
             self.due(key, fx);
+        }
+        // A wake that comes too early: nothing is due, and nothing has become possible.
+        if !woken && event == Event::Wake {
+            return;
         }
         if self.ending.is_over() {
             if event != Event::Wake {
@@ -208,7 +214,7 @@ impl Core {
             parked: self.lifecycle.parked().filter(|_| !self.ending.is_begun()).cloned(),
             messages,
             reports: self.reports.facts(),
-            settled: self.inbox.settled().clone(),
+            settled: self.inbox.settled(),
             set_aside: self.inbox.set_aside().clone(),
             had: self.inbox.had(),
             commands: self.commands.facts(),
@@ -357,7 +363,7 @@ impl Core {
     fn operations_overdue(&mut self, fx: &mut Effects) {
         while let Some((op, kind)) = self.ops.take_overdue(self.now.mono) {
             fx.note(Note::TimedOut { op, what: kind.name() });
-            let failure = Failure { kind: FailureKind::TimedOut, text: "no answer within the deadline".into() };
+            let failure = Failure { kind: FailureKind::TimedOut, text: self.ops.no_answer() };
             self.answered(op, kind, OpResult::Failed(failure), fx);
         }
     }
@@ -404,12 +410,12 @@ impl Core {
                 }
             };
         if item.is_work() {
-            self.work.open(Kind::Message, id, self.now.wall);
+            self.work.open(Own::Message(id), self.now.wall);
             if let Some(task) = item.meta.task {
-                self.work.open(Kind::Task, task, self.now.wall);
+                self.work.open(Own::Task(task), self.now.wall);
             }
         }
-        self.inbox.insert(item);
+        self.inbox.insert(item, &self.claims);
         if let Some(fence) = fact.fence {
             self.claim_taken_up(id, fence);
         }

@@ -3,14 +3,23 @@
 //! Bounded: what does not fit stays unread on the relay, and nothing newer is accepted until it was fetched, so that
 //! the order of ids holds whatever arrives.
 
+mod index;
+
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use relay_runner_protocol::Stage;
 use serde::{Deserialize, Serialize};
 
+use crate::claims::Claims;
 use crate::effect::Repeat;
 use crate::event::Incoming;
 use crate::ids::{MessageId, Nonce, TaskId, Text, TurnNumber};
+use crate::sorted::Sorted;
 use crate::time::Mono;
+use index::{Index, Listing};
+
+pub(crate) use index::Place;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Item {
@@ -39,6 +48,8 @@ pub(crate) struct Item {
     pub(crate) blocked: bool,
     /// Another took it, it was deleted, or its task was cancelled: nothing more is reported for it.
     pub(crate) taken_over: bool,
+    /// Kept in step by [`Claims`].
+    claimed: bool,
 }
 
 impl Item {
@@ -58,12 +69,18 @@ impl Item {
             task_ended: false,
             blocked: false,
             taken_over: false,
+            claimed: false,
         }
     }
 
-    /// It waits to be claimed or offered.
-    pub(crate) const fn is_waiting(&self) -> bool {
-        matches!(self.stage, Stage::Held | Stage::Claimed)
+    /// It is no work for the provider now: it waits for others, for the relay, or for a person.
+    pub(crate) const fn is_at_rest(&self) -> bool {
+        matches!(self.stage, Stage::Worked | Stage::Ambiguous | Stage::SetAside)
+    }
+
+    /// There is a claim for it, whatever its phase.
+    pub(crate) const fn is_claimed(&self) -> bool {
+        self.claimed
     }
 
     /// It keeps the agent busy: it is between being claimed or offered and being settled.
@@ -94,26 +111,11 @@ impl Had {
     }
 }
 
-/// The order of offers: urgent ones first, else by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Place {
-    not_urgent: bool,
-    pub(crate) id: MessageId,
-}
-
-impl Place {
-    pub(crate) const fn is_urgent(self) -> bool {
-        !self.not_urgent
-    }
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Listed", into = "Listed")]
 pub(crate) struct Inbox {
-    items: BTreeMap<MessageId, Item>,
-    /// Those that could be offered as they are: plain ones, and claimed ones.
-    ready: BTreeSet<Place>,
-    /// Those that must be claimed first.
-    unclaimed: BTreeSet<Place>,
+    items: Sorted<MessageId, Box<Item>>,
+    index: Index,
     /// Something did not fit, and is still unread on the relay.
     pub(crate) overflow: bool,
     /// There was a reason to ask for what is unread while it was being fetched.
@@ -121,10 +123,58 @@ pub(crate) struct Inbox {
     /// How many messages did not fit, in all, and when the relay was last asked for what is unread.
     pub(crate) turned_away: u64,
     pub(crate) turned_away_before: u64,
-    /// Ids that are over, oldest first out: they are never taken in again.
-    settled: BTreeSet<MessageId>,
+    /// Ids that are over, lowest first out: they are never taken in again.
+    settled: Sorted<MessageId>,
     set_aside: BTreeMap<MessageId, Text>,
     had: BTreeMap<MessageId, Had>,
+}
+
+/// The form in a mark: without what follows from the items.
+#[derive(Serialize, Deserialize)]
+struct Listed {
+    items: Vec<Item>,
+    overflow: bool,
+    fetch_again: bool,
+    turned_away: u64,
+    turned_away_before: u64,
+    settled: Vec<MessageId>,
+    set_aside: BTreeMap<MessageId, Text>,
+    had: BTreeMap<MessageId, Had>,
+}
+
+impl From<Inbox> for Listed {
+    fn from(inbox: Inbox) -> Self {
+        Self {
+            items: inbox.items.into_pairs().map(|(_, item)| *item).collect(),
+            overflow: inbox.overflow,
+            fetch_again: inbox.fetch_again,
+            turned_away: inbox.turned_away,
+            turned_away_before: inbox.turned_away_before,
+            settled: inbox.settled.into_pairs().map(|(id, ())| id).collect(),
+            set_aside: inbox.set_aside,
+            had: inbox.had,
+        }
+    }
+}
+
+impl From<Listed> for Inbox {
+    fn from(listed: Listed) -> Self {
+        let mut inbox = Self {
+            items: Sorted::default(),
+            index: Index::default(),
+            overflow: listed.overflow,
+            fetch_again: listed.fetch_again,
+            turned_away: listed.turned_away,
+            turned_away_before: listed.turned_away_before,
+            settled: listed.settled.into_iter().map(|id| (id, ())).collect(),
+            set_aside: listed.set_aside,
+            had: listed.had,
+        };
+        for item in listed.items {
+            inbox.put(item);
+        }
+        inbox
+    }
 }
 
 impl Inbox {
@@ -133,13 +183,14 @@ impl Inbox {
         set_aside: BTreeMap<MessageId, Text>,
         had: BTreeMap<MessageId, Had>,
     ) -> Self {
+        let settled = settled.into_iter().map(|id| (id, ())).collect();
         Self { settled, set_aside, had, ..Self::default() }
     }
 
     /// What was forgotten after it was offered; what was taken over counts as such already.
     pub(crate) fn had(&self) -> BTreeMap<MessageId, Had> {
-        let gone = self.items.iter().filter(|(_, item)| item.taken_over);
-        let gone = gone.filter_map(|(id, item)| Some((*id, Had::of(item)?)));
+        let gone = self.iter().filter(|(_, item)| item.taken_over);
+        let gone = gone.filter_map(|(id, item)| Some((id, Had::of(item)?)));
         self.had.iter().map(|(id, had)| (*id, *had)).chain(gone).collect()
     }
 
@@ -148,15 +199,15 @@ impl Inbox {
     }
 
     pub(crate) fn get(&self, id: MessageId) -> Option<&Item> {
-        self.items.get(&id)
+        self.items.get(&id).map(|item| &**item)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Item)> {
-        self.items.iter().map(|(id, item)| (*id, item))
+        self.items.iter().map(|(id, item)| (*id, &**item))
     }
 
-    pub(crate) fn settled(&self) -> &BTreeSet<MessageId> {
-        &self.settled
+    pub(crate) fn settled(&self) -> BTreeSet<MessageId> {
+        self.settled.keys().copied().collect()
     }
 
     pub(crate) fn set_aside(&self) -> &BTreeMap<MessageId, Text> {
@@ -164,40 +215,44 @@ impl Inbox {
     }
 
     pub(crate) fn knows(&self, id: MessageId) -> bool {
-        self.items.contains_key(&id) || self.settled.contains(&id) || self.set_aside.contains_key(&id)
+        self.items.contains(&id) || self.settled.contains(&id) || self.set_aside.contains_key(&id)
     }
 
-    /// Takes a message in. One that was here before goes on where it was, and says so.
-    pub(crate) fn insert(&mut self, mut item: Item) {
-        let id = item.meta.id;
-        if let Some(had) = self.had.remove(&id) {
+    /// Takes a message in. One that was here before goes on where it was, and says so. Returns how often it was offered.
+    pub(crate) fn insert(&mut self, mut item: Item, claims: &Claims) -> u32 {
+        item.claimed = claims.get(item.meta.id).is_some();
+        if let Some(had) = self.had.remove(&item.meta.id) {
             item.attempt = had.attempt;
             item.tries = had.tries;
             item.failed_turns = had.failed_turns;
             item.repeat = had.repeat;
         }
-        self.place(&item);
-        self.items.insert(id, item);
+        let attempt = item.attempt;
+        self.put(item);
+        attempt
     }
 
-    /// Changes an item, and keeps the order of offers in step with it.
+    fn put(&mut self, item: Item) {
+        self.index.insert(&item);
+        self.items.insert(item.meta.id, Box::new(item));
+    }
+
+    /// Changes an item, and keeps the indexes in step with it.
     pub(crate) fn update<R>(&mut self, id: MessageId, change: impl FnOnce(&mut Item) -> R) -> Option<R> {
         let item = self.items.get_mut(&id)?;
-        let before = (item.stage, item.is_waiting());
+        let before = Listing::of(item);
         let result = change(item);
-        if before != (item.stage, item.is_waiting()) {
-            let place = Place { not_urgent: !item.meta.urgent, id };
-            self.ready.remove(&place);
-            self.unclaimed.remove(&place);
-            if item.is_waiting() {
-                Self::set_for(&mut self.ready, &mut self.unclaimed, item).insert(place);
-            }
-        }
+        self.index.moved(item, before);
         Some(result)
     }
 
+    /// Whether there is a claim for this message.
+    pub(crate) fn set_claimed(&mut self, id: MessageId, claimed: bool) {
+        self.update(id, |item| item.claimed = claimed);
+    }
+
     /// Takes a message out, and remembers for a while that it was offered.
-    pub(crate) fn remove(&mut self, id: MessageId, most: usize) -> Option<Item> {
+    pub(crate) fn remove(&mut self, id: MessageId, most: usize) -> Option<Box<Item>> {
         let item = self.items.remove(&id)?;
         if let Some(had) = Had::of(&item).filter(|_| !self.settled.contains(&id)) {
             self.had.insert(id, had);
@@ -205,15 +260,13 @@ impl Inbox {
                 self.had.pop_first();
             }
         }
-        let place = Place { not_urgent: !item.meta.urgent, id };
-        self.ready.remove(&place);
-        self.unclaimed.remove(&place);
+        self.index.remove(&item);
         Some(item)
     }
 
     /// Remembers that an id is over; the lowest of too many are forgotten.
     pub(crate) fn settle(&mut self, id: MessageId, most: usize) {
-        self.settled.insert(id);
+        self.settled.insert(id, ());
         while self.settled.len() > most {
             self.settled.pop_first();
         }
@@ -228,37 +281,60 @@ impl Inbox {
 
     /// Those that may be offered as they are, in the order of offers.
     pub(crate) fn ready(&self) -> impl Iterator<Item = (Place, &Item)> {
-        self.ready.iter().filter_map(|place| Some((*place, self.items.get(&place.id)?)))
+        self.index.ready.keys().filter_map(|place| Some((*place, self.get(place.id)?)))
     }
 
     /// Those that must be claimed first, in the order of offers.
     pub(crate) fn unclaimed(&self) -> impl Iterator<Item = (Place, &Item)> {
-        self.unclaimed.iter().filter_map(|place| Some((*place, self.items.get(&place.id)?)))
+        self.index.unclaimed.keys().filter_map(|place| Some((*place, self.get(place.id)?)))
     }
 
     pub(crate) fn has_waiting(&self) -> bool {
-        !self.ready.is_empty() || !self.unclaimed.is_empty()
+        !self.index.ready.is_empty() || !self.index.unclaimed.is_empty()
+    }
+
+    /// Whether one of those that may be offered as they are was offered in vain before.
+    pub(crate) const fn has_tried(&self) -> bool {
+        self.index.tried > 0
+    }
+
+    /// Messages that have a claim which is no work for the provider: see [`Core::claims_in_use`](crate::Core).
+    pub(crate) const fn claims_at_rest(&self) -> usize {
+        self.index.claims_at_rest
+    }
+
+    /// Those that the provider showed to have, and may be at work on.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (MessageId, &Item)> {
+        self.shown_from(0)
+    }
+
+    fn shown_from(&self, id: MessageId) -> impl Iterator<Item = (MessageId, &Item)> {
+        self.index.shown.from(&id).filter_map(|(id, ())| Some((*id, self.get(*id)?)))
+    }
+
+    /// The next of those behind this one: the inbox may change between one and the next.
+    pub(crate) fn next_shown(&self, last: Option<MessageId>, test: impl Fn(&Item) -> bool) -> Option<MessageId> {
+        let mut behind = self.shown_from(last.unwrap_or(0)).filter(|(id, _)| Some(*id) != last);
+        behind.find(|(_, item)| test(item)).map(|(id, _)| id)
+    }
+
+    /// The messages that carry this task.
+    pub(crate) fn of_task(&self, task: TaskId) -> impl Iterator<Item = (MessageId, &Item)> {
+        self.of_task_from(task, 0)
+    }
+
+    fn of_task_from(&self, task: TaskId, id: MessageId) -> impl Iterator<Item = (MessageId, &Item)> {
+        let carried = self.index.of_task.from(&(task, id)).take_while(move |((other, _), ())| *other == task);
+        carried.filter_map(|((_, id), ())| Some((*id, self.get(*id)?)))
+    }
+
+    /// The next of those behind this one: the inbox may change between one and the next.
+    pub(crate) fn next_of_task(&self, task: TaskId, last: Option<MessageId>) -> Option<MessageId> {
+        self.of_task_from(task, last.unwrap_or(0)).map(|(id, _)| id).find(|id| Some(*id) != last)
     }
 
     /// Whether another message of this task is still on its way.
     pub(crate) fn task_has_more(&self, task: TaskId, but: MessageId) -> bool {
-        self.items.iter().any(|(id, item)| {
-            *id != but && item.meta.task == Some(task) && !matches!(item.stage, Stage::Worked | Stage::Settled)
-        })
-    }
-
-    fn place(&mut self, item: &Item) {
-        let place = Place { not_urgent: !item.meta.urgent, id: item.meta.id };
-        if item.is_waiting() {
-            Self::set_for(&mut self.ready, &mut self.unclaimed, item).insert(place);
-        }
-    }
-
-    fn set_for<'a>(
-        ready: &'a mut BTreeSet<Place>,
-        unclaimed: &'a mut BTreeSet<Place>,
-        item: &Item,
-    ) -> &'a mut BTreeSet<Place> {
-        if item.meta.claimable && item.stage == Stage::Held { unclaimed } else { ready }
+        self.of_task(task).any(|(id, item)| id != but && !matches!(item.stage, Stage::Worked | Stage::Settled))
     }
 }

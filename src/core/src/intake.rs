@@ -8,9 +8,9 @@ use crate::Core;
 use crate::claims::Claims;
 use crate::deadlines::TimerKey;
 use crate::delivery::Delivery;
-use crate::effect::{Call, Effects, Lane, Repeat};
+use crate::effect::{Call, Effects, Repeat};
 use crate::event::{Incoming, OpResult};
-use crate::ids::{MessageId, Text};
+use crate::ids::{MessageId, TaskId, Text};
 use crate::inbox::{Inbox, Item};
 use crate::matching::{Given, TAGS_MOST, is_ours};
 use crate::mutant::Mutant;
@@ -18,7 +18,7 @@ use crate::note::Note;
 use crate::ops::Op;
 use crate::reports::Reports;
 use crate::time::Millis;
-use crate::work::Kind;
+use crate::work::Own;
 
 impl Core {
     /// A message from the bus. While older ones wait on the relay, it waits there as well, so that the order holds.
@@ -45,9 +45,9 @@ impl Core {
             self.turned_away(fx);
             return;
         }
-        self.inbox.insert(Item::new(message, self.now.mono));
+        let attempt = self.inbox.insert(Item::new(message, self.now.mono), &self.claims);
         self.touched.inbox = true;
-        self.say_stage(id, Stage::Held, None, fx);
+        self.say_stage_at(id, Stage::Held, attempt, None, fx);
     }
 
     fn turned_away(&mut self, fx: &mut Effects) {
@@ -143,7 +143,7 @@ impl Core {
         let said = item.taken_over && !self.config.is_mutant(Mutant::TellsTwice);
         fx.note(Note::TakenOver { message: id, why });
         self.silence(id);
-        self.claims.remove(id);
+        self.claims.remove(id, &mut self.inbox);
         self.touched.claims = true;
         match stage {
             Stage::Ambiguous if seen => {
@@ -167,13 +167,12 @@ impl Core {
 
     /// Drops the reports that wait for a message, except those that are under way.
     pub(crate) fn silence(&mut self, id: MessageId) {
-        self.reports.retain_in(&Lane::Message(id), |_| false);
+        self.reports.silence(id);
     }
 
     /// Takes a message out of the inbox. A task whose last message it was ends with those that were worked.
     pub(crate) fn forget_message(&mut self, id: MessageId, fx: &mut Effects) {
-        let task = self.inbox.get(id).and_then(|item| item.meta.task);
-        self.drop_message(id, fx);
+        let task = self.drop_message(id, fx);
         if let Some(task) = task {
             self.task_may_be_done(task, fx);
         }
@@ -196,16 +195,17 @@ impl Core {
         self.touched.reports = true;
     }
 
-    /// Takes a message out of the inbox, whatever became of it.
-    pub(crate) fn drop_message(&mut self, id: MessageId, fx: &mut Effects) {
-        self.close_work_of(id);
-        self.inbox.remove(id, self.config.limits.settled);
+    /// Takes a message out of the inbox, whatever became of it. Returns its task.
+    pub(crate) fn drop_message(&mut self, id: MessageId, fx: &mut Effects) -> Option<TaskId> {
+        let task = self.inbox.remove(id, self.config.limits.settled).and_then(|item| item.meta.task);
+        self.close_work(id, task);
         self.batch_without(id);
         if self.delivery.claiming == Some(id) {
             self.delivery.claiming = None;
         }
         self.touched.inbox = true;
         self.refill(fx);
+        task
     }
 
     /// A message goes back to where it can be offered from, saying what the next offer has to say.
@@ -228,7 +228,7 @@ impl Core {
         if claimed {
             self.open_work_of(id);
         } else {
-            self.work.close(Kind::Message, id);
+            self.work.close(Own::Message(id));
         }
         self.touched.inbox = true;
     }

@@ -59,6 +59,7 @@ mod reporting;
 mod reports;
 mod settings;
 mod settling;
+mod sorted;
 mod status;
 mod taking;
 mod telling;
@@ -69,7 +70,9 @@ mod work;
 pub use body::BodyRef;
 pub use config::Config;
 pub use deadlines::TimerKey;
-pub use effect::{Act, Answer, Call, Effect, Effects, ExitCode, Frame, Lane, Offer, Outcome, Repeat, StopStep};
+pub use effect::{
+    Act, Answer, Call, Effect, Effects, ExitCode, Frame, Lane, Offer, Offers, Outcome, Reason, Repeat, StopStep,
+};
 pub use engine::Core;
 pub use event::{Event, Failure, FailureKind, OpResult, Order, ProviderReport, TokenRecord};
 pub use facts::DurableFacts;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::Core;
 use crate::config::{Approval, Mode};
 use crate::ids::Text;
-use crate::work::{Id, Kind, Open};
+use crate::work::{Id, Kind, Own, Shown};
 
 impl Core {
     /// The words of `register`.
@@ -89,13 +89,15 @@ impl Core {
     /// What a status says besides status and ready.
     pub(crate) fn status_meta(&self) -> Map<String, Value> {
         let us = &self.config.identity;
-        let work: Vec<Value> = self.work.iter().map(|(kind, id, open)| item(kind, id, open)).collect();
+        let work: Vec<Value> = self.work.iter().map(item).collect();
         let subagents: Vec<&Value> = work.iter().filter(|w| w["kind"] == "subagent").collect();
         let state = self
             .work
             .iter()
-            .filter(|(kind, ..)| **kind == Kind::ProviderTurn)
-            .map(|(_, _, open)| canonical(open.provider_state.as_ref()))
+            .filter_map(|shown| match shown {
+                Shown::Reported(Kind::ProviderTurn, _, open) => Some(canonical(open.provider_state.as_ref())),
+                Shown::Reported(..) | Shown::Own(..) => None,
+            })
             .find(Value::is_object);
         // One entry counts those that did not fit.
         let dropped = self.status.timeline_dropped;
@@ -191,21 +193,22 @@ impl Core {
     }
 }
 
-fn item(kind: &Kind, id: &Id, open: &Open) -> Value {
-    let id = match id {
-        Id::Kind => json!(kind.as_str()),
-        Id::Number(number) => json!(number),
-        Id::Text(text) => json!(text),
+fn item(shown: Shown<'_>) -> Value {
+    let kind = shown.kind().as_str();
+    let (id, since, open) = match shown {
+        Shown::Reported(_, Id::Kind, open) => (json!(kind), open.since, Some(open)),
+        Shown::Reported(_, Id::Text(text), open) => (json!(text), open.since, Some(open)),
+        Shown::Own(Own::Message(number) | Own::Task(number), since) => (json!(number), since, None),
     };
     json!({
-        "kind": kind.as_str(),
+        "kind": kind,
         "id": id,
-        "label": open.label,
-        "role": open.role,
-        "parentId": open.parent,
-        "metadata": canonical(open.metadata.as_ref()),
-        "since": open.since,
-        "unverified": open.unverified,
+        "label": open.and_then(|open| open.label.as_ref()),
+        "role": open.and_then(|open| open.role.as_ref()),
+        "parentId": open.and_then(|open| open.parent.as_ref()),
+        "metadata": canonical(open.and_then(|open| open.metadata.as_ref())),
+        "since": since,
+        "unverified": open.is_some_and(|open| open.unverified),
     })
 }
 

@@ -121,15 +121,21 @@ pub(crate) struct Ops {
     open: Vec<(OpId, Mono, Op)>,
     /// The least deadline of the open ones.
     least: Mono,
+    /// What is said of one that was not answered.
+    no_answer: Text,
 }
 
 impl Ops {
-    pub(crate) const fn new(next: OpId) -> Self {
-        Self { next: next.0, open: Vec::new(), least: Mono::MAX }
+    pub(crate) fn new(next: OpId) -> Self {
+        Self { next: next.0, open: Vec::new(), least: Mono::MAX, no_answer: "no answer within the deadline".into() }
     }
 
     pub(crate) const fn next_number(&self) -> OpId {
         OpId(self.next)
+    }
+
+    pub(crate) fn no_answer(&self) -> Text {
+        self.no_answer.clone()
     }
 
     /// A number without an operation: the key of a report.

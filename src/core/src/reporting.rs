@@ -12,7 +12,7 @@ use crate::ids::{MessageId, OpId, Text};
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
-use crate::reports::{is_dispensable, is_only_a_stage};
+use crate::reports::{Due, Report, is_dispensable, is_only_a_stage};
 use crate::time::{Millis, SECOND};
 
 /// The shell keeps a call's deadline; the core waits this much longer before it stops waiting for the shell.
@@ -68,23 +68,22 @@ impl Core {
         if may_say {
             let most = self.config.limits.reports_under_way;
             while self.reports.under_way() < most
-                && let Some(lane) = self.reports.first_due(self.now.mono)
+                && let Some(due) = self.reports.first_due(self.now.mono)
             {
-                self.send_head(&lane, fx);
+                self.send_report(&due, fx);
             }
         }
         // When too many are under way, an answer is what goes on.
         let room = self.reports.under_way() < self.config.limits.reports_under_way;
-        let next = self.reports.next_try().filter(|_| room && may_say);
+        let next = if may_say && room { self.reports.next_try() } else { None };
         self.deadlines.set(TimerKey::Reports, next.map(|at| at.max(self.after(1))));
     }
 
-    fn send_head(&mut self, lane: &Lane, fx: &mut Effects) {
+    fn send_report(&mut self, due: &Due, fx: &mut Effects) {
         let now = self.now;
-        let retry = self.after(self.config.timing.claim_retry.max(1));
-        let Some(head) = self.reports.head(lane) else { return };
-        let mut call = head.call.clone();
-        let key = head.key;
+        let Some(report) = self.reports.due(due) else { return };
+        let mut call = report.call.clone();
+        let key = report.key;
         if let Call::Task { message, fence, .. } = &mut call {
             let lapsed_will_do = self.config.is_mutant(Mutant::ReportsUnderALapsedLease);
             let usable = |claim: &Claim| if lapsed_will_do { claim.fence } else { claim.valid(now) };
@@ -93,28 +92,30 @@ impl Core {
                 Some(Some(valid)) => *fence = Some(valid),
                 // Nothing is reported under a lease that ended; a new grant sends it at once.
                 Some(None) => {
-                    head.not_before = retry;
+                    let retry = self.after(self.config.timing.claim_retry.max(1));
+                    self.reports.postpone(due, retry);
                     return;
                 }
                 // Nor for a task whose claim is gone.
                 None => {
-                    self.report_is_over(lane, None, fx);
+                    self.report_is_over(&due.lane, None, fx);
                     return;
                 }
             }
         }
-        let op = self.http_keyed(Op::Report(lane.clone()), key, call, self.config.timing.call_deadline, fx);
-        self.reports.set_sent(lane, Some(op));
+        let op = self.http_keyed(Op::Report(due.lane.clone()), key, call, self.config.timing.call_deadline, fx);
+        self.reports.send(due, op);
     }
 
     pub(crate) fn report_answered(&mut self, lane: &Lane, op: OpId, result: OpResult, fx: &mut Effects) {
-        if self.reports.head(lane).is_none_or(|head| head.sent != Some(op)) {
-            fx.note(Note::Stale { what: "report", number: op.0 });
-            return;
-        }
-        self.touched.reports = true;
-        match result {
-            OpResult::Failed(failure) => self.report_failed(lane, &failure, fx),
+        let known = match result {
+            OpResult::Failed(failure) => {
+                let known = self.reports.head(lane).is_some_and(|head| head.sent == Some(op));
+                if known {
+                    self.report_failed(lane, &failure, fx);
+                }
+                known
+            }
             OpResult::Ok
             | OpResult::Said(_)
             | OpResult::Spawned(_)
@@ -124,22 +125,30 @@ impl Core {
             | OpResult::Pruned
             | OpResult::Unread { .. }
             | OpResult::Token { .. }
-            | OpResult::Settings(_) => self.report_is_over(lane, Some(true), fx),
+            | OpResult::Settings(_) => {
+                let accepted = self.reports.pop_sent(lane, op);
+                accepted.map(|report| self.conclude_report(&report, Some(true), fx)).is_some()
+            }
+        };
+        if !known {
+            fx.note(Note::Stale { what: "report", number: op.0 });
         }
     }
 
     fn report_failed(&mut self, lane: &Lane, failure: &Failure, fx: &mut Effects) {
-        self.reports.set_sent(lane, None);
+        self.touched.reports = true;
         let timing = &self.config.timing;
         let now = self.now.mono;
-        let Some(head) = self.reports.head(lane) else { return };
-        head.tries = head.tries.saturating_add(1);
-        let wait = doubling(head.tries, timing.report_retry_min, timing.report_retry_max);
-        let wait = match failure.kind {
-            FailureKind::Busy { retry_after: Some(after) } => wait.max(after.min(timing.renew_max)),
-            _ => wait,
+        let Some(head) = self.reports.came_back(lane, |tries| {
+            let wait = doubling(tries, timing.report_retry_min, timing.report_retry_max);
+            let wait = match failure.kind {
+                FailureKind::Busy { retry_after: Some(after) } => wait.max(after.min(timing.renew_max)),
+                _ => wait,
+            };
+            now.saturating_add(wait)
+        }) else {
+            return;
         };
-        head.not_before = now.saturating_add(wait);
         if let Call::Read { message } = head.call
             && self.config.is_mutant(Mutant::RedeliversWhenMarkingFails)
         {
@@ -176,16 +185,21 @@ impl Core {
             self.silence(id);
             self.inbox.put_aside(id, why.clone(), self.config.limits.settled);
             self.say_stage(id, Stage::SetAside, Some(why), fx);
-            self.claims.remove(id);
+            self.claims.remove(id, &mut self.inbox);
             self.touched.claims = true;
             self.forget_message(id, fx);
         }
     }
 
-    /// Accepted, refused for good (`Some(false)`), or given up (`None`): the lane goes on, and what waited for it.
     fn report_is_over(&mut self, lane: &Lane, accepted: Option<bool>, fx: &mut Effects) {
+        if let Some(report) = self.reports.pop(lane) {
+            self.conclude_report(&report, accepted, fx);
+        }
+    }
+
+    /// Accepted, refused for good (`Some(false)`), or given up (`None`): the lane goes on, and what waited for it.
+    fn conclude_report(&mut self, report: &Report, accepted: Option<bool>, fx: &mut Effects) {
         self.touched.reports = true;
-        let Some(report) = self.reports.pop(lane) else { return };
         match report.call {
             Call::Task { task, message, status, .. } => {
                 if accepted == Some(true) {

@@ -1,17 +1,16 @@
 //! What follows once a message was worked, or given up: reports that the relay must accept, and the end of its task
 //! (behaviour 6, 7).
 
-use alloc::vec::Vec;
 use relay_runner_protocol::{Stage, TaskStatus};
 
 use crate::Core;
 use crate::config::MarkRead;
-use crate::effect::{Call, Effects};
+use crate::effect::{Call, Effects, Reason};
 use crate::ids::{MessageId, TaskId, Text};
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::reports;
-use crate::work::Kind;
+use crate::work::Own;
 
 impl Core {
     /// Gives a message up, with the reason. Its task is reported; a plain one stays unread and is listed.
@@ -30,16 +29,18 @@ impl Core {
         self.inbox.put_aside(id, why.clone(), most);
         self.say_stage(id, Stage::SetAside, Some(why.clone()), fx);
         match (task, self.claims.get(id).and_then(|claim| claim.fence)) {
-            (Some(task), _) => self.report(reports::task(task, id, status, Some(why.clone())), fx),
+            (Some(task), _) => {
+                self.report(reports::task(task, id, status, Some(Reason::Other(why.clone()))), fx);
+            }
             (None, Some(fence)) => {
-                self.claims.remove(id);
+                self.claims.remove(id, &mut self.inbox);
                 self.touched.claims = true;
                 self.report(Call::Release { message: id, fence }, fx);
             }
             (None, None) => {}
         }
         if !self.reports.owes(id) {
-            self.claims.remove(id);
+            self.claims.remove(id, &mut self.inbox);
             self.touched.claims = true;
             self.forget_message(id, fx);
         }
@@ -49,10 +50,10 @@ impl Core {
     /// A turn that had it ended normally.
     pub(crate) fn worked(&mut self, id: MessageId, fx: &mut Effects) {
         let now = self.now.mono;
-        let Some((task, taken_over)) = self.inbox.update(id, |item| {
+        let Some((task, attempt, taken_over)) = self.inbox.update(id, |item| {
             item.stage = Stage::Worked;
             item.since = now;
-            (item.meta.task, item.taken_over)
+            (item.meta.task, item.attempt, item.taken_over)
         }) else {
             return;
         };
@@ -61,7 +62,7 @@ impl Core {
             self.forget_message(id, fx);
             return;
         }
-        self.say_stage(id, Stage::Worked, None, fx);
+        self.say_stage_at(id, Stage::Worked, attempt, None, fx);
         if let Some(task) = task {
             self.done_unless_more(task, id, fx);
         }
@@ -74,57 +75,50 @@ impl Core {
     /// A task ends with the last of its messages.
     fn done_unless_more(&mut self, task: TaskId, id: MessageId, fx: &mut Effects) {
         if !self.inbox.task_has_more(task, id) || self.config.is_mutant(Mutant::EndsATaskWithEachMessage) {
-            let why = alloc::format!("The runner saw the provider finish message {id}.");
-            self.report(reports::task(task, id, TaskStatus::Done, Some(why.into())), fx);
+            self.report(reports::task(task, id, TaskStatus::Done, Some(Reason::Finished)), fx);
         }
     }
 
     /// A message of this task left the inbox: a worked one that waited for it may be the last now.
     pub(crate) fn task_may_be_done(&mut self, task: TaskId, fx: &mut Effects) {
-        let worked: Vec<_> = self
-            .inbox
-            .iter()
-            .filter(|(_, item)| item.meta.task == Some(task) && item.stage == Stage::Worked && !item.task_ended)
-            .map(|(id, _)| id)
-            .collect();
-        let Some(last) = worked.last() else { return };
+        let worked = self.inbox.of_task(task).filter(|(_, item)| item.stage == Stage::Worked && !item.task_ended);
+        let Some((last, _)) = worked.last() else { return };
         if !self.reports.any(|call| reports::ends_task(call, task)) {
-            self.done_unless_more(task, *last, fx);
+            self.done_unless_more(task, last, fx);
         }
     }
 
     /// The end of a task was accepted: its worked messages have nothing more to wait for.
     pub(crate) fn task_has_ended(&mut self, task: TaskId, fx: &mut Effects) {
-        let of_task: Vec<_> =
-            self.inbox.iter().filter(|(_, item)| item.meta.task == Some(task)).map(|(id, _)| id).collect();
-        for id in &of_task {
-            self.inbox.update(*id, |item| item.task_ended |= item.stage == Stage::Worked);
+        let mut last = None;
+        while let Some(id) = self.inbox.next_of_task(task, last) {
+            self.inbox.update(id, |item| item.task_ended |= item.stage == Stage::Worked);
+            last = Some(id);
         }
-        for id in of_task {
+        let mut last = None;
+        while let Some(id) = self.inbox.next_of_task(task, last) {
             self.settle_message(id, fx);
+            last = Some(id);
         }
     }
 
     /// Once the relay has accepted all that is owed for a message, it is over; its claim is forgotten, never released.
     pub(crate) fn settle_message(&mut self, id: MessageId, fx: &mut Effects) {
-        let Some((stage, waits)) = self.inbox.get(id).map(|item| {
-            let waits = item.stage == Stage::Worked && item.meta.task.is_some() && !item.task_ended;
-            (item.stage, waits)
-        }) else {
-            return;
-        };
+        let Some(item) = self.inbox.get(id) else { return };
+        let (stage, attempt) = (item.stage, item.attempt);
+        let waits = stage == Stage::Worked && item.meta.task.is_some() && !item.task_ended;
         if waits || self.reports.owes(id) {
             return;
         }
         match stage {
             Stage::Worked => {
-                self.say_stage(id, Stage::Settled, None, fx);
+                self.say_stage_at(id, Stage::Settled, attempt, None, fx);
                 self.inbox.settle(id, self.config.limits.settled);
             }
             Stage::SetAside => {}
             Stage::Held | Stage::Claimed | Stage::Offered | Stage::Taken | Stage::Ambiguous | Stage::Settled => return,
         }
-        self.claims.remove(id);
+        self.claims.remove(id, &mut self.inbox);
         self.touched.claims = true;
         self.forget_message(id, fx);
         fx.sync = true;
@@ -132,26 +126,42 @@ impl Core {
 
     pub(crate) fn say_stage(&mut self, id: MessageId, stage: Stage, reason: Option<Text>, fx: &mut Effects) {
         let attempt = self.inbox.get(id).map_or(0, |item| item.attempt);
+        self.say_stage_at(id, stage, attempt, reason, fx);
+    }
+
+    /// The same, where the number of its offers is known.
+    pub(crate) fn say_stage_at(
+        &mut self,
+        id: MessageId,
+        stage: Stage,
+        attempt: u32,
+        reason: Option<Text>,
+        fx: &mut Effects,
+    ) {
         fx.note(Note::Stage { message: id, stage, attempt });
         self.report(reports::stage(id, stage, attempt, reason), fx);
     }
 
     /// It keeps the agent busy, and so does its task.
     pub(crate) fn open_work_of(&mut self, id: MessageId) {
-        self.work.open(Kind::Message, id, self.now.wall);
-        if let Some(task) = self.inbox.get(id).and_then(|item| item.meta.task)
-            && self.claims.get(id).is_some()
-        {
-            self.work.open(Kind::Task, task, self.now.wall);
+        self.work.open(Own::Message(id), self.now.wall);
+        if let Some(task) = self.inbox.get(id).filter(|item| item.is_claimed()).and_then(|item| item.meta.task) {
+            self.work.open(Own::Task(task), self.now.wall);
         }
     }
 
     pub(crate) fn close_work_of(&mut self, id: MessageId) {
-        self.work.close(Kind::Message, id);
-        if let Some(task) = self.inbox.get(id).and_then(|item| item.meta.task)
+        let task = self.inbox.get(id).and_then(|item| item.meta.task);
+        self.close_work(id, task);
+    }
+
+    /// The same, where its task is known.
+    pub(crate) fn close_work(&mut self, id: MessageId, task: Option<TaskId>) {
+        self.work.close(Own::Message(id));
+        if let Some(task) = task
             && !self.inbox.task_has_more(task, id)
         {
-            self.work.close(Kind::Task, task);
+            self.work.close(Own::Task(task));
         }
     }
 }

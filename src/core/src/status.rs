@@ -171,7 +171,11 @@ impl Status {
 impl Core {
     /// Ready: up, registered, and nothing that keeps messages from the provider for long.
     pub(crate) fn is_ready(&self) -> bool {
-        let goes_down = self.ending.is_begun() || self.action().is_some();
+        self.is_ready_but_for(self.action())
+    }
+
+    fn is_ready_but_for(&self, action: Option<Action>) -> bool {
+        let goes_down = action.is_some() || self.ending.is_begun();
         let hidden = goes_down && !self.config.is_mutant(Mutant::ReadyWhileGoingDown);
         self.lifecycle.is_up() && self.link.epoch.is_some() && !hidden
     }
@@ -205,11 +209,11 @@ impl Core {
         }
     }
 
-    fn said_now(&self) -> Said {
+    fn said_now(&self, action: Option<Action>) -> Said {
         Said {
             status: self.agent_status(),
-            ready: self.is_ready(),
-            action: self.action(),
+            ready: self.is_ready_but_for(action),
+            action,
             work: self.work.version(),
             approvals: self.approvals.version(),
             commands: self.commands.version(),
@@ -230,7 +234,7 @@ impl Core {
         if self.status.in_flight.is_some() || self.ending.is_leaving() || self.is_superseded() {
             return;
         }
-        let now = self.said_now();
+        let now = self.said_now(action);
         if self.status.sent == Some(now) {
             return;
         }

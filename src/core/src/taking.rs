@@ -6,9 +6,10 @@ use relay_runner_protocol::{Stage, TaskStatus};
 use crate::Core;
 use crate::config::MarkRead;
 use crate::deadlines::TimerKey;
-use crate::effect::{Call, Effects, Repeat};
+use crate::effect::{Call, Effects, Reason, Repeat};
 use crate::event::TakenOffer;
 use crate::ids::{MessageId, Nonce};
+use crate::inbox::Item;
 use crate::lifecycle::Input;
 use crate::mutant::Mutant;
 use crate::note::Note;
@@ -32,26 +33,26 @@ impl Core {
         let taken = self.inbox.update(id, |item| {
             let offered = matches!(item.stage, Stage::Offered | Stage::Ambiguous);
             if !offered || nonce.is_some_and(|nonce| nonce != item.nonce) {
-                return false;
+                return None;
             }
             item.stage = Stage::Taken;
             item.since = now;
             item.seen = true;
             item.turn = turn.filter(|_| into_turn);
-            true
+            Some((item.attempt, item.taken_over))
         });
-        if taken != Some(true) {
+        let Some((attempt, taken_over)) = taken.flatten() else {
             fx.note(Note::Stale { what: "evidence of taking", number: id });
             return;
-        }
+        };
         self.batch_without(id);
         self.not_blocked_any_more(id, fx);
         fx.sync = true;
-        if self.inbox.get(id).is_some_and(|item| item.taken_over) {
+        if taken_over {
             self.tell(id, "it is not its own any more".into());
         } else {
             self.open_work_of(id);
-            self.say_stage(id, Stage::Taken, None, fx);
+            self.say_stage_at(id, Stage::Taken, attempt, None, fx);
             if self.config.mark_read == MarkRead::Taken || self.config.is_mutant(Mutant::MarksReadTooEarly) {
                 self.report(Call::Read { message: id }, fx);
             }
@@ -150,13 +151,10 @@ impl Core {
 
     /// Taken, and no turn began: whether the provider works on it is not known.
     pub(crate) fn turnless(&mut self, fx: &mut Effects) {
-        let turnless: Vec<_> = self
-            .inbox
-            .iter()
-            .filter(|(_, item)| item.stage == Stage::Taken && item.turn.is_none())
-            .map(|(id, _)| id)
-            .collect();
-        for id in turnless {
+        let turnless = |item: &Item| item.stage == Stage::Taken && item.turn.is_none();
+        let mut last = None;
+        while let Some(id) = self.inbox.next_shown(last, turnless) {
+            last = Some(id);
             self.doubt(id, "the provider took it, and no turn began", fx);
         }
         self.touched.inbox = true;
@@ -189,7 +187,7 @@ impl Core {
             self.inbox.update(id, |item| item.blocked = true);
             if let Some(task) = task {
                 let why = "the message was handed over, and whether the agent has it is not known";
-                self.report(reports::task(task, id, TaskStatus::Blocked, Some(why.into())), fx);
+                self.report(reports::task(task, id, TaskStatus::Blocked, Some(Reason::Other(why.into()))), fx);
             }
         }
     }

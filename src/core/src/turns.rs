@@ -1,7 +1,6 @@
 //! Turns: stretches of provider work between busy and idle, and what their ends mean for messages and tasks
 //! (behaviour 7).
 
-use alloc::vec::Vec;
 use relay_runner_protocol::{Stage, TaskStatus};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +9,7 @@ use crate::deadlines::TimerKey;
 use crate::effect::{Act, Effect, Effects, Repeat};
 use crate::event::{OpResult, ReportStatus, StatusReport, TurnEnd};
 use crate::ids::{MessageId, Text, TurnNumber};
+use crate::inbox::Item;
 use crate::lifecycle::Input;
 use crate::mutant::Mutant;
 use crate::note::Note;
@@ -68,17 +68,17 @@ impl Core {
         }
         match (report.status, &kind) {
             (ReportStatus::Busy, Kind::ProviderTurn) => {
-                self.open_work(kind, report, fx);
+                self.open_reported(kind, report, fx);
                 self.turn_busy(report.id.as_ref(), fx);
             }
-            (ReportStatus::Busy, _) => self.open_work(kind, report, fx),
+            (ReportStatus::Busy, _) => self.open_reported(kind, report, fx),
             // A session that begins inside a turn, as by a compaction, does not end it.
             (ReportStatus::Idle, Kind::ProviderTurn) if report.begins_a_session() && self.turns.current.is_some() => {}
             (ReportStatus::Idle, Kind::ProviderTurn) => {
                 self.turn_idle(report.id.as_ref(), &report.end, &report.still_running, fx);
             }
-            (ReportStatus::Idle, kind) => self.close_work(kind, report.id.as_ref()),
-            (ReportStatus::Error, kind) if *kind != Kind::ProviderTurn => self.close_work(kind, report.id.as_ref()),
+            (ReportStatus::Idle, kind) => self.close_reported(kind, report.id.as_ref()),
+            (ReportStatus::Error, kind) if *kind != Kind::ProviderTurn => self.close_reported(kind, report.id.as_ref()),
             (ReportStatus::Error, _) => {
                 let end = TurnEnd::Failed { error: report.label.clone().unwrap_or_else(|| "error".into()) };
                 self.turn_idle(None, &end, &report.still_running, fx);
@@ -95,14 +95,14 @@ impl Core {
         self.sign_of_life(fx);
     }
 
-    fn open_work(&mut self, kind: Kind, report: &StatusReport, fx: &mut Effects) {
+    fn open_reported(&mut self, kind: Kind, report: &StatusReport, fx: &mut Effects) {
         let most = self.config.limits.work;
         if !self.work.report(kind, Id::of(report.id.as_ref()), report, self.now.wall, most) {
             fx.note(Note::Full { what: "work", dropped: 1 });
         }
     }
 
-    fn close_work(&mut self, kind: &Kind, id: Option<&Text>) {
+    fn close_reported(&mut self, kind: &Kind, id: Option<&Text>) {
         match id {
             Some(_) => {
                 self.work.end(kind, &Id::of(id));
@@ -123,7 +123,10 @@ impl Core {
             turn.unverified = false;
             let number = turn.number;
             self.deadlines.clear(TimerKey::Turnless);
-            for message in self.messages(|item| item.stage == Stage::Ambiguous && item.turn == Some(number)) {
+            let doubted = |item: &Item| item.stage == Stage::Ambiguous && item.turn == Some(number);
+            let mut last = None;
+            while let Some(message) = self.inbox.next_shown(last, doubted) {
+                last = Some(message);
                 self.certain_again(message, fx);
             }
         }
@@ -157,11 +160,7 @@ impl Core {
         fx.note(Note::TurnBegan { turn: number });
         self.prompt_is_taken(fx);
         // What was taken while idle is worked by this turn.
-        let waiting: Vec<_> = self.messages(|item| {
-            let doubted = item.stage == Stage::Ambiguous && item.seen;
-            (item.stage == Stage::Taken || doubted) && item.turn.is_none()
-        });
-        for message in waiting {
+        while let Some(message) = self.inbox.next_shown(None, |item| item.turn.is_none()) {
             self.inbox.update(message, |item| {
                 item.stage = Stage::Taken;
                 item.turn = Some(number);
@@ -225,12 +224,14 @@ impl Core {
         fx.note(Note::TurnEnded { turn: number, how });
         fx.sync = true;
         let any = self.config.is_mutant(Mutant::CompletesAtAnyIdle);
-        let had: Vec<_> = self.messages(|item| {
+        let had = |item: &Item| {
             matches!(item.stage, Stage::Taken | Stage::Ambiguous) && item.turn == Some(number)
                 || any && item.stage == Stage::Taken
-        });
+        };
         let blamed = self.config.is_mutant(Mutant::BlamesWhatMadeWay);
-        for message in had {
+        let mut last = None;
+        while let Some(message) = self.inbox.next_shown(last, had) {
+            last = Some(message);
             match end {
                 TurnEnd::Normal => self.worked(message, fx),
                 TurnEnd::Failed { .. } if self.config.is_mutant(Mutant::CompletesAFailedTurn) => {
@@ -255,7 +256,7 @@ impl Core {
 
     /// What was taken is to be worked by a turn that begins soon.
     fn wait_for_a_turn(&mut self) {
-        if !self.messages(|item| item.stage == Stage::Taken).is_empty() {
+        if self.inbox.shown().any(|(_, item)| item.stage == Stage::Taken) {
             self.deadlines.arm(TimerKey::Turnless, self.now.mono, self.config.timing.take_timeout);
         }
     }
@@ -309,7 +310,10 @@ impl Core {
         turn.unverified = true;
         let number = turn.number;
         // Whether the provider still works on them is not known; what comes after them need not wait for that.
-        for message in self.messages(|item| item.stage == Stage::Taken && item.turn == Some(number)) {
+        let had = |item: &Item| item.stage == Stage::Taken && item.turn == Some(number);
+        let mut last = None;
+        while let Some(message) = self.inbox.next_shown(last, had) {
+            last = Some(message);
             self.doubt(message, "its turn gave no sign of life, and could not be confirmed", fx);
         }
         self.wait_for_a_turn();
@@ -332,9 +336,5 @@ impl Core {
         self.turns.current = None;
         self.deadlines.clear(TimerKey::TurnProbe);
         self.work.end_session();
-    }
-
-    fn messages(&self, test: impl Fn(&crate::inbox::Item) -> bool) -> Vec<MessageId> {
-        self.inbox.iter().filter(|(_, item)| test(item)).map(|(id, _)| id).collect()
     }
 }

@@ -114,7 +114,7 @@ pub fn request(core: &Core, key: OpId, epoch: Epoch, call: &Call) -> Request {
             encode(&task::TaskReport {
                 status: *status,
                 agent_id: agent_id(),
-                body: why.as_deref().map(ToString::to_string),
+                body: why.as_ref().map(|why| why.words(*message).to_string()),
                 metadata: object(json!({"messageId": message, "completedBy": "runner"})),
                 fence: *fence,
             }),

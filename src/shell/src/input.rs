@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use relay_runner_core::event::{CommandOrder, PermissionAsk, StatusReport};
 use relay_runner_core::ids::Conn;
 use relay_runner_core::wire::Words;
-use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offer, OpId, OpResult, Order};
+use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offers, OpId, OpResult, Order};
 use relay_runner_protocol::Message;
 use secrecy::SecretString;
 use std::any::Any;
@@ -40,7 +40,7 @@ pub(crate) enum Input {
     Fetched {
         op: OpId,
         generation: Generation,
-        offers: Vec<Offer>,
+        offers: Offers,
         messages: Result<Vec<Message>, Failure>,
     },
     Command {

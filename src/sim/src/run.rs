@@ -159,10 +159,23 @@ impl Run {
     /// Draws the next event, steps the core with it, and takes in what it asks for. Returns the event and its time.
     pub fn step(&mut self) -> (Stamp, Event) {
         let event = self.draw();
-        self.fx.clear();
-        self.core.step(self.now, event.clone(), &mut self.fx);
-        self.take_in();
+        self.feed(event.clone());
         (self.now, event)
+    }
+
+    fn feed(&mut self, event: Event) {
+        self.fx.clear();
+        self.core.step(self.now, event, &mut self.fx);
+        self.take_in();
+    }
+
+    /// Answers all that is asked, and what is asked because of that, in no time.
+    pub fn catch_up(&mut self) {
+        while !self.asked.is_empty() {
+            if let Some(event) = self.answer() {
+                self.feed(event);
+            }
+        }
     }
 
     /// Whether the run has come to its end.

@@ -14,7 +14,7 @@ use crate::provider::{Deed, Start};
 use crate::secret::Redactor;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::ids::Conn;
-use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, OpId, OpResult, TokenSlot, ids, wire};
+use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, Offers, OpId, OpResult, TokenSlot, ids, wire};
 use relay_runner_protocol::Message;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -172,7 +172,7 @@ impl Runner {
     }
 
     /// Hands a batch over, once all its words are at hand.
-    fn offer(&mut self, op: OpId, generation: Generation, offers: Vec<Offer>) {
+    fn offer(&mut self, op: OpId, generation: Generation, offers: Offers) {
         let missing: Vec<u64> =
             offers.iter().map(|o| o.message).filter(|id| self.bodies.message(*id).is_none()).collect();
         if missing.is_empty() {
