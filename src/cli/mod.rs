@@ -9,6 +9,7 @@
 mod agents;
 mod ago;
 mod books;
+mod decide;
 mod demo;
 mod demo_agent;
 mod demo_books;
@@ -26,6 +27,7 @@ mod places;
 mod program;
 mod read;
 mod relay;
+mod relay_token;
 mod replay;
 mod restart;
 mod run;
@@ -76,6 +78,8 @@ enum Verb {
     Status(status::Args),
     Stop(stop::Args),
     Restart(restart::Args),
+    Approve(decide::Approve),
+    Deny(decide::Deny),
     Read(read::Args),
     Replay(replay::Args),
     Machines(machines::Args),
@@ -104,6 +108,8 @@ impl Verb {
             Self::Status(args) => status::run(&args).await,
             Self::Stop(args) => stop::run(&args).await,
             Self::Restart(args) => restart::run(&args).await,
+            Self::Approve(args) => decide::approve(&args).await,
+            Self::Deny(args) => decide::deny(&args).await,
             Self::Read(args) => read::run(&args).await,
             Self::Replay(args) => replay::run(&args),
             Self::Machines(args) => machines::run(&args),

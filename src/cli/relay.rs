@@ -4,7 +4,7 @@ use super::JSON;
 use super::books;
 use super::failure::{Done, Failure};
 use super::given::{Environment, Key, key};
-use super::{OK, places, say};
+use super::{OK, places, relay_token, say, span};
 use clap::builder::FalseyValueParser;
 use relay_runner_relay::{Config, Error, Relay};
 use relay_runner_shell::ExitCode;
@@ -12,10 +12,15 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 const LISTEN: Key = key("--listen", "AGENT_RELAY_RELAY_LISTEN");
 const DB: Key = key("--db", "AGENT_RELAY_RELAY_DB");
+const LIFETIME: Key = key("--token-lifetime", "AGENT_RELAY_RELAY_TOKEN_LIFETIME");
+const RATE: Key = key("--calls-per-second", "AGENT_RELAY_RELAY_CALLS_PER_SECOND");
+const KEEP: Key = key("--keep-for", "AGENT_RELAY_RELAY_KEEP_FOR");
+const ARTIFACTS: Key = key("--keep-artifacts", "AGENT_RELAY_RELAY_KEEP_ARTIFACTS");
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -23,14 +28,18 @@ Examples:
   relay-runner relay --listen 127.0.0.1:0 --json       on a free port; the first line says which
   relay-runner relay --db :memory:                     forget everything at the end
   relay-runner relay --listen 0.0.0.0:4850 --token-file token.txt
+  relay-runner relay token --token-file token.txt      a token for an agent; `relay token --help`
 
-It keeps agents, messages, claims, tasks and commands in the database, and survives its own restart.
+It keeps agents, messages, claims, tasks and commands in the database, artifacts in a folder beside it, and survives its own
+restart.
 End it with Ctrl-C.";
 
 /// Serve a relay: the bus and the HTTP API that agents talk through
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
     /// Where to listen; anything but loopback needs a token [env: AGENT_RELAY_RELAY_LISTEN] [default: 127.0.0.1:4850]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -41,14 +50,37 @@ pub(crate) struct Args {
     /// A file that holds the token that clients must show [env: AGENT_RELAY_TOKEN (the token), AGENT_RELAY_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
+    /// How long its runtime tokens last unless somebody asks for another span, and renewed ones
+    /// [env: AGENT_RELAY_RELAY_TOKEN_LIFETIME] [default: 24h]
+    #[arg(long, value_name = "SPAN")]
+    token_lifetime: Option<String>,
+    /// How many calls and frames a client may make in a second, five times as many at once; 0: no limit
+    /// [env: AGENT_RELAY_RELAY_CALLS_PER_SECOND] [default: 10000]
+    #[arg(long, value_name = "NUMBER")]
+    calls_per_second: Option<String>,
+    /// How long messages, commands and ended tasks are kept [env: AGENT_RELAY_RELAY_KEEP_FOR] [default: 30d]
+    #[arg(long, value_name = "SPAN")]
+    keep_for: Option<String>,
+    /// MiB of all artifacts together, and of one at most [env: AGENT_RELAY_RELAY_KEEP_ARTIFACTS] [default: 4096, one of 64]
+    #[arg(long, value_name = "MIB")]
+    keep_artifacts: Option<String>,
     /// Print where it listens as one line of JSON
     #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Token(relay_token::Args),
+}
+
 pub(crate) async fn run(args: &Args) -> Done {
+    if let Some(Verb::Token(token)) = &args.verb {
+        return relay_token::run(token).await;
+    }
     let env = Environment::ours();
     let mut config = Config::default();
+    limits(&mut config, args, env)?;
     let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "write it as 127.0.0.1:4850".to_owned());
     if let Some(listen) = env.parsed(args.listen.as_deref(), LISTEN, address)? {
         config.listen = listen;
@@ -60,6 +92,26 @@ pub(crate) async fn run(args: &Args) -> Done {
     };
     config.token = books::token(args.token_file.as_deref(), env)?.map(|token| token.expose_secret().to_owned());
     serve(config, args.json).await
+}
+
+/// What it hands out, lets through and keeps.
+fn limits(config: &mut Config, args: &Args, env: Environment<'_>) -> Result<(), Failure> {
+    let number = |text: &str| text.parse::<u32>().map_err(|_| "write a whole number".to_owned());
+    if let Some(seconds) = env.parsed(args.token_lifetime.as_deref(), LIFETIME, span::whole_seconds)? {
+        config.token_lifetime = Duration::from_secs(seconds);
+    }
+    if let Some(calls) = env.parsed(args.calls_per_second.as_deref(), RATE, number)? {
+        config.calls_per_second = calls;
+        config.calls_at_once = calls.saturating_mul(5).max(1);
+    }
+    if let Some(seconds) = env.parsed(args.keep_for.as_deref(), KEEP, span::whole_seconds)? {
+        config.keep_for = Duration::from_secs(seconds);
+    }
+    if let Some(mib) = env.parsed(args.keep_artifacts.as_deref(), ARTIFACTS, number)? {
+        config.keep_artifact_bytes = u64::from(mib) << 20;
+        config.artifact_bytes = config.artifact_bytes.min(config.keep_artifact_bytes);
+    }
+    Ok(())
 }
 
 async fn serve(config: Config, json: bool) -> Done {

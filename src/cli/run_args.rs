@@ -86,6 +86,10 @@ pub(crate) struct Args {
     /// [default: 30s]
     #[arg(long, value_name = "SPAN")]
     pub(crate) shutdown_timeout: Option<String>,
+    /// How long a permission request of a hook waits for a decision; then it is denied, or left to the provider's own
+    /// dialog when interactive [env: AGENT_RELAY_APPROVAL_TIMEOUT] [default: 595s]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) approval_timeout: Option<String>,
     /// The provider listens on the unix socket AGENT_RELAY_COMMAND_SOCKET instead of using its pipes
     /// [env: AGENT_RELAY_LISTEN]
     #[arg(long)]

@@ -22,6 +22,7 @@ const FAIL_FAST: Key = key("--fail-fast", "AGENT_RELAY_FAIL_FAST");
 const DELIVER: Key = key("--deliver", "AGENT_RELAY_DELIVER");
 const DRAIN: Key = key("--drain-timeout", "AGENT_RELAY_DRAIN_TIMEOUT");
 const SHUTDOWN: Key = key("--shutdown-timeout", "AGENT_RELAY_SHUTDOWN_TIMEOUT");
+const APPROVAL: Key = key("--approval-timeout", "AGENT_RELAY_APPROVAL_TIMEOUT");
 const LISTEN: Key = key("--listen", "AGENT_RELAY_LISTEN");
 const FRESH: Key = key("--fresh", "AGENT_RELAY_FRESH");
 
@@ -214,6 +215,9 @@ fn timing(args: &Args, env: Environment<'_>, fail_fast: Option<Duration>) -> Res
     }
     if let Some(span) = env.parsed(args.shutdown_timeout.as_deref(), SHUTDOWN, span::parse)? {
         timing.shutdown = span::millis(span);
+    }
+    if let Some(span) = env.parsed(args.approval_timeout.as_deref(), APPROVAL, span::parse)? {
+        timing.approval = span::millis(span);
     }
     if let Some(span) = fail_fast {
         timing.fail_fast = span::millis(span);

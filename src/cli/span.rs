@@ -2,10 +2,27 @@
 
 use std::time::Duration;
 
-/// No setting is served by more than a day.
+/// No setting of a run is served by more than a day.
 const MOST: Duration = Duration::from_hours(24);
+/// What a relay keeps, and what it hands out, lasts longer.
+const LONG: Duration = Duration::from_hours(24 * 365);
 
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let span = parsed(text)?;
+    if span <= MOST { Ok(span) } else { Err("at most 24h".to_owned()) }
+}
+
+/// At least a second, and without a fraction of one; days are longer spans.
+pub(crate) fn whole_seconds(text: &str) -> Result<u64, String> {
+    let span = parsed(text).map_err(|why| format!("{why}, or 30d"))?;
+    match (span.as_secs(), span.subsec_nanos()) {
+        (0, _) | (_, 1..) => Err("whole seconds, at least one".to_owned()),
+        (_, 0) if span > LONG => Err("at most 365d".to_owned()),
+        (seconds, 0) => Ok(seconds),
+    }
+}
+
+fn parsed(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
@@ -16,10 +33,10 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "" | "s" => 1_000,
         "m" | "min" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return Err(wrong()),
     };
-    let span = number.checked_mul(millis).map(Duration::from_millis).filter(|span| *span <= MOST);
-    span.ok_or_else(|| "at most 24h".to_owned())
+    Ok(Duration::from_millis(number.saturating_mul(millis)))
 }
 
 /// In milliseconds, as the core counts.
@@ -30,6 +47,15 @@ pub(crate) fn millis(span: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_relay_keeps_is_kept_for_whole_seconds() {
+        assert_eq!(whole_seconds("30d"), Ok(30 * 86_400));
+        assert_eq!(whole_seconds("8h"), Ok(8 * 3_600));
+        assert!(whole_seconds("0").is_err() && whole_seconds("1500ms").is_err());
+        assert!(whole_seconds("99999999d").is_err() && whole_seconds("soon").is_err());
+        assert!(parse("2d").is_err(), "a run has nothing that lasts for days");
+    }
 
     #[test]
     fn spans_have_units() {

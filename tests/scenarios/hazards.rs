@@ -108,6 +108,7 @@ const WITH_THE_PROGRAM: &[&str] = &[
     "mark-read-fails",
     "done-report-fails",
     "claim-answer-lost",
+    "taken-over",
     "command-replay",
     "report-unreachable",
     "shutdown-report-fails",
@@ -116,6 +117,10 @@ const WITH_THE_PROGRAM: &[&str] = &[
     "flapping-link",
     "half-open-link",
     "two-runners",
+    "renewed-then-silent",
+    "slept-past-expiry",
+    "stale-approval",
+    "two-answers",
     "foreign-caller",
     "bad-body",
 ];

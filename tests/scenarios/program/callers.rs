@@ -10,24 +10,33 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 /// A patient agent that notes what its hooks would know, and the way to its runner.
-struct Called {
-    world: World,
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) world: World,
     runner: Process,
     folder: PathBuf,
 }
 
 impl Called {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    pub(super) fn with(more: &[&str]) -> Self {
         let world = World::new();
         let knows = "echo \"$AGENT_RELAY_RUNNER_DIR\" >> folder\necho \"$AGENT_RELAY_PROVIDER_SESSION_ID\" >> sessions";
-        let runner = world.agent(&format!("{knows}\n{PATIENT}"), &[]);
+        let runner = world.agent(&format!("{knows}\n{PATIENT}"), more);
         let folder = PathBuf::from(&world.notes("folder", 1)[0]);
         Self { world, runner, folder }
     }
 
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.join("control.sock")
+    }
+
     /// Over the socket, as hooks do.
-    fn call(&self, call: &Call<'_>) -> Answer {
-        call.to_socket(&self.folder.join("control.sock"))
+    pub(super) fn call(&self, call: &Call<'_>) -> Answer {
+        call.to_socket(&self.socket())
     }
 
     /// What a caller could change, and nothing that goes on by itself.
@@ -55,7 +64,7 @@ impl Called {
         assert_eq!(self.state(), before);
     }
 
-    fn ends(self) {
+    pub(super) fn ends(self) {
         assert_eq!(self.world.ask(&["stop"]).code, Some(0));
         assert_eq!(self.runner.ends(), Some(0));
         self.world.no_process_is_left();

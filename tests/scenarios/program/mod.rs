@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod asking;
 mod bad_lines;
 mod callers;
 mod calling;
@@ -14,6 +15,7 @@ mod refusing;
 mod renewing;
 mod replaying;
 mod showing;
+mod taking_over;
 mod travelling;
 mod two_of_them;
 mod world;

@@ -1,6 +1,7 @@
 //! The runtime token of a running agent, against a relay that wants one: renewed in time, replaced in its file, and
 //! gone on with by the next run.
 
+use super::calling::Call;
 use super::world::{PATIENT, Process, World, eventually, signal, text};
 use serde_json::{Value, json};
 use std::fs;
@@ -14,8 +15,12 @@ const AS_ROOT: [(&str, &str); 1] = [("AGENT_RELAY_TOKEN", ROOT)];
 
 /// A token that the relay makes for an agent, as it hands it out.
 fn token(world: &World, seconds: u64) -> Value {
+    token_of(world, "provider-agent", seconds)
+}
+
+fn token_of(world: &World, profile: &str, seconds: u64) -> Value {
     let address = world.url().strip_prefix("http://").unwrap();
-    let body = json!({"profileId": "provider-agent", "lifetimeSeconds": seconds}).to_string();
+    let body = json!({"profileId": profile, "lifetimeSeconds": seconds}).to_string();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,
@@ -77,10 +82,7 @@ fn a_token_is_renewed_in_time_and_the_next_run_goes_on_with_it() {
     assert_eq!(sent.code, Some(0), "{sent:?}");
 
     // The token that it was given has ended by now, as far as the relay is concerned.
-    eventually("the given token has ended", || {
-        let token = given["token"].as_str().unwrap();
-        (world.ask_with(&["agents"], &[("AGENT_RELAY_TOKEN", token)]).code != Some(0)).then_some(())
-    });
+    has_ended(&world, given["token"].as_str().unwrap());
     signal(first.pid(), "KILL");
     assert_eq!(first.ends(), None);
     let _second = runner(&world, &file);
@@ -121,4 +123,91 @@ fn a_credential_that_the_relay_refuses_ends_with_77() {
         .ask_with(&["run", "command", "--agent-id", "a1", "--", "cat"], &[("AGENT_RELAY_TOKEN", "not-the-right-one")]);
     assert_eq!(said.code, Some(77), "{said:?}");
     assert!(said.err.contains("refused the credential"), "{said:?}");
+}
+
+/// An agent that notes where its runner's control server is, under a token of this profile and life.
+fn with_a_token(world: &World, profile: &str, seconds: u64) -> (Value, Process) {
+    let given = token_of(world, profile, seconds);
+    let file = text(&token_file(world, &given));
+    let script = format!("echo \"$AGENT_RELAY_RUNNER_DIR\" >> folder\n{PATIENT}");
+    let runner = world.runner(&script, &["--token-file", &file]);
+    is_ready(world);
+    (given, runner)
+}
+
+/// Hands another token in at the control server, as somebody would whose agent has run out of them.
+fn hands_in(world: &World) -> Value {
+    let another = token(world, 3_600);
+    let socket = PathBuf::from(&world.notes("folder", 1)[0]).join("control.sock");
+    let answer = Call::post("/token", &another.to_string()).to_socket(&socket);
+    assert_eq!(answer, (200, json!({"ok": true})));
+    another
+}
+
+fn is_shown_as(world: &World, state: &str) {
+    eventually(&format!("the credential is {state}"), || (credential(world)?["state"] == state).then_some(()));
+}
+
+/// The relay takes this token no more.
+fn has_ended(world: &World, token: &str) {
+    eventually("the token has ended", || {
+        (world.ask_with(&["agents"], &[("AGENT_RELAY_TOKEN", token)]).code != Some(0)).then_some(())
+    });
+}
+
+#[test]
+fn renewed_then_silent() {
+    let world = World::with_relay(&AS_ROOT);
+    // Of a profile whose tokens cannot be renewed.
+    let (given, _runner) = with_a_token(&world, "provider-visitor", 4);
+    has_ended(&world, given["token"].as_str().unwrap());
+    world.go();
+    let sender = world.start(&["send", "a1", "hello", "--wait", "--timeout", "20s"], &AS_ROOT);
+    eventually("the credential is not taken any more", || {
+        let state = credential(&world)?["state"].as_str()?.to_owned();
+        ["refused", "expired"].contains(&state.as_str()).then_some(())
+    });
+    let another = hands_in(&world);
+    // What was silent speaks again: what is worked is told, and the agent is seen.
+    assert_eq!(sender.ends(), Some(0));
+    is_shown_as(&world, "valid");
+    assert_eq!(credential(&world).unwrap()["jti"], another["record"]["jti"]);
+    is_ready(&world);
+}
+
+#[test]
+fn slept_past_expiry() {
+    let world = World::with_relay(&[AS_ROOT[0], ("AGENT_RELAY_RELAY_TOKEN_LIFETIME", "6s")]);
+    let (given, runner) = with_a_token(&world, "provider-agent", 6);
+    signal(runner.pid(), "STOP");
+    // The newest one: it may have been renewed before it fell asleep.
+    let kept = fs::read(world.state().join("token.json")).ok();
+    let newest = kept.map_or(given, |text| serde_json::from_slice(&text).unwrap());
+    has_ended(&world, newest["token"].as_str().unwrap());
+    signal(runner.pid(), "CONT");
+    is_shown_as(&world, "expired");
+    let another = hands_in(&world);
+    is_shown_as(&world, "valid");
+    assert_eq!(credential(&world).unwrap()["jti"], another["record"]["jti"]);
+    world.go();
+    let sent = world.ask_with(&["send", "a1", "hello", "--wait", "--timeout", "20s"], &AS_ROOT);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+}
+
+#[test]
+fn a_token_for_an_agent_is_made_on_the_command_line() {
+    let world = World::with_relay(&AS_ROOT);
+    let made = world.ask_with(&["relay", "token", "--lifetime", "8h"], &AS_ROOT);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert_eq!(made.json()["record"]["profileId"], "provider-agent");
+    let file = text(&token_file(&world, &made.json()));
+    let _runner = runner(&world, &file);
+    is_ready(&world);
+    assert_eq!(credential(&world).unwrap()["jti"], made.json()["record"]["jti"]);
+    // Only the relay's own token makes others, and no span that it would not keep.
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    let refused = world.ask_with(&["relay", "token", "--profile", "provider-agent"], &[("AGENT_RELAY_TOKEN", &token)]);
+    assert_eq!(refused.code, Some(77), "{refused:?}");
+    let wrong = world.ask_with(&["relay", "token", "--lifetime", "soon"], &AS_ROOT);
+    assert_eq!((wrong.code, wrong.err.contains("--lifetime on the command line")), (Some(2), true), "{wrong:?}");
 }
