@@ -14,7 +14,7 @@ fn wrong_command_lines_are_refused_with_2() {
     let agent = world.script("agent", PATIENT);
     let not_executable = text(&world.path("file"));
     std::fs::write(&not_executable, "text").unwrap();
-    let cases: [(&[&str], &str); 21] = [
+    let cases: [(&[&str], &str); 26] = [
         (&["run", "gemini"], "unknown_provider"),
         (&["run", "claude"], "provider_not_there_yet"),
         (&["run", "codex", "--", "codex"], "provider_not_there_yet"),
@@ -34,6 +34,11 @@ fn wrong_command_lines_are_refused_with_2() {
         (&["run", "command", "--approval", "maybe", "--", &agent], "configuration"),
         (&["run", "command", "--drain-timeout", "soon", "--", &agent], "configuration"),
         (&["run", "command", "--token-file", "/no/such/file", "--", &agent], "configuration"),
+        (&["run", "command", "--approval-timeout", "soon", "--", &agent], "configuration"),
+        (&["relay", "--token-lifetime", "0"], "configuration"),
+        (&["relay", "--calls-per-second", "many"], "configuration"),
+        (&["relay", "--keep-for", "500ms"], "configuration"),
+        (&["relay", "--keep-artifacts", "-1"], "usage"),
         (&["send", "a1", " "], "empty_text"),
         (&["replay", "/no/such/journal"], "journal_unreadable"),
     ];
@@ -60,6 +65,7 @@ fn a_variable_is_named_when_its_value_is_wrong_and_the_command_line_wins() {
         ("AGENT_RELAY_CWD", "/no/such/folder"),
         ("AGENT_RELAY_DRAIN_TIMEOUT", "soon"),
         ("AGENT_RELAY_SHUTDOWN_TIMEOUT", "-1s"),
+        ("AGENT_RELAY_APPROVAL_TIMEOUT", "soon"),
         ("AGENT_RELAY_FAIL_FAST", "perhaps"),
         ("AGENT_RELAY_DELIVER", "never"),
         ("AGENT_RELAY_LISTEN", "perhaps"),
@@ -75,6 +81,13 @@ fn a_variable_is_named_when_its_value_is_wrong_and_the_command_line_wins() {
     let said =
         world.ask_with(&["run", "command", "--approval", "open", "--cwd", "/no/such/folder", "--", &agent], &variables);
     assert!(said.err.contains("--cwd"), "the variable is not looked at: {said:?}");
+}
+
+#[test]
+fn a_relay_lets_nobody_call_more_often_than_it_was_told() {
+    let world = World::with_relay(&[("AGENT_RELAY_RELAY_CALLS_PER_SECOND", "1")]);
+    let refused = (0..100).map(|_| world.call("GET", "/agents", "").0).find(|status| *status != 200);
+    assert_eq!(refused, Some(429));
 }
 
 #[test]
