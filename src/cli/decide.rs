@@ -17,8 +17,8 @@ Examples:
   relay-runner approve x7 --session
   relay-runner deny x7 a1 --reason \"not in this folder\"
 
-The first answer counts: whoever decides after that is told so. A decision on a request whose turn or process is over
-fails, and reaches no later request.";
+The first answer counts: whoever decides after that is told so. A decision on a request whose
+turn or process is over fails, and reaches no later request.";
 
 /// Allow what a provider asks for
 #[derive(Debug, clap::Args)]

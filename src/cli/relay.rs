@@ -30,8 +30,8 @@ Examples:
   relay-runner relay --listen 0.0.0.0:4850 --token-file token.txt
   relay-runner relay token --token-file token.txt      a token for an agent; `relay token --help`
 
-It keeps agents, messages, claims, tasks and commands in the database, artifacts in a folder beside it, and survives its own
-restart.
+It keeps agents, messages, claims, tasks and commands in the database, artifacts in a folder
+beside it, and survives its own restart.
 End it with Ctrl-C.";
 
 /// Serve a relay: the bus and the HTTP API that agents talk through

@@ -15,9 +15,10 @@ Examples:
   relay-runner relay token --lifetime 8h > a1.token
   relay-runner run command --token-file a1.token -- ./agent.sh
 
-The token is shown once, as JSON with what is known of it: the file that a runner takes as --token-file. A runner renews a
-token of the profiles provider-agent and provider-interactive in time, and keeps the newest one in its state folder. Whoever
-has the token is let in by the relay, so keep the file to yourself (umask 077).";
+The token is shown once, as JSON with what is known of it: the file that a runner takes as
+--token-file. A runner renews a token of the profiles provider-agent and provider-interactive in
+time, and keeps the newest one in its state folder. Whoever has the token is let in by the relay,
+so keep the file to yourself (umask 077).";
 
 /// Have a relay make a runtime token, with its own token
 #[derive(Debug, clap::Args)]

@@ -20,6 +20,8 @@ Examples:
 Without --relay, a relay on the default port is used; when there is none, this process serves one.
 TERM or Ctrl-C lets the running turn end (--drain-timeout), then stops the provider; a second one
 stops it at once.
+A token of --token-file that can be renewed is renewed in time; another one that is put into the
+file is used from then on. The file holds the token, or the JSON of `relay-runner relay token`.
 Spans are written 500ms, 30s, 2m or 1h. Exit codes: `relay-runner --help`.";
 
 /// Keep a provider at work, and represent it on the relay
