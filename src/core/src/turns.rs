@@ -174,6 +174,9 @@ impl Core {
 
     /// The end of the turn was not seen: nothing says that it was a normal one.
     pub(crate) fn turn_unseen(&mut self, fx: &mut Effects) {
+        if self.turns.current.is_none() {
+            return;
+        }
         let end = if self.config.is_mutant(Mutant::CompletesAnUnseenTurn) {
             TurnEnd::Normal
         } else {
