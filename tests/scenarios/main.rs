@@ -5,6 +5,7 @@ mod story;
 
 mod after_a_restart;
 mod approvals;
+mod attachments;
 mod bad_links;
 mod being_seen;
 mod bounds;

@@ -446,6 +446,7 @@ fn op_of(effect: &Effect) -> OpId {
         Effect::StartControl { op }
         | Effect::WriteInfo { op }
         | Effect::ReadSettings { op }
+        | Effect::FetchAttachments { op, .. }
         | Effect::Http { op, .. }
         | Effect::Spawn { op, .. }
         | Effect::Provider { op, .. } => *op,
@@ -489,6 +490,7 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
         | Effect::Disconnect { .. }
         | Effect::UseToken { .. }
         | Effect::ReadSettings { .. }
+        | Effect::FetchAttachments { .. }
         | Effect::Spawn { .. }
         | Effect::Provider { .. }
         | Effect::Stop { .. }

@@ -265,6 +265,8 @@ pub struct Timing {
     pub final_reports: Millis,
     /// An operation of the adapter: compact, clear, inject.
     pub adapter_deadline: Millis,
+    /// Fetching an attachment.
+    pub attachments: Millis,
     /// How long a permission request that is held waits for a decision. Then a headless agent is denied; an interactive
     /// one is left with its own dialog.
     pub approval: Millis,
@@ -317,6 +319,7 @@ impl Default for Timing {
             shutdown_command_max: 60 * SECOND,
             final_reports: 2 * SECOND,
             adapter_deadline: 5 * MINUTE,
+            attachments: 60 * SECOND,
             approval: 10 * MINUTE - 5 * SECOND,
             turn_probe: 10 * MINUTE,
             restart_unit: 500,

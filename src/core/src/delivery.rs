@@ -55,6 +55,7 @@ impl Core {
             && !self.ending.is_begun()
             && !self.commands.adapter_is_busy()
             && !self.is_telling()
+            && !self.is_fetching_attachments()
             && !self.deadlines.is_armed(TimerKey::TurnGrace)
             && !(self.config.adapter.typed && self.approvals.any_open())
     }
@@ -149,7 +150,13 @@ impl Core {
                 self.keep_spare(batch);
                 self.ask_for_claim(place.id, fx);
             }
-            Some(_) | None if !batch.is_empty() => self.offer(batch, fx),
+            Some(_) | None if !batch.is_empty() => {
+                if self.fetch_attachments(&batch, fx) {
+                    self.keep_spare(batch);
+                } else {
+                    self.offer(batch, fx);
+                }
+            }
             Some(_) | None => self.keep_spare(batch),
         }
     }

@@ -41,6 +41,9 @@ pub enum Effect {
     Http { op: OpId, key: OpId, epoch: Epoch, deadline: Millis, call: Call },
     /// Start a provider process. Answered `Spawned` or `Failed`.
     Spawn { op: OpId, generation: Generation },
+    /// Fetch what this message has attached, each within `deadline`. Answered `Ok` once each is there or cannot be had:
+    /// what became of them is said in the message.
+    FetchAttachments { op: OpId, message: MessageId, deadline: Millis },
     /// Something to do for the adapter of the living provider.
     Provider { op: OpId, generation: Generation, act: Act },
     /// A step of stopping the provider, not answered: the exit is.
@@ -443,6 +446,7 @@ impl fmt::Display for Effect {
             Self::Http { op, key, epoch, deadline, call } => {
                 write!(f, "http({op},k{},e{epoch},{deadline}ms,{call})", key.0)
             }
+            Self::FetchAttachments { op, message, deadline } => write!(f, "attachments({op},m{message},{deadline}ms)"),
             Self::Spawn { op, generation } => write!(f, "spawn({op},{generation})"),
             Self::Provider { op, generation, act } => write!(f, "provider({op},{generation},{act})"),
             Self::Stop { generation, step } => write!(f, "stop({generation},{step:?})"),

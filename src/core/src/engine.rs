@@ -298,6 +298,7 @@ impl Core {
             Op::Farewell => self.farewell_answered(&result, fx),
             Op::Offer(_) => self.offer_answered(op, result, fx),
             Op::Prompt(_) => self.prompt_answered(&result, fx),
+            Op::Attachments(message) => self.attachments_answered(message),
             Op::Probe(_) => self.probe_answered(&result, fx),
             Op::Tell(_) => self.told(op, &result, fx),
             Op::ReadSettings => self.settings_read(result, fx),

@@ -46,6 +46,8 @@ pub(crate) struct Item {
     pub(crate) task_ended: bool,
     /// Its task was reported as blocked, because it is ambiguous for too long.
     pub(crate) blocked: bool,
+    /// Its attachments were fetched, or cannot be had.
+    pub(crate) fetched: bool,
     /// Another took it, it was deleted, or its task was cancelled: nothing more is reported for it.
     pub(crate) taken_over: bool,
     /// Kept in step by [`Claims`].
@@ -68,6 +70,7 @@ impl Item {
             seen: false,
             task_ended: false,
             blocked: false,
+            fetched: false,
             taken_over: false,
             claimed: false,
         }

@@ -31,6 +31,7 @@ pub mod restart;
 pub mod view;
 
 mod approvals;
+mod attachments;
 mod backoff;
 mod boot;
 mod claiming;

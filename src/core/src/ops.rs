@@ -26,6 +26,8 @@ pub(crate) enum Op {
     Offer(Generation),
     Prompt(Generation),
     Probe(Generation),
+    /// Fetching the attachments of this message.
+    Attachments(MessageId),
     /// Breaking a turn off.
     Interrupt(Generation),
     /// Telling the agent that a message is not its own any more.
@@ -55,6 +57,7 @@ impl Op {
             Self::Offer(_) => "offer",
             Self::Prompt(_) => "first prompt",
             Self::Probe(_) => "probe of the turn",
+            Self::Attachments(_) => "fetching attachments",
             Self::Interrupt(_) => "interrupting the turn",
             Self::Tell(_) => "telling the provider",
             Self::ReadSettings => "reading the configuration again",
@@ -80,6 +83,7 @@ impl Op {
             | Self::Offer(_)
             | Self::Prompt(_)
             | Self::Probe(_)
+            | Self::Attachments(_)
             | Self::Interrupt(_)
             | Self::Tell(_)
             | Self::ReadSettings
@@ -109,6 +113,7 @@ impl Op {
             | Self::Unread
             | Self::RenewToken
             | Self::ReadSettings
+            | Self::Attachments(_)
             | Self::Farewell => None,
         }
     }

@@ -526,7 +526,10 @@ impl Run {
     fn take_in(&mut self) {
         for effect in &self.fx.effects {
             match effect {
-                Effect::StartControl { op } | Effect::WriteInfo { op } | Effect::ReadSettings { op } => {
+                Effect::StartControl { op }
+                | Effect::WriteInfo { op }
+                | Effect::ReadSettings { op }
+                | Effect::FetchAttachments { op, .. } => {
                     self.asked.push((*op, Question::Shell));
                 }
                 Effect::Connect { conn } => {
