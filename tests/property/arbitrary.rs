@@ -384,6 +384,7 @@ impl Target {
                 Effect::StartControl { op }
                 | Effect::WriteInfo { op }
                 | Effect::ReadSettings { op }
+                | Effect::FetchAttachments { op, .. }
                 | Effect::Http { op, .. }
                 | Effect::Spawn { op, .. }
                 | Effect::Provider { op, .. } => self.open.push(*op),

@@ -363,6 +363,7 @@ const fn number(effect: &Effect) -> Option<OpId> {
         Effect::StartControl { op }
         | Effect::WriteInfo { op }
         | Effect::ReadSettings { op }
+        | Effect::FetchAttachments { op, .. }
         | Effect::Http { op, .. }
         | Effect::Spawn { op, .. }
         | Effect::Provider { op, .. } => Some(*op),

@@ -511,6 +511,7 @@ impl World {
             Effect::StartControl { op } | Effect::WriteInfo { op } | Effect::ReadSettings { op } => {
                 self.ask(*op, Question::Shell, 10_000);
             }
+            Effect::FetchAttachments { op, deadline, .. } => self.ask(*op, Question::Shell, deadline + 1_000),
             Effect::Http { op, deadline, call, .. } => {
                 self.ask(*op, Question::Call(call.clone()), deadline + 1_000);
             }

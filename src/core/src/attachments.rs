@@ -33,6 +33,11 @@ impl Core {
         !missing.is_empty()
     }
 
+    /// Whether a message is held: accepted, and not yet settled, set aside or gone. What it has attached is needed.
+    pub fn holds(&self, message: MessageId) -> bool {
+        self.inbox.get(message).is_some()
+    }
+
     /// They are there, or cannot be had: either way the message goes out.
     pub(crate) fn attachments_answered(&mut self, message: MessageId) {
         self.inbox.update(message, |item| item.fetched = true);

@@ -42,11 +42,15 @@ impl Bodies {
     }
 
     pub(crate) fn keep(&mut self, message: Message) {
+        self.keep_shared(Arc::new(message));
+    }
+
+    pub(crate) fn keep_shared(&mut self, message: Arc<Message>) {
         self.forget(message.id);
         let bytes = size(&message);
         self.uses += 1;
         self.by_use.insert(self.uses, message.id);
-        self.messages.insert(message.id, Kept { message: Arc::new(message), bytes, used: self.uses });
+        self.messages.insert(message.id, Kept { message, bytes, used: self.uses });
         self.bytes += bytes;
         while self.bytes > self.most && self.messages.len() > 1 {
             let Some((_, oldest)) = self.by_use.first_key_value() else { break };

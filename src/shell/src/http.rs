@@ -13,7 +13,7 @@ use relay_runner_core::time::Millis;
 use relay_runner_core::wire::{self, Answered, Method, Request};
 use relay_runner_core::{Call, Lane, OpId, OpResult, Text};
 use relay_runner_protocol::Message;
-use relay_runner_protocol::http::{IDEMPOTENCY_HEADER, TOKEN_HEADER, message};
+use relay_runner_protocol::http::{IDEMPOTENCY_HEADER, TOKEN_HEADER, artifact, message};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, VecDeque};
@@ -94,6 +94,25 @@ impl Relay {
         }
     }
 
+    /// The bytes of an artifact, to be read as they come; or why there are none.
+    pub(crate) async fn artifact(&self, id: &str) -> Result<reqwest::Response, String> {
+        let request = self.client.get(format!("{}{}", self.base, artifact(id)));
+        let response = self.authorised(request).send().await.map_err(|e| causes(&e.without_url()))?;
+        match response.status().as_u16() {
+            200 => Ok(response),
+            status @ (401 | 403) => Err(format!("the relay refuses it (HTTP {status})")),
+            404 => Err("the relay does not have it".to_owned()),
+            status => Err(format!("the relay answers with HTTP {status}")),
+        }
+    }
+
+    fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.token {
+            Some(token) => request.header(TOKEN_HEADER, token.clone()),
+            None => request,
+        }
+    }
+
     async fn call(&self, job: &Job) -> Answered {
         let (status, retry_after, body) = match self.send(&job.request, job.deadline).await {
             Ok(answer) => answer,
@@ -120,10 +139,7 @@ impl Relay {
         let path = request.path.split('?').next().unwrap_or_default();
         let failed = |kind, why: String| Failure { kind, text: format!("{name} {path}: {why}").into() };
         let exchange = async {
-            let mut builder = self.client.request(method, format!("{}{}", self.base, request.path));
-            if let Some(token) = &self.token {
-                builder = builder.header(TOKEN_HEADER, token.clone());
-            }
+            let mut builder = self.authorised(self.client.request(method, format!("{}{}", self.base, request.path)));
             if let Some(key) = &request.idempotency_key {
                 builder = builder.header(IDEMPOTENCY_HEADER, key);
             }

@@ -1,5 +1,6 @@
 //! What the loop takes in, and how tasks hand it over.
 
+use crate::attachments::AttachedFile;
 use crate::tokens::Token;
 use futures_util::FutureExt;
 use relay_runner_core::event::{CommandOrder, PermissionAsk, StatusReport};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Inputs that wait at a time; whoever has more waits, and with it the socket that it reads from.
 const WAITING_MOST: usize = 256;
@@ -42,6 +44,18 @@ pub(crate) enum Input {
         generation: Generation,
         offers: Offers,
         messages: Result<Vec<Message>, Failure>,
+    },
+    /// A message whose attachments are to be fetched, and whose words were no longer at hand.
+    ToAttach {
+        op: OpId,
+        deadline: Instant,
+        message: Result<Box<Message>, Failure>,
+    },
+    /// What became of a message's attachments.
+    Attached {
+        op: OpId,
+        message: u64,
+        files: Vec<AttachedFile>,
     },
     Command {
         order: Box<CommandOrder>,

@@ -10,6 +10,7 @@ pub(crate) mod lines;
 pub(crate) mod process;
 pub(crate) mod reporter;
 
+use crate::attachments::Files;
 use relay_runner_core::effect::Decision;
 use relay_runner_core::{Generation, Offer, OpId, StopStep, Text};
 use relay_runner_protocol::Message;
@@ -56,11 +57,19 @@ impl std::fmt::Debug for Start {
     }
 }
 
+/// A message that is handed over, with what became of its attachments.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) offer: Offer,
+    pub(crate) message: Arc<Message>,
+    pub(crate) files: Files,
+}
+
 /// What is to be done, with the words to it.
 #[derive(Debug)]
 pub(crate) enum Deed {
     /// In order.
-    Offer(Vec<(Offer, Arc<Message>)>),
+    Offer(Vec<Handed>),
     Prompt(Arc<str>),
     Interrupt,
     Probe,

@@ -1,8 +1,10 @@
 //! The loop: take one input, stamp it, append it to the journal, step the core, carry the effects out.
 
+mod attaching;
 mod effects;
 mod prepare;
 
+use crate::attachments::Attachments;
 use crate::bodies::Bodies;
 use crate::bus::{Bus, BusTarget};
 use crate::clock::Clock;
@@ -48,6 +50,7 @@ pub struct Runner {
     /// Answers of the loop itself, before whatever waits outside.
     own: VecDeque<Input>,
     bodies: Bodies,
+    attachments: Attachments,
     tokens: Tokens,
     /// Looks at the token's file.
     token_file: Option<Task>,
@@ -57,7 +60,7 @@ pub struct Runner {
     farewell: Option<Task>,
     http: Http,
     provider: Box<dyn Provider>,
-    /// Messages on their way that offers need.
+    /// Messages and attachments on their way that offers need.
     fetches: BTreeMap<OpId, Task>,
     control: Option<Control>,
     info: InfoFile,
@@ -164,6 +167,27 @@ impl Runner {
                     }
                     Err(failure) => Some(Event::Done(op, OpResult::Failed(failure))),
                 }
+            }
+            Input::ToAttach { op, deadline, message } => match message {
+                Ok(message) => {
+                    let message = Arc::new(*message);
+                    self.bodies.keep_shared(Arc::clone(&message));
+                    self.fetch_attached(op, &message, deadline);
+                    None
+                }
+                Err(failure) => {
+                    self.fetches.remove(&op);
+                    Some(Event::Done(op, OpResult::Failed(failure)))
+                }
+            },
+            Input::Attached { op, message, files } => {
+                self.fetches.remove(&op);
+                let agent = &*self.core.config().identity.agent_id;
+                for why in files.iter().filter_map(|file| file.kept.as_ref().err()) {
+                    tracing::warn!(agent, "an attachment of message {message} cannot be had: {why}");
+                }
+                self.attachments.fetched(op, message, files);
+                Some(Event::Done(op, OpResult::Ok))
             }
             Input::Command { order, content, answer } => {
                 let request = self.request(answer)?;

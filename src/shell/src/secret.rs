@@ -9,11 +9,15 @@ use subtle::ConstantTimeEq;
 pub(crate) fn random_hex<const N: usize>() -> Result<String, StartError> {
     let mut bytes = [0_u8; N];
     getrandom::fill(&mut bytes).map_err(|e| StartError::Randomness { why: e.to_string() })?;
-    Ok(bytes.iter().fold(String::with_capacity(2 * N), |mut text, byte| {
+    Ok(hex(&bytes))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
-    }))
+    })
 }
 
 /// A random id in the form of a UUID, version 4.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod asking;
+mod attaching;
 mod bad_lines;
 mod callers;
 mod calling;

@@ -85,9 +85,17 @@ impl World {
 
     /// The relay is killed, and started again on the same port and database.
     pub(super) fn relay_dies_and_comes_back(&mut self) {
+        self.relay_is_killed();
+        self.relay_comes_back();
+    }
+
+    pub(super) fn relay_is_killed(&mut self) {
         let relay = self.relay.take().unwrap();
         signal(relay.pid(), "KILL");
         assert_eq!(relay.ends(), None);
+    }
+
+    pub(super) fn relay_comes_back(&mut self) {
         let db = text(&self.path("relay.db"));
         let listen = self.url.strip_prefix("http://").unwrap().to_owned();
         let mut relay = self.start(&["relay", "--listen", &listen, "--json", "--db", &db], &[]);

@@ -10,14 +10,12 @@ use crate::info::Info;
 use crate::input::{Input, Task};
 use crate::options::SettingsSource;
 use crate::provider::reporter::Reporter;
-use crate::provider::{Deed, Start};
+use crate::provider::{Deed, Handed, Start};
 use crate::secret::Redactor;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::ids::Conn;
 use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, Offers, OpId, OpResult, TokenSlot, ids, wire};
-use relay_runner_protocol::Message;
 use secrecy::ExposeSecret;
-use std::sync::Arc;
 use std::time::Duration;
 
 impl Runner {
@@ -39,6 +37,9 @@ impl Runner {
                 let request = wire::request(&self.core, key, epoch, &call);
                 let deadline = clock::after(Duration::from_millis(deadline));
                 self.http.ask(Job { op, call, request, deadline });
+            }
+            Effect::FetchAttachments { op, message, deadline } => {
+                self.fetch_attachments(op, message, Duration::from_millis(deadline));
             }
             Effect::Spawn { op, generation } => self.spawn(op, generation),
             Effect::Provider { op, generation, act } => self.act(op, generation, act),
@@ -200,8 +201,11 @@ impl Runner {
     }
 
     pub(super) fn offer_known(&mut self, op: OpId, generation: Generation, offers: &[Offer]) {
-        let known: Option<Vec<(Offer, Arc<Message>)>> =
-            offers.iter().map(|offer| Some((*offer, self.bodies.message(offer.message)?))).collect();
+        let mut handed = |offer: &Offer| {
+            let message = self.bodies.message(offer.message)?;
+            Some(Handed { offer: *offer, message, files: self.attachments.of(offer.message) })
+        };
+        let known: Option<Vec<Handed>> = offers.iter().map(&mut handed).collect();
         match known {
             Some(known) => self.provider.act(generation, op, Deed::Offer(known)),
             // More words than are kept at a time: one batch is far below that.

@@ -1,6 +1,7 @@
 //! Before the loop: the folders, the lock, what the last run knew, and the journal.
 
 use super::Runner;
+use crate::attachments::Attachments;
 use crate::bodies::Bodies;
 use crate::bus::{BusTarget, BusTiming};
 use crate::clock::Clock;
@@ -83,6 +84,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         waiting,
         own: VecDeque::new(),
         bodies: Bodies::default(),
+        attachments: Attachments::new(&state_dir),
         tokens,
         token_file: None,
         bus_target,

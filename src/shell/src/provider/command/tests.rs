@@ -1,9 +1,10 @@
 //! With real processes: what an adapter owes, held against shell scripts.
 
 use super::*;
+use crate::attachments::Files;
 use crate::input::{Input, Inputs};
-use crate::provider::Provider;
 use crate::provider::reporter::Reporter;
+use crate::provider::{Handed, Provider};
 use crate::secret::Redactor;
 use relay_runner_core::effect::Repeat;
 use relay_runner_core::event::{ExitClass, ExitReport, ReportStatus};
@@ -92,10 +93,10 @@ impl Stage {
     }
 }
 
-fn message(id: u64) -> (Offer, Arc<relay_runner_protocol::Message>) {
+fn message(id: u64) -> Handed {
     let message = serde_json::json!({"id": id, "from": "alice", "to": "a1", "body": "Do it.", "createdAt": 0});
     let offer = Offer { message: id, attempt: 1, nonce: Nonce(7), repeat: Repeat::First };
-    (offer, Arc::new(serde_json::from_value(message).unwrap()))
+    Handed { offer, message: Arc::new(serde_json::from_value(message).unwrap()), files: Files::default() }
 }
 
 /// Waits until no process has this number; signal 0 only asks.

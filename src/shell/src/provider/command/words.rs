@@ -1,23 +1,24 @@
 //! The lines of the command protocol: what the program is told, and what it says.
 
-use crate::provider::Deed;
+use crate::attachments::AttachedFile;
+use crate::provider::{Deed, Handed};
+use relay_runner_core::ProviderReport;
 use relay_runner_core::event::{ApprovalRequest, ReportStatus, StatusReport, TakenOffer, TurnEnd};
 use relay_runner_core::format::{self, Attached};
-use relay_runner_core::{Offer, ProviderReport};
-use relay_runner_protocol::Message;
+use relay_runner_protocol::message::Attachment;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// What is told in a shutdown; the input is closed after it.
 pub(super) const SHUTDOWN: &str = "{\"type\":\"shutdown\"}\n";
 
-/// Why attachments are not there yet.
-const NO_ATTACHMENTS: &str = "this version does not fetch attachments; they are on the relay";
+/// Why nothing is known of an attachment: the message could not be read when its attachments were to be fetched.
+const NOT_FETCHED: &str = "it was not fetched";
 
 /// A deed as lines.
 pub(super) fn lines(deed: &Deed) -> String {
     match deed {
-        Deed::Offer(offers) => offers.iter().map(|(offer, message)| offered(offer, message)).collect(),
+        Deed::Offer(offers) => offers.iter().map(offered).collect(),
         Deed::Prompt(text) => line(&json!({"type": "prompt", "text": &**text})),
         Deed::Inject(text) => line(&json!({"type": "prompt", "text": &**text, "memoryInjection": true})),
         Deed::Interrupt => line(&json!({"type": "interrupt"})),
@@ -38,9 +39,9 @@ pub(super) fn lines(deed: &Deed) -> String {
     }
 }
 
-fn offered(offer: &Offer, message: &Message) -> String {
-    let missing: Vec<Attached<'_>> =
-        message.attachments.iter().map(|a| Attached::Missing { name: &a.name, why: NO_ATTACHMENTS }).collect();
+fn offered(Handed { offer, message, files }: &Handed) -> String {
+    let attached: Vec<_> = message.attachments.iter().map(|attachment| attached(attachment, files)).collect();
+    let attachments: Vec<_> = message.attachments.iter().zip(&attached).map(|(said, is)| about(said, is)).collect();
     line(&json!({
         "type": "message",
         "id": message.id,
@@ -50,9 +51,27 @@ fn offered(offer: &Offer, message: &Message) -> String {
         "subject": message.subject,
         "body": message.body,
         "payload": message.payload,
-        "attachments": message.attachments,
-        "text": format::message(message, offer, &missing),
+        "attachments": attachments,
+        "text": format::message(message, offer, &attached),
     }))
+}
+
+fn attached<'a>(said: &'a Attachment, files: &'a [AttachedFile]) -> Attached<'a> {
+    let name = &said.name;
+    match files.iter().find(|file| file.id == said.id).map(|file| &file.kept) {
+        Some(Ok(kept)) => Attached::At { name, path: &kept.path },
+        Some(Err(why)) => Attached::Missing { name, why },
+        None => Attached::Missing { name, why: NOT_FETCHED },
+    }
+}
+
+fn about(said: &Attachment, is: &Attached<'_>) -> Value {
+    let mut about = json!(said);
+    match is {
+        Attached::At { path, .. } => about["path"] = json!(path),
+        Attached::Missing { why, .. } => about["missing"] = json!(why),
+    }
+    about
 }
 
 fn line(value: &Value) -> String {
@@ -203,6 +222,8 @@ fn odd(text: &str, error: &serde_json::Error, cut: impl Fn(&str) -> String) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attachments::{Files, Kept, Place};
+    use relay_runner_core::Offer;
     use relay_runner_core::effect::Decision;
     use relay_runner_core::effect::Repeat;
     use relay_runner_core::ids::Nonce;
@@ -218,7 +239,7 @@ mod tests {
             let message =
                 json!({"id": id, "from": "alice", "to": "a1", "subject": "s", "body": "two\nlines", "createdAt": 0});
             let offer = Offer { message: id, attempt: 1, nonce: Nonce(31), repeat: Repeat::First };
-            (offer, Arc::new(serde_json::from_value(message).unwrap()))
+            Handed { offer, message: Arc::new(serde_json::from_value(message).unwrap()), files: Files::default() }
         });
         let text = lines(&Deed::Offer(offers.into()));
         let said: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
@@ -227,6 +248,28 @@ mod tests {
         assert_eq!(said[0]["nonce"], "00000z");
         assert_eq!(said[0]["body"], "two\nlines");
         assert!(said[0]["text"].as_str().unwrap().starts_with("[relay message 7 00000z] from alice"));
+    }
+
+    #[test]
+    fn attachments_come_with_their_paths_or_with_what_is_wrong() {
+        let attachments: Vec<_> = ["f1", "f2", "f3"].map(|id| json!({"id": id, "name": format!("{id}.txt")})).into();
+        let message = json!({"id": 7, "from": "alice", "to": "a1", "attachments": attachments, "createdAt": 0});
+        let place = Place { sha256: "00".repeat(32), name: "f1.txt".to_owned() };
+        let files = [
+            // By id, not by position.
+            AttachedFile { id: "f2".to_owned(), kept: Err("the relay does not have it".to_owned()) },
+            AttachedFile { id: "f1".to_owned(), kept: Ok(Kept { place, path: "/x/f1.txt".to_owned(), bytes: 3 }) },
+        ];
+        let offer = Offer { message: 7, attempt: 1, nonce: Nonce(31), repeat: Repeat::First };
+        let message = Arc::new(serde_json::from_value(message).unwrap());
+        let said = lines(&Deed::Offer(vec![Handed { offer, message, files: Arc::new(files) }]));
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let of = |n: usize| (said["attachments"][n]["path"].as_str(), said["attachments"][n]["missing"].as_str());
+        assert_eq!(of(0), (Some("/x/f1.txt"), None));
+        assert_eq!(of(1), (None, Some("the relay does not have it")));
+        assert_eq!(of(2), (None, Some("it was not fetched")));
+        let text = said["text"].as_str().unwrap();
+        assert!(text.contains("Attachment f1.txt: /x/f1.txt\nAttachment f2.txt could not be had: the relay"), "{text}");
     }
 
     #[test]
