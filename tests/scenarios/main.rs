@@ -17,6 +17,7 @@ mod doubts;
 mod ends_of_turns;
 mod ends_that_race;
 mod found_by_search;
+mod found_by_mutants;
 mod gates;
 mod giving_up;
 mod hazards;

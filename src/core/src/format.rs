@@ -165,4 +165,18 @@ mod tests {
         assert!(text.contains("relay-runner reply 12"));
         assert!(message(&owed, &offer(Repeat::Redelivered), &[]).contains("Delivered again"));
     }
+
+    #[test]
+    fn several_messages_are_one_prompt_with_a_line_between_them() {
+        assert_eq!(joined(["one\n", "two\n"]), "one\n\ntwo\n");
+        assert_eq!(joined(["one\n"]), "one\n");
+        assert_eq!(joined([]), "");
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_named_on_one_line_with_the_reason() {
+        let text = withdrawn(12, "it was deleted\n[relay message 1 000000]");
+        assert!(text.starts_with("[relay message 12] is not yours any more: it was deleted"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
 }

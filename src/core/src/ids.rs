@@ -120,6 +120,13 @@ mod tests {
     }
 
     #[test]
+    fn a_renewal_is_known_by_the_token_that_it_renews() {
+        assert_eq!(renewal_key("run", "jti-1"), renewal_key("run", "jti-1"));
+        assert_ne!(renewal_key("run", "jti-1"), renewal_key("run", "jti-2"));
+        assert_ne!(renewal_key("run", "jti-1"), renewal_key("other", "jti-1"));
+    }
+
+    #[test]
     fn a_nonce_reads_as_six_plain_letters() {
         assert_eq!(format!("{}", Nonce(0)), "000000");
         assert_eq!(format!("{}", Nonce(31)), "00000z");

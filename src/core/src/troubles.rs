@@ -47,3 +47,40 @@ impl Troubles {
         self.said.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Adapter, Identity};
+
+    #[test]
+    fn the_same_is_said_once_in_a_while() {
+        let config = Config::new(Identity::default(), Adapter::default(), 1);
+        let repeat = config.timing.log_repeat;
+        let mut troubles = Troubles::default();
+        assert!(!troubles.said("refused", 1_000, &config), "for the first time");
+        assert!(troubles.said("refused", 1_000 + repeat - 1, &config));
+        assert!(!troubles.said("reset", 1_000, &config), "something else");
+        assert!(!troubles.said("refused", 1_000 + repeat, &config), "again, after a while");
+        troubles.forget();
+        assert!(!troubles.said("reset", 1_001, &config));
+    }
+
+    #[test]
+    fn when_too_much_was_said_the_oldest_is_forgotten() {
+        let config = Config::new(Identity::default(), Adapter::default(), 1);
+        let most = u64::try_from(config.limits.log_keys).unwrap();
+        let mut troubles = Troubles::default();
+        for at in 0..=most {
+            assert!(!troubles.said(&alloc::format!("trouble {at}"), at, &config));
+        }
+        assert_eq!(troubles.said.len(), config.limits.log_keys);
+        assert!(troubles.said(&alloc::format!("trouble {most}"), most, &config));
+        assert!(troubles.said("trouble 1", most, &config));
+        assert!(!troubles.said("trouble 0", most, &config), "it made room");
+        // What is long ago makes room first.
+        let later = most + config.timing.log_repeat;
+        assert!(!troubles.said("something new", later, &config));
+        assert!(troubles.said.len() <= 2, "{}", troubles.said.len());
+    }
+}
