@@ -1,13 +1,14 @@
 //! What no other story noticed when it was wrong: found by making the core wrong everywhere
 //! (docs/decisions, "What the mutants found").
 
-use relay_runner_core::config::Delivery;
+use relay_runner_core::config::{Approval, Delivery, Mode};
 use relay_runner_core::event::{
-    BusFrame, ExitClass, Incoming, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer,
+    BusFrame, ExitClass, Failure, FailureKind, Incoming, ProviderReport, RelayEvent, ReportStatus, Signal,
+    StatusReport, TakenOffer, TokenRecord,
 };
-use relay_runner_core::event::{Failure, FailureKind};
 use relay_runner_core::ids::Nonce;
 use relay_runner_core::{BodyRef, Config, Event, Frame, OpResult, Order, wire};
+use relay_runner_protocol::ErrorCode;
 
 use crate::story::{Story, config, plain, task};
 
@@ -206,6 +207,85 @@ fn only_what_is_in_doubt_is_blocked_after_half_an_hour() {
     story.expects("task,t50,m5,done");
 }
 
+#[test]
+fn a_claim_that_is_under_way_for_nothing_holds_nothing_up() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    story.expects("claim,m5");
+    story.message(plain(6));
+    story.expects_no("offer,m6");
+    story.relay_says(RelayEvent::MessageDeleted { message: 5 });
+    story.expects("offer,m6");
+}
+
+#[test]
+fn what_was_never_offered_is_in_no_doubt() {
+    let mut story = Story::up();
+    for id in [5, 6] {
+        story.message(task(id, id * 10));
+    }
+    story.grants(5, 3);
+    story.hands_over(5);
+    story.takes(5);
+    story.after(29_999);
+    assert_eq!(story.stage(6), Some("held"));
+    story.after(1);
+    assert_eq!(story.stage(5), Some("ambiguous"), "no turn began");
+    assert_eq!(story.stage(6), Some("held"));
+}
+
+// What the agent is told.
+
+#[test]
+fn the_agent_is_told_of_everything_that_it_has_and_of_nothing_that_it_may_not_have() {
+    let mut story = Story::up();
+    story.busy();
+    story.message(plain(1)).message(plain(2)).message(plain(3));
+    story.idle();
+    story.hands_over(1);
+    story.takes(1).takes(2);
+    story.after(30_000);
+    assert_eq!(story.stage(3), Some("ambiguous"));
+    story.busy();
+    for message in 1..=3 {
+        story.relay_says(RelayEvent::MessageDeleted { message });
+    }
+    story.idle();
+    story.accepts("tell,m1");
+    story.accepts("tell,m2");
+    story.never("tell,m3");
+}
+
+#[test]
+fn what_was_taken_and_then_doubted_is_told_of_all_the_same() {
+    let mut story = Story::up();
+    story.message(plain(1));
+    story.hands_over(1);
+    story.takes(1);
+    story.after(30_000);
+    assert_eq!(story.stage(1), Some("ambiguous"));
+    story.relay_says(RelayEvent::MessageDeleted { message: 1 });
+    story.expects("tell,m1");
+}
+
+#[test]
+fn the_agent_is_told_nothing_while_it_compacts() {
+    let mut story = Story::up();
+    story.message(plain(1));
+    story.hands_over(1);
+    story.takes(1);
+    story.busy().idle();
+    story.message(plain(2));
+    story.hands_over(2);
+    story.takes(2);
+    story.command("c1", "agent.compact");
+    let compact = story.expects(",compact)");
+    story.relay_says(RelayEvent::MessageDeleted { message: 2 });
+    story.expects_no("tell,m2");
+    story.answers(compact, OpResult::Ok);
+    story.expects("tell,m2");
+}
+
 // Turns.
 
 #[test]
@@ -294,7 +374,100 @@ fn a_sign_of_life_says_nothing_of_what_was_never_taken() {
     assert_eq!(story.stage(5), Some("ambiguous"));
 }
 
+#[test]
+fn what_was_silent_and_shows_itself_is_a_fact_again() {
+    let mut story = Story::up();
+    story.busy();
+    story.after(600_000);
+    let probe = story.expects("probe");
+    story.fails(probe, FailureKind::Unsupported);
+    assert!(!story.is_busy_for("provider-turn"));
+    story.provider(ProviderReport::SignOfLife);
+    assert!(story.is_busy_for("provider-turn"));
+    assert_eq!(story.status_meta()["activeWork"][0]["unverified"], false);
+}
+
 // What others are told.
+
+#[test]
+fn a_restart_is_one_entry_of_the_timeline_however_often_it_was_asked_for() {
+    let mut story = Story::up();
+    story.by_hand();
+    story.command("c1", "agent.restart");
+    story.command("c2", "agent.restart");
+    let meta = story.status_meta();
+    let entries = meta["timelineEvents"].as_array().map_or(0, |entries| {
+        entries.iter().filter(|entry| entry["status"] == "restarting" && entry["id"] == "restarting-1").count()
+    });
+    assert_eq!(entries, 1, "{meta}");
+}
+
+#[test]
+fn an_end_is_named_and_a_drain_is_no_shutdown_yet() {
+    let mut story = Story::up();
+    assert_eq!(story.core.view().ending, None);
+    story.busy();
+    story.signal(Signal::Term);
+    assert_eq!(story.core.view().ending, Some("signal"));
+    assert_eq!(story.core.view().lifecycle_action, None, "its turn may end");
+    assert!(!story.core.view().ready);
+    story.idle();
+    assert_eq!(story.core.view().lifecycle_action, Some("shutting-down"));
+    for (command, why) in [("agent.shutdown", "shutdown"), ("agent.kill", "kill")] {
+        let mut story = Story::up();
+        story.command("c1", command);
+        assert_eq!(story.core.view().ending, Some(why));
+    }
+}
+
+#[test]
+fn a_superseded_instance_says_nothing_of_what_happens_to_it() {
+    let mut story = Story::up();
+    story.message(plain(1));
+    story.hands_over(1);
+    story.takes(1);
+    story.busy();
+    story.frame(BusFrame::Error { code: ErrorCode::Superseded, message: "another".into() });
+    let then = story.told.len();
+    story.idle();
+    story.exits(ExitClass::Clean);
+    assert_eq!(story.told_since(then, "http("), [""; 0]);
+    story.expects("finish(76)");
+}
+
+#[test]
+fn who_may_do_what_is_shown_as_configured() {
+    let shown = |change: fn(&mut Config)| {
+        let mut config = config();
+        change(&mut config);
+        let story = Story::up_with(config);
+        let text = wire::frame(&story.core, &Frame::Heartbeat { status: story.core.view().status });
+        let frame: serde_json::Value = serde_json::from_str(&text).expect("a frame is JSON");
+        frame["payload"]["meta"]["providerCapabilities"].clone()
+    };
+    let open = shown(|_| {});
+    assert_eq!(open["session"]["approvalMode"], "open", "{open}");
+    assert_eq!(open["session"]["fileWrite"], true);
+    assert_eq!(open["lifecycle"]["restartHard"], true);
+    let cautious = shown(|config| config.identity.approval = Approval::ReadOnly);
+    assert_eq!(cautious["session"]["approvalMode"], "read-only", "{cautious}");
+    assert_eq!(cautious["session"]["fileWrite"], false);
+    let at_a_terminal = shown(|config| {
+        config.identity.provider = "claude".into();
+        config.mode = Mode::Interactive;
+    });
+    assert_eq!(at_a_terminal["lifecycle"]["restartHard"], false, "{at_a_terminal}");
+}
+
+#[test]
+fn the_credential_is_shown_by_its_record() {
+    let record =
+        TokenRecord { jti: Some("j1".into()), profile: Some("provider-agent".into()), expires_at: Some(2_000_000_000) };
+    let story = Story::up_with(Config { credential: Some(record), ..config() });
+    let auth = &story.status_meta()["auth"];
+    assert_eq!((&auth["jti"], &auth["profileId"]), (&"j1".into(), &"provider-agent".into()), "{auth}");
+    assert_eq!(auth["expiresAt"], 2_000_000_000_u64);
+}
 
 #[test]
 fn a_lifecycle_action_is_shown_with_the_moment_it_began() {
@@ -359,13 +532,23 @@ fn whatever_is_shown_is_published_when_it_changes() {
         what(story);
         story.told_since(then, "status,").len()
     };
-    assert_eq!(published(&mut story, &|story| drop(story.busy())), 1);
+    assert_eq!(
+        published(&mut story, &|story| {
+            story.busy();
+        }),
+        1
+    );
     let opens = |story: &mut Story| reports(story, ReportStatus::Busy, "subagent", Some("s1"));
     assert_eq!(published(&mut story, &opens), 1, "more work");
     let ends = |story: &mut Story| reports(story, ReportStatus::Idle, "subagent", Some("s1"));
     assert_eq!(published(&mut story, &ends), 1, "less work");
     assert_eq!(published(&mut story, &ends), 0, "it was over already");
-    let breaks = |story: &mut Story| drop(story.hears(Event::Order(Order::JournalBroken { why: "full".into() })));
+    assert_eq!(published(&mut story, &opens), 1);
+    let all_end = |story: &mut Story| reports(story, ReportStatus::Idle, "subagent", None);
+    assert_eq!(published(&mut story, &all_end), 1, "all of a kind");
+    let breaks = |story: &mut Story| {
+        story.hears(Event::Order(Order::JournalBroken { why: "full".into() }));
+    };
     assert_eq!(published(&mut story, &breaks), 1, "the journal");
     assert_eq!(story.status_meta()["journal"], "broken");
     assert_eq!(story.core.view().journal_broken, Some("full"));
@@ -397,6 +580,29 @@ fn a_relay_that_is_busy_says_when_to_come_back() {
     story.expects_no("read,m1");
     story.after(1);
     story.expects("read,m1");
+}
+
+#[test]
+fn what_the_relay_will_never_accept_is_said_once() {
+    let mut story = Story::up();
+    story.message(plain(1));
+    story.works(1);
+    let read = story.expects("read,m1");
+    story.fails(read, FailureKind::NotFound);
+    story.after(120_000);
+    assert_eq!(story.times("read,m1"), 1);
+    assert!(story.core.view().messages.is_empty(), "nothing more is owed for it");
+}
+
+#[test]
+fn what_was_asked_of_a_dead_process_is_waited_for_no_more() {
+    let mut story = Story::up();
+    let before = story.core.view().operations;
+    story.message(plain(1));
+    story.expects("offer,m1");
+    assert_eq!(story.core.view().operations, before + 1);
+    story.exits(ExitClass::Crash);
+    assert_eq!(story.core.view().operations, before);
 }
 
 #[test]

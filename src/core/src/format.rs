@@ -134,6 +134,20 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_stands_in_the_heading_when_there_is_one() {
+        let mut titled = a_message("Do it.");
+        titled.subject = Some("Friday".to_string());
+        assert!(
+            message(&titled, &offer(Repeat::First), &[])
+                .starts_with("[relay message 12 00000z] from alice, chat: Friday\n")
+        );
+        titled.subject = Some(" ".to_string());
+        assert!(
+            message(&titled, &offer(Repeat::First), &[]).starts_with("[relay message 12 00000z] from alice, chat\n")
+        );
+    }
+
+    #[test]
     fn a_body_is_cut_by_characters_with_the_way_to_the_rest() {
         let exactly = "ü".repeat(BODY_MOST);
         assert!(!message(&a_message(&exactly), &offer(Repeat::First), &[]).contains("cut here"));

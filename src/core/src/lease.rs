@@ -69,5 +69,6 @@ mod tests {
         assert_eq!(renew_again_in(lease, Stamp::new(20_000, 20_000), 300_000), 2_000);
         assert_eq!(renew_again_in(lease, Stamp::new(27_999, 27_999), 300_000), 1_000);
         assert_eq!(renew_in(None, now, 300_000), 300_000);
+        assert_eq!(renew_again_in(None, now, 300_000), 75_000);
     }
 }
