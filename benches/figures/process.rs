@@ -53,11 +53,14 @@ fn milliseconds(begun: Instant) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 
-/// Kibibytes of anonymous memory, where the system tells.
-fn anonymous_memory(pid: u32) -> Option<u64> {
+/// Kibibytes of resident memory, anonymous and in all, where the system tells.
+fn memory_of(pid: u32) -> Option<(u64, u64)> {
     let mut status = String::new();
     std::fs::File::open(format!("/proc/{pid}/status")).ok()?.read_to_string(&mut status).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+    let kibibytes = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse().ok())
+    };
+    Some((kibibytes("RssAnon:")?, kibibytes("VmRSS:")?))
 }
 
 pub(crate) fn print(quick: bool) {
@@ -82,7 +85,7 @@ pub(crate) fn print(quick: bool) {
         to_registered.push(milliseconds(begun));
         stage.ready.recv_timeout(PATIENCE).expect("it becomes ready");
         to_ready.extend(killed_at.map(milliseconds));
-        memory.extend(anonymous_memory(runner.id()));
+        memory.extend(memory_of(runner.id()));
         killed_at = Some(Instant::now());
         kill(runner);
         while stage.ready.try_recv().is_ok() || stage.registered.try_recv().is_ok() {}
@@ -93,7 +96,8 @@ pub(crate) fn print(quick: bool) {
         let worst = took.last().copied().unwrap_or(f64::NAN);
         println!("  {name:<24} {:>5.1} ms   {worst:>5.1} ms", took.get(took.len() / 2).copied().unwrap_or(f64::NAN));
     }
-    if let Some(most) = memory.iter().max() {
-        println!("  anonymous memory when ready: {:.1} MB", *most as f64 / 1024.0);
+    let most = |of: fn(&(u64, u64)) -> u64| memory.iter().map(of).max().unwrap_or(0) as f64 / 1024.0;
+    if !memory.is_empty() {
+        println!("  memory when ready: {:.1} MB anonymous, {:.1} MB resident", most(|m| m.0), most(|m| m.1));
     }
 }
