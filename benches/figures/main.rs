@@ -1,6 +1,7 @@
-//! The figures of the README, printed by one command: `cargo bench --bench figures`.
+//! The figures of the README, printed by one command: `cargo bench --bench figures`, or some of them with
+//! `-- core`, `-- replay`, `-- latency`, `-- process`.
 
-#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 #![allow(clippy::cast_precision_loss, reason = "figures are rounded when they are printed")]
 
@@ -17,8 +18,20 @@ fn main() {
     }
     // `cargo test --benches` runs it as a test: then it only has to work.
     let quick = std::env::args().any(|arg| arg == "--test");
-    core_step::print(quick);
-    replaying::print(quick);
-    latency::print(quick);
-    process::print(quick);
+    let figures: [(&str, fn(bool)); 4] = [
+        ("core", core_step::print),
+        ("replay", replaying::print),
+        ("latency", latency::print),
+        ("process", process::print),
+    ];
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    if let Some(unknown) = wanted.iter().find(|name| figures.iter().all(|(known, _)| known != name)) {
+        eprintln!("no figure is called `{unknown}`; there are core, replay, latency, process");
+        std::process::exit(2);
+    }
+    for (name, print) in figures {
+        if wanted.is_empty() || wanted.iter().any(|one| one == name) {
+            print(quick);
+        }
+    }
 }

@@ -181,9 +181,12 @@ impl Core {
         if self.waits_for_credential(id) {
             return;
         }
-        let Some(fence) = self.claims.get(id).and_then(|claim| claim.fence) else { return };
+        let Some(&Claim { fence: Some(fence), lease, .. }) = self.claims.get(id) else { return };
         let call = Call::Renew { message: id, fence };
         let op = self.http(Op::Renew(id), call, self.config.timing.call_deadline, fx);
+        if let Some(lease) = lease {
+            self.ops.hasten(op, lease.mono);
+        }
         let now = self.now;
         self.claims.update(id, |claim| claim.phase = Phase::Renewing { asked: now, op });
     }
@@ -226,10 +229,14 @@ impl Core {
             | OpResult::Pruned
             | OpResult::Unread { .. }
             | OpResult::Token { .. }
-            | OpResult::Settings(_) => self.claims.update(id, |claim| {
-                claim.phase = Phase::Held;
-                claim.next = now.mono.saturating_add(renew_again_in(claim.lease, now, most));
-            }),
+            | OpResult::Settings(_) => {
+                self.claims.update(id, |claim| {
+                    claim.phase = Phase::Held;
+                    claim.next = now.mono.saturating_add(renew_again_in(claim.lease, now, most));
+                });
+                // It may have ended meanwhile.
+                self.claims_due(fx);
+            }
         }
     }
 

@@ -64,10 +64,9 @@ impl Claim {
     /// When it needs attention: its lease ends, or it wants to be renewed or asked for again.
     fn due(&self) -> Mono {
         match self.phase {
-            // The answer, or its deadline, comes by itself.
-            Phase::Asking { .. } => Mono::MAX,
+            // The answer, or its deadline, comes by itself; that of a renewal no later than the lease ends.
+            Phase::Asking { .. } | Phase::Renewing { .. } => Mono::MAX,
             Phase::Held => self.lease.map_or(self.next, |lease| lease.mono.min(self.next)),
-            Phase::Renewing { .. } => self.lease.map_or(Mono::MAX, |lease| lease.mono),
             Phase::Lapsed => self.next,
         }
     }

@@ -157,6 +157,17 @@ impl Ops {
         id
     }
 
+    /// An answer to the newest operation that comes after this would change nothing: it is not waited for any longer.
+    pub(crate) fn hasten(&mut self, id: OpId, deadline: Mono) {
+        if let Some((newest, current, _)) = self.open.last_mut()
+            && *newest == id
+            && deadline < *current
+        {
+            *current = deadline;
+            self.least = self.least.min(deadline);
+        }
+    }
+
     /// Takes an operation out: by its answer, or because nobody waits for it any more.
     pub(crate) fn finish(&mut self, id: OpId) -> Option<Op> {
         let at = self.open.binary_search_by_key(&id, |(id, ..)| *id).ok()?;
