@@ -3,20 +3,24 @@
 //! --listen`); else it uses its pipes.
 
 use super::failure::{Done, Failure};
-use super::{OK, say};
+use super::{OK, say, span};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fs::OpenOptions;
-use std::io::BufReader;
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-const STEP: Duration = Duration::from_millis(100);
-/// A message is 0.4 s of work, a task 2 s.
+/// A listening agent whose runner went away ends when none comes for so long: nobody would ever end it otherwise.
+const ALONE_MOST: Duration = Duration::from_mins(10);
+/// Messages of which it remembers what it said.
+const HAD_MOST: usize = 256;
+/// A message is 0.4 s of work, a task 2 s, where a step takes 100 ms.
 const MESSAGE_STEPS: u32 = 4;
 const TASK_STEPS: u32 = 20;
 
@@ -26,6 +30,9 @@ pub(crate) struct Args {
     /// Where to write down what was begun and what was finished
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// How long a step of work takes
+    #[arg(long, value_name = "SPAN", value_parser = span::parse, default_value = "100ms")]
+    step: Duration,
 }
 
 /// Why work ended.
@@ -39,26 +46,20 @@ enum End {
 
 pub(crate) fn run(args: &Args) -> Done {
     let (lines, heard) = channel();
-    let runner = connected()?;
-    let input: Box<dyn Read + Send> = match &runner {
-        Some(stream) => Box::new(stream.try_clone().map_err(|e| unconnected(&e.to_string()))?),
-        None => Box::new(std::io::stdin()),
-    };
-    // A thread, so that work can be interrupted by what is said meanwhile. It ends with the input, or with the process.
-    std::thread::spawn(move || {
-        for line in BufReader::new(input).lines() {
-            let Ok(line) = line else { return };
-            if lines.send(line).is_err() {
-                return;
-            }
+    let runner = match std::env::var_os("AGENT_RELAY_COMMAND_SOCKET") {
+        Some(path) => Some(listen(Path::new(&path), lines)?),
+        None => {
+            std::thread::spawn(move || hear_out(io::stdin(), &lines));
+            None
         }
-    });
-    let mut agent = Agent { runner, heard, waiting: VecDeque::new(), log: args.log.clone() };
+    };
+    let mut agent =
+        Agent { runner, heard, waiting: VecDeque::new(), log: args.log.clone(), step: args.step, had: VecDeque::new() };
     loop {
         let end = match agent.waiting.pop_front() {
             Some(message) => agent.work(&message)?,
             None => match agent.heard.recv() {
-                Ok(line) => agent.hear(&line),
+                Ok(line) => agent.hear(&line)?,
                 Err(_) => Some(End::Shutdown),
             },
         };
@@ -68,11 +69,45 @@ pub(crate) fn run(args: &Args) -> Done {
     }
 }
 
-/// The runner at the other end of the socket that it has named; none where it has named none.
-fn connected() -> Result<Option<UnixStream>, Failure> {
-    let Some(path) = std::env::var_os("AGENT_RELAY_COMMAND_SOCKET") else { return Ok(None) };
-    let accepted = UnixListener::bind(&path).and_then(|listener| listener.accept());
-    accepted.map(|(stream, _)| Some(stream)).map_err(|e| unconnected(&format!("{}: {e}", path.display())))
+/// Hands lines on until there are no more. A thread does this, so that work can be interrupted by what is said
+/// meanwhile. False once nobody wants them.
+fn hear_out(from: impl Read, lines: &Sender<String>) -> bool {
+    BufReader::new(from).lines().map_while(Result::ok).all(|line| lines.send(line).is_ok())
+}
+
+/// The runner at the other end of the socket that it has named: whoever connected last, as a runner that was killed is
+/// followed by another. Ends with the process, or when no runner comes any more.
+fn listen(path: &Path, lines: Sender<String>) -> Result<Arc<Mutex<Option<UnixStream>>>, Failure> {
+    let failed = |e: &io::Error| unconnected(&format!("{}: {e}", path.display()));
+    let listener = UnixListener::bind(path).map_err(|e| failed(&e))?;
+    let runner = Arc::new(Mutex::new(None));
+    let shared = Arc::clone(&runner);
+    std::thread::spawn(move || {
+        while let Some(stream) = accepted_within(&listener, ALONE_MOST) {
+            let Ok(to) = stream.try_clone() else { continue };
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
+            if !hear_out(&stream, &lines) {
+                return;
+            }
+            *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        // Nobody has come back: dropping the sender ends the work.
+    });
+    Ok(runner)
+}
+
+/// The next runner; none when there is none for so long.
+fn accepted_within(listener: &UnixListener, span: Duration) -> Option<UnixStream> {
+    let within = Timespec::try_from(span).ok()?;
+    let mut wanted = [PollFd::new(listener, PollFlags::IN)];
+    loop {
+        match poll(&mut wanted, Some(&within)) {
+            Ok(0) => return None,
+            Ok(_) => return listener.accept().ok().map(|(stream, _)| stream),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 fn unconnected(why: &str) -> Failure {
@@ -81,25 +116,64 @@ fn unconnected(why: &str) -> Failure {
 
 struct Agent {
     /// None: over the pipes.
-    runner: Option<UnixStream>,
+    runner: Option<Arc<Mutex<Option<UnixStream>>>>,
     heard: Receiver<String>,
     /// Messages that came while another was worked on.
     waiting: VecDeque<Value>,
     log: Option<PathBuf>,
+    step: Duration,
+    /// The newest messages that it had, the running one last.
+    had: VecDeque<Had>,
+}
+
+/// What was said of a message, to be said again to a runner that takes the agent up.
+struct Had {
+    id: u64,
+    nonce: Value,
+    turn: String,
+    /// The line that ended its turn.
+    end: Option<Value>,
 }
 
 impl Agent {
     /// What a line means for the work at hand.
-    fn hear(&mut self, line: &str) -> Option<End> {
-        let said: Value = serde_json::from_str(line).ok()?;
+    fn hear(&mut self, line: &str) -> Result<Option<End>, Failure> {
+        let Ok(said) = serde_json::from_str::<Value>(line) else { return Ok(None) };
         match said["type"].as_str() {
             Some("message" | "prompt") => self.waiting.push_back(said),
-            Some("interrupt") => return Some(End::Interrupted),
-            Some("shutdown") => return Some(End::Shutdown),
+            Some("resume") => self.say_again(&said["messages"])?,
+            Some("interrupt") => return Ok(Some(End::Interrupted)),
+            Some("shutdown") => return Ok(Some(End::Shutdown)),
             // There is nothing to compact or to clear, and nothing to approve.
             _ => {}
         }
-        None
+        Ok(None)
+    }
+
+    /// A runner that has not seen the end of these messages asks what became of them.
+    fn say_again(&mut self, asked: &Value) -> Result<(), Failure> {
+        let asked = asked.as_array().map_or(&[][..], Vec::as_slice);
+        let is = |had: &Had, one: &Value| one["id"] == had.id && one["nonce"] == had.nonce;
+        let mut lines = Vec::new();
+        for one in asked {
+            let waits = self.waiting.iter().any(|said| said["id"] == one["id"] && said["nonce"] == one["nonce"]);
+            // One that waits is taken when its turn comes.
+            if !waits && !self.had.iter().any(|had| is(had, one)) {
+                lines.push(json!({"type": "missed", "ids": [one["id"]]}));
+            }
+        }
+        for had in &self.had {
+            let wanted = asked.iter().any(|one| is(had, one));
+            if wanted {
+                lines.push(json!({"type": "taken", "ids": [had.id]}));
+            }
+            if wanted || had.end.is_none() {
+                lines.push(json!({"type": "busy", "turn": had.turn}));
+                lines.extend(had.end.clone());
+            }
+        }
+        lines.push(json!({"type": "resumed"}));
+        lines.iter().try_for_each(|line| self.say(line))
     }
 
     fn work(&mut self, message: &Value) -> Result<Option<End>, Failure> {
@@ -108,52 +182,69 @@ impl Agent {
         let turn = id.map_or_else(|| "prompt".to_owned(), |id| format!("m{id}-{attempt}"));
         let steps = if message["payload"]["taskId"].is_u64() { TASK_STEPS } else { MESSAGE_STEPS };
         if let Some(id) = id {
+            self.had.push_back(Had { id, nonce: message["nonce"].clone(), turn: turn.clone(), end: None });
+            if self.had.len() > HAD_MOST {
+                self.had.pop_front();
+            }
             // Before `busy`: what is taken while idle belongs to the turn that begins next.
             self.say(&json!({"type": "taken", "ids": [id]}))?;
         }
         self.write_down(id, attempt, "began")?;
         self.say(&json!({"type": "busy", "turn": turn}))?;
-        let mut end = self.take_steps(steps / 2);
+        let mut end = self.take_steps(steps / 2)?;
         if end == End::Finished {
             self.write_down(id, attempt, "half done")?;
-            end = self.take_steps(steps - steps / 2);
+            end = self.take_steps(steps - steps / 2)?;
         }
         match end {
             End::Finished => {
                 // First what was done, then the word that it is: a kill in between leads to a repeat, not to a loss.
                 self.write_down(id, attempt, "finished")?;
-                self.say(&json!({"type": "idle", "turn": turn}))?;
+                self.end(&turn, json!({"type": "idle", "turn": turn}))?;
             }
-            End::Interrupted => self.say(&json!({"type": "idle", "turn": turn, "interrupted": true}))?,
+            End::Interrupted => self.end(&turn, json!({"type": "idle", "turn": turn, "interrupted": true}))?,
             End::Shutdown => {}
         }
         Ok(Some(end))
     }
 
-    fn take_steps(&mut self, steps: u32) -> End {
-        let done = Instant::now() + STEP * steps;
+    fn end(&mut self, turn: &str, line: Value) -> Result<(), Failure> {
+        let said = self.say(&line);
+        if let Some(had) = self.had.back_mut().filter(|had| had.turn == turn) {
+            had.end = Some(line);
+        }
+        said
+    }
+
+    fn take_steps(&mut self, steps: u32) -> Result<End, Failure> {
+        let done = Instant::now() + self.step * steps;
         loop {
             let rest = done.saturating_duration_since(Instant::now());
             if rest.is_zero() {
-                return End::Finished;
+                return Ok(End::Finished);
             }
-            match self.heard.recv_timeout(rest.min(STEP)) {
+            match self.heard.recv_timeout(rest) {
                 Ok(line) => {
-                    if let Some(end) = self.hear(&line) {
-                        return end;
+                    if let Some(end) = self.hear(&line)? {
+                        return Ok(end);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return End::Shutdown,
+                Err(RecvTimeoutError::Disconnected) => return Ok(End::Shutdown),
             }
         }
     }
 
-    fn say(&mut self, line: &Value) -> Result<(), Failure> {
-        match &mut self.runner {
-            None => say::json(line),
-            Some(stream) => writeln!(stream, "{line}").map_err(|e| unconnected(&e.to_string())),
+    fn say(&self, line: &Value) -> Result<(), Failure> {
+        let Some(runner) = &self.runner else { return say::json(line) };
+        let stream = runner.lock().unwrap_or_else(PoisonError::into_inner);
+        // What a runner that is gone does not hear, the next one asks for.
+        if let Some(mut stream) = stream.as_ref()
+            && let Err(error) = stream.write_all(format!("{line}\n").as_bytes())
+        {
+            say::aside(format_args!("demo agent: the runner is gone: {error}"));
         }
+        Ok(())
     }
 
     fn write_down(&self, message: Option<u64>, attempt: u64, what: &str) -> Result<(), Failure> {

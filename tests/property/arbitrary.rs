@@ -387,6 +387,7 @@ impl Target {
                 | Effect::FetchAttachments { op, .. }
                 | Effect::Http { op, .. }
                 | Effect::Spawn { op, .. }
+                | Effect::Adopt { op, .. }
                 | Effect::Provider { op, .. } => self.open.push(*op),
                 Effect::Connect { conn } => self.conn = *conn,
                 Effect::Disconnect { .. }

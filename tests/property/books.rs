@@ -366,6 +366,7 @@ const fn number(effect: &Effect) -> Option<OpId> {
         | Effect::FetchAttachments { op, .. }
         | Effect::Http { op, .. }
         | Effect::Spawn { op, .. }
+        | Effect::Adopt { op, .. }
         | Effect::Provider { op, .. } => Some(*op),
         Effect::Connect { .. }
         | Effect::Disconnect { .. }

@@ -519,6 +519,7 @@ impl World {
                 self.process = Some(Process::new(*generation));
                 self.ask(*op, Question::Spawn(*generation), 90_000);
             }
+            Effect::Adopt { .. } => unreachable!("its adapter takes nothing up"),
             Effect::Provider { op, generation, act } => self.act(*op, *generation, act),
             Effect::Stop { generation, step } => {
                 if let Some(process) = self.process.as_mut().filter(|process| process.generation == *generation) {

@@ -3,6 +3,7 @@
 #[path = "../support/story.rs"]
 mod story;
 
+mod adopting;
 mod after_a_restart;
 mod approvals;
 mod attachments;

@@ -449,6 +449,7 @@ fn op_of(effect: &Effect) -> OpId {
         | Effect::FetchAttachments { op, .. }
         | Effect::Http { op, .. }
         | Effect::Spawn { op, .. }
+        | Effect::Adopt { op, .. }
         | Effect::Provider { op, .. } => *op,
         Effect::Connect { .. }
         | Effect::Disconnect { .. }
@@ -492,6 +493,7 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
         | Effect::ReadSettings { .. }
         | Effect::FetchAttachments { .. }
         | Effect::Spawn { .. }
+        | Effect::Adopt { .. }
         | Effect::Provider { .. }
         | Effect::Stop { .. }
         | Effect::Answer { .. }

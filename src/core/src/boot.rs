@@ -59,6 +59,7 @@ impl Core {
         if self.config.fail_fast {
             self.deadlines.arm(TimerKey::FailFast, self.now.mono, timing.fail_fast);
         }
+        self.adopt_provider(fx);
         self.connect(fx);
     }
 

@@ -114,6 +114,8 @@ impl Core {
         });
         fx.note(Note::ClaimGranted { message: id, fence });
         fx.sync = true;
+        // What was worked while the claim could not be used is reported at once.
+        self.reports.hasten(id);
         self.touched.reports = true;
         self.touched.inbox = true;
         let Some(item) = self.inbox.get(id) else {

@@ -12,8 +12,7 @@ use serde_json::json;
 
 use crate::Core;
 use crate::approvals::Over;
-use crate::effect::{Act, Answer, Call, Decision, Effect, Effects, ExitCode, Outcome};
-use crate::ending::Why;
+use crate::effect::{Act, Answer, Call, Decision, Effect, Effects, Outcome};
 use crate::event::{CommandOrder, ExitClass, OpResult, Params, Signal};
 use crate::facts::CommandFact;
 use crate::ids::{OpId, RequestId, Text};
@@ -525,11 +524,7 @@ impl Core {
         match signal {
             Signal::Term | Signal::Int if !self.ending.is_begun() => self.drain(fx),
             Signal::Term | Signal::Int | Signal::Quit => self.stop_now(fx),
-            Signal::Usr2 => {
-                if !self.ending.is_begun() {
-                    self.end(Why::StepAside, ExitCode::Temporary, fx);
-                }
-            }
+            Signal::Usr2 => self.step_aside(fx),
             Signal::Hup => match self.config.mode {
                 crate::config::Mode::Interactive => self.signal(Signal::Term, fx),
                 crate::config::Mode::Headless => self.read_settings(fx),

@@ -15,6 +15,7 @@ use core::slice;
 use relay_runner_protocol::{AgentStatus, CommandStatus, Stage, TaskStatus};
 use serde::{Deserialize, Serialize};
 
+use crate::event::ProcessRef;
 use crate::ids::{Conn, Epoch, Fence, Generation, MessageId, Nonce, OpId, RequestId, TaskId, Text, TokenSlot};
 use crate::note::Note;
 use crate::time::Millis;
@@ -41,6 +42,9 @@ pub enum Effect {
     Http { op: OpId, key: OpId, epoch: Epoch, deadline: Millis, call: Call },
     /// Start a provider process. Answered `Spawned` or `Failed`.
     Spawn { op: OpId, generation: Generation },
+    /// Take up the process of an earlier run, and ask it what became of these offers. Answered `Spawned` when it lives,
+    /// else `Failed`, with nothing of it left. It is up once it has said what it knows.
+    Adopt { op: OpId, generation: Generation, process: ProcessRef, offers: Offers },
     /// Fetch what this message has attached, each within `deadline`. Answered `Ok` once each is there or cannot be had:
     /// what became of them is said in the message.
     FetchAttachments { op: OpId, message: MessageId, deadline: Millis },
@@ -265,6 +269,12 @@ pub struct Offer {
 #[serde(transparent)]
 pub struct Offers(Arc<Vec<Offer>>);
 
+impl FromIterator<Offer> for Offers {
+    fn from_iter<I: IntoIterator<Item = Offer>>(offers: I) -> Self {
+        Self(Arc::new(offers.into_iter().collect()))
+    }
+}
+
 impl Offers {
     /// The list, to be filled anew.
     pub(crate) fn anew(&mut self) -> &mut Vec<Offer> {
@@ -448,6 +458,11 @@ impl fmt::Display for Effect {
             }
             Self::FetchAttachments { op, message, deadline } => write!(f, "attachments({op},m{message},{deadline}ms)"),
             Self::Spawn { op, generation } => write!(f, "spawn({op},{generation})"),
+            Self::Adopt { op, generation, process, offers } => {
+                write!(f, "adopt({op},{generation},p{}", process.pid)?;
+                offers.iter().try_for_each(|offer| write!(f, ",m{}.{}", offer.message, offer.nonce))?;
+                f.write_char(')')
+            }
             Self::Provider { op, generation, act } => write!(f, "provider({op},{generation},{act})"),
             Self::Stop { generation, step } => write!(f, "stop({generation},{step:?})"),
             Self::Answer { request, answer } => match answer {

@@ -160,6 +160,12 @@ impl Core {
         } else if self.ending.phase == Phase::Draining {
             self.ending.timeout = timeout;
             self.begin_stopping(fx);
+        } else if self.is_leaving_the_provider() {
+            self.ending.why = Some(why);
+            self.ending.code = Some(ExitCode::Ok);
+            self.ending.hard = hard;
+            self.ending.timeout = timeout;
+            self.begin_stopping(fx);
         } else if self.ending.phase == Phase::Stopping {
             if timeout < self.ending.timeout {
                 self.ending.timeout = timeout;
@@ -184,6 +190,10 @@ impl Core {
         if self.ending.is_begun() {
             self.ending.why = Some(Why::Superseded);
             self.ending.code = Some(ExitCode::Superseded);
+            if self.ending.phase == Phase::Reporting && self.lifecycle.is_alive() && !self.ending.stop_failed {
+                // It was to be left for the next start, which will not be ours.
+                self.begin_stopping(fx);
+            }
             self.drained(fx);
         } else {
             self.end(Why::Superseded, ExitCode::Superseded, fx);
@@ -198,16 +208,45 @@ impl Core {
 
     /// TERM: nothing new is offered, and the running turn may end; so may one that is about to begin.
     pub(crate) fn drain(&mut self, fx: &mut Effects) {
+        self.drain_for(Why::Signal, ExitCode::Ok, fx);
+    }
+
+    /// USR2: the next start takes it all up again. A provider that cannot be taken up is drained and stopped, so that
+    /// no turn is broken off for an upgrade.
+    pub(crate) fn step_aside(&mut self, fx: &mut Effects) {
+        if self.ending.is_begun() {
+            return;
+        }
+        if self.leaves_the_provider() {
+            self.end(Why::StepAside, ExitCode::Temporary, fx);
+        } else {
+            self.drain_for(Why::StepAside, ExitCode::Temporary, fx);
+        }
+    }
+
+    /// The process can be taken up by the next start, and nobody has asked it to end.
+    fn leaves_the_provider(&self) -> bool {
+        let lives = self.lifecycle.process().is_some() && !self.lifecycle.is_being_stopped();
+        lives && self.config.adapter.adoptable
+    }
+
+    /// Stepping aside, and the process stays.
+    fn is_leaving_the_provider(&self) -> bool {
+        let aside = matches!(self.ending.why, Some(Why::StepAside)) && self.ending.phase == Phase::Reporting;
+        aside && self.leaves_the_provider()
+    }
+
+    fn drain_for(&mut self, why: Why, code: ExitCode, fx: &mut Effects) {
         let wait = self.config.timing.drain;
         let turn = self.turns.running().is_some() || self.deadlines.is_armed(TimerKey::TurnGrace);
         if !turn || wait == 0 || !self.lifecycle.is_up() {
-            self.end(Why::Signal, ExitCode::Ok, fx);
+            self.end(why, code, fx);
             return;
         }
         fx.note(Note::Ending { why: "draining" });
         self.ending.phase = Phase::Draining;
-        self.ending.why = Some(Why::Signal);
-        self.ending.code = Some(ExitCode::Ok);
+        self.ending.why = Some(why);
+        self.ending.code = Some(code);
         self.ending.timeout = self.config.timing.shutdown;
         self.deadlines.arm(TimerKey::Drain, self.now.mono, wait);
     }
@@ -264,7 +303,13 @@ impl Core {
             self.deadlines.clear(key);
         }
         self.fail_restarts(&"superseded by a shutdown".into(), fx);
+        if matches!(self.ending.why, Some(Why::StepAside)) && self.leaves_the_provider() {
+            self.begin_reporting(fx);
+            return;
+        }
         self.timeline("shutting-down");
+        // One that the run before left has to be taken up before it can be stopped.
+        self.adopt_provider(fx);
         let stop = Stop { purpose: Purpose::End, hard: self.ending.hard, timeout: self.ending.timeout };
         self.lifecycle_input(&Input::Stop(stop), fx);
         self.stopped(fx);

@@ -91,6 +91,7 @@ const MONO_MOST: Mono = 1 << 60;
 impl Core {
     /// A core that has not booted yet. `facts` are those of the run before, or [`DurableFacts::new`].
     pub fn new(config: Config, facts: DurableFacts, at: Stamp) -> Self {
+        let left = facts.adoptable(&config).cloned();
         let mut core = Self {
             run_id: facts.run_id,
             instance_id: facts.instance_id,
@@ -101,8 +102,11 @@ impl Core {
             link: Link::new(facts.relay, facts.bus_position, config.timing.heartbeat),
             given: facts.given,
             credential: Credential::new(config.credential.clone()),
-            lifecycle: Lifecycle::new(facts.generation, Window::from_facts(facts.exits), facts.parked),
-            prompt: Prompt::new(config.first_prompt.is_none() || facts.first_prompt_done),
+            prompt: Prompt::new(
+                config.first_prompt.is_none() || facts.first_prompt_done,
+                facts.first_prompt_said && left.is_some(),
+            ),
+            lifecycle: Lifecycle::new(facts.generation, left, Window::from_facts(facts.exits), facts.parked),
             inbox: Inbox::from_facts(facts.settled, facts.set_aside, facts.had),
             delivery: Delivery::default(),
             claims: Claims::default(),
@@ -204,11 +208,12 @@ impl Core {
             relay: self.link.relay.clone(),
             bus_position: self.link.position,
             given: self.given.clone(),
-            provider: self
-                .lifecycle
-                .process()
-                .map(|process| ProviderFact { generation: self.lifecycle.generation(), process: process.clone() }),
+            provider: (self.lifecycle.is_alive() || self.lifecycle.is_to_adopt()).then(|| ProviderFact {
+                generation: self.lifecycle.generation(),
+                process: self.lifecycle.process().cloned(),
+            }),
             first_prompt_done: self.prompt.is_done(),
+            first_prompt_said: self.prompt.is_said(),
             exits: self.lifecycle.window().exits().to_vec(),
             // Who ends because of giving up tries anew when started again.
             parked: self.lifecycle.parked().filter(|_| !self.ending.is_begun()).cloned(),
@@ -288,6 +293,7 @@ impl Core {
             // What becomes of an interrupted turn is reported.
             Op::WriteInfo | Op::Interrupt(_) => {}
             Op::Spawn(_) => self.spawn_answered(result, fx),
+            Op::Adopt(_) => self.adoption_answered(result, fx),
             Op::Claim(message) => self.claim_answered(message, op, result, fx),
             Op::Renew(message) => self.renewal_answered(message, op, result, fx),
             Op::Report(lane) => self.report_answered(&lane, op, result, fx),
@@ -402,10 +408,12 @@ impl Core {
         item.nonce = fact.nonce;
         item.repeat = repeat;
         item.task_ended = fact.task_ended;
+        let may_have_it = self.lifecycle.is_to_adopt();
         item.stage =
             match fact.stage {
                 // Its reports are taken up as well.
                 Stage::Worked | Stage::Settled | Stage::SetAside => fact.stage,
+                Stage::Offered | Stage::Taken | Stage::Ambiguous if may_have_it => Stage::Ambiguous,
                 Stage::Held | Stage::Claimed | Stage::Offered | Stage::Taken | Stage::Ambiguous => {
                     if fact.fence.is_some() { Stage::Claimed } else { Stage::Held }
                 }

@@ -31,6 +31,9 @@ pub struct DurableFacts {
     pub given: Option<Given>,
     pub provider: Option<ProviderFact>,
     pub first_prompt_done: bool,
+    /// It was handed over to the living process; that its turn has begun is not known yet.
+    #[serde(default)]
+    pub first_prompt_said: bool,
     /// When providers exited, within the restart window.
     pub exits: Vec<Wall>,
     pub parked: Option<Text>,
@@ -49,7 +52,8 @@ pub struct DurableFacts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderFact {
     pub generation: Generation,
-    pub process: ProcessRef,
+    /// None: it was being started, and whether it came to be is not known.
+    pub process: Option<ProcessRef>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +126,7 @@ impl DurableFacts {
             given: None,
             provider: None,
             first_prompt_done: false,
+            first_prompt_said: false,
             exits: Vec::new(),
             parked: None,
             messages: BTreeMap::new(),

@@ -30,6 +30,7 @@ pub mod lease;
 pub mod restart;
 pub mod view;
 
+mod adoption;
 mod approvals;
 mod attachments;
 mod backoff;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! off      idle | parked
-//! alive    starting | up (waiting | working) | ending (draining | terminating | killing)
+//! alive    adopting | starting | up (waiting | working) | ending (draining | terminating | killing)
 //! cooling
 //! ```
 //!
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use statig::prelude::*;
 
 use crate::deadlines::TimerKey;
+use crate::effect::Offers;
 use crate::event::{ExitClass, ProcessRef};
 use crate::ids::{Generation, Text};
 use crate::restart::Window;
@@ -30,6 +31,8 @@ pub(crate) use machine::Cx;
 pub(crate) enum Input {
     /// Start the next generation: the first, or because somebody asked for it.
     Start,
+    /// Take up the process that the run before left, which may still have these offers.
+    Adopt(Offers),
     Spawned(ProcessRef),
     SpawnFailed(Text),
     Ready,
@@ -45,6 +48,7 @@ impl Input {
     const fn name(&self) -> &'static str {
         match self {
             Self::Start => "start",
+            Self::Adopt(_) => "adopt",
             Self::Spawned(_) => "spawned",
             Self::SpawnFailed(_) => "spawn failed",
             Self::Ready => "ready",
@@ -76,6 +80,8 @@ pub(crate) enum Purpose {
 /// What the rest of the core has to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Happening {
+    /// The process of the run before was taken up, and has said what it knows.
+    Adopted,
     /// The generation takes messages from now on.
     Up,
     Gone(Gone),
@@ -106,6 +112,8 @@ pub(crate) enum Next {
     RunnerEnds,
     /// The very first start failed.
     NeverStarted,
+    /// It was to be taken up, and was gone already.
+    NotAdopted,
 }
 
 /// The machine, and what others may know of it.
@@ -133,10 +141,11 @@ impl core::fmt::Debug for Lifecycle {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(generation: Generation, window: Window, parked: Option<Text>) -> Self {
+    /// `left` is the process of the run before, where it can be taken up.
+    pub(crate) fn new(generation: Generation, left: Option<ProcessRef>, window: Window, parked: Option<Text>) -> Self {
         let provider = Provider {
             generation,
-            process: None,
+            process: left,
             spawned_at: 0,
             first: true,
             stop: None,
@@ -173,6 +182,15 @@ impl Lifecycle {
         self.provider().parked.as_ref()
     }
 
+    /// The run before left a process, and nobody has looked after it yet.
+    pub(crate) fn is_to_adopt(&self) -> bool {
+        self.is_off() && self.provider().process.is_some()
+    }
+
+    pub(crate) fn is_adopting(&self) -> bool {
+        matches!(self.machine.state(), State::Adopting {})
+    }
+
     /// No generation was started by this process yet.
     pub(crate) fn never_started(&self) -> bool {
         self.provider().first && matches!(self.machine.state(), State::Idle {})
@@ -182,7 +200,7 @@ impl Lifecycle {
     pub(crate) fn is_first_awaited(&self) -> bool {
         self.provider().first
             && !self.is_parked()
-            && matches!(self.machine.state(), State::Idle {} | State::Starting {})
+            && matches!(self.machine.state(), State::Idle {} | State::Adopting {} | State::Starting {})
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -190,7 +208,7 @@ impl Lifecycle {
     }
 
     pub(crate) fn is_starting(&self) -> bool {
-        matches!(self.machine.state(), State::Starting {})
+        matches!(self.machine.state(), State::Adopting {} | State::Starting {})
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -230,6 +248,7 @@ impl Lifecycle {
             State::Idle {} => "idle",
             State::Parked {} => "parked",
             State::Cooling {} => "cooling",
+            State::Adopting {} => "adopting",
             State::Starting {} => "starting",
             State::Waiting {} => "waiting",
             State::Working {} => "working",

@@ -52,6 +52,10 @@ pub enum Note {
     /// The relay is another one than before, or began anew.
     OtherRelay,
 
+    /// The process of the run before is being taken up.
+    Adopting {
+        generation: Generation,
+    },
     Spawning {
         generation: Generation,
     },

@@ -13,6 +13,8 @@ pub(crate) enum Op {
     StartControl,
     WriteInfo,
     Spawn(Generation),
+    /// Taking up the process of the run before.
+    Adopt(Generation),
     Claim(MessageId),
     Renew(MessageId),
     /// The head of this lane of reports.
@@ -46,6 +48,7 @@ impl Op {
             Self::StartControl => "starting the control server",
             Self::WriteInfo => "writing the info file",
             Self::Spawn(_) => "starting the provider",
+            Self::Adopt(_) => "taking up the provider",
             Self::Claim(_) => "claim",
             Self::Renew(_) => "renewal of a claim",
             Self::Report(_) => "report to the relay",
@@ -79,6 +82,7 @@ impl Op {
             Self::StartControl
             | Self::WriteInfo
             | Self::Spawn(_)
+            | Self::Adopt(_)
             | Self::RenewToken
             | Self::Offer(_)
             | Self::Prompt(_)
@@ -96,6 +100,7 @@ impl Op {
     const fn generation(&self) -> Option<Generation> {
         match self {
             Self::Spawn(g)
+            | Self::Adopt(g)
             | Self::Offer(g)
             | Self::Prompt(g)
             | Self::Probe(g)

@@ -23,12 +23,23 @@ pub(crate) struct Prompt {
 }
 
 impl Prompt {
-    pub(crate) const fn new(done: bool) -> Self {
-        Self { phase: if done { Phase::Done } else { Phase::Pending } }
+    /// `said`: the process that is to be taken up has it.
+    pub(crate) const fn new(done: bool, said: bool) -> Self {
+        let phase = match (done, said) {
+            (true, _) => Phase::Done,
+            (false, true) => Phase::Said,
+            (false, false) => Phase::Pending,
+        };
+        Self { phase }
     }
 
     pub(crate) fn is_done(&self) -> bool {
         self.phase == Phase::Done
+    }
+
+    /// Handed over, and that its turn has begun is not known yet.
+    pub(crate) fn is_said(&self) -> bool {
+        self.phase == Phase::Said
     }
 
     pub(crate) const fn name(&self) -> &'static str {
@@ -45,6 +56,11 @@ impl Core {
     /// Says the first prompt to a provider that is up, if it was not said yet.
     pub(crate) fn say_first_prompt(&mut self, fx: &mut Effects) {
         if self.prompt.is_done() {
+            return;
+        }
+        if self.prompt.is_said() {
+            // The process was taken up, and has it.
+            self.deadlines.arm(TimerKey::FirstPrompt, self.now.mono, self.config.timing.first_prompt);
             return;
         }
         self.prompt.phase = Phase::Saying;

@@ -26,6 +26,7 @@ impl Core {
         self.lifecycle.handle(input, &mut cx);
         while let Some(happening) = (!self.happened.is_empty()).then(|| self.happened.remove(0)) {
             match happening {
+                Happening::Adopted => self.adopted(fx),
                 Happening::Up => self.provider_is_up(fx),
                 Happening::Gone(gone) => self.provider_is_gone(&gone, fx),
                 Happening::StopFailed => self.stop_failed(fx),
@@ -147,6 +148,7 @@ impl Core {
         self.status.provider_exited(gone.detail.clone());
         match gone.next {
             Next::Off | Next::Respawning => {}
+            Next::NotAdopted => self.start_instead(fx),
             Next::Cooling => self.restart_failed_for(gone.class, &gone.detail, fx),
             Next::Parked => {
                 self.release_claims(fx);

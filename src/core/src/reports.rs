@@ -157,6 +157,11 @@ impl Reports {
         }
     }
 
+    /// What waits for this message's claim can be said now.
+    pub(crate) fn hasten(&mut self, message: MessageId) {
+        self.messages.hasten(&message);
+    }
+
     pub(crate) fn pop(&mut self, lane: &Lane) -> Option<Report> {
         match message_of(lane) {
             Some(id) => self.messages.pop(&id),

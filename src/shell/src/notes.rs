@@ -32,6 +32,7 @@ pub(crate) fn say(agent: &str, note: &Note) {
             "this is another relay than before, or it began anew; what was known of its messages is forgotten"
         ),
         Note::Registered { epoch } => info!(agent, "registered on the relay (epoch {epoch})"),
+        Note::Adopting { generation } => info!(agent, "taking up the provider that still runs ({generation})"),
         Note::Spawning { generation } => info!(agent, "starting the provider ({generation})"),
         Note::Up { generation } => info!(agent, "the provider is up ({generation})"),
         Note::Exited { generation, class, detail } => {

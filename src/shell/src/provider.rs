@@ -6,13 +6,15 @@
 //! dropped, nothing is left of the process group.
 
 pub(crate) mod command;
+pub(crate) mod leftover;
 pub(crate) mod lines;
 pub(crate) mod process;
 pub(crate) mod reporter;
 
 use crate::attachments::Files;
 use relay_runner_core::effect::Decision;
-use relay_runner_core::{Generation, Offer, OpId, StopStep, Text};
+use relay_runner_core::event::ProcessRef;
+use relay_runner_core::{Generation, Offer, Offers, OpId, StopStep, Text};
 use relay_runner_protocol::Message;
 use reporter::Reporter;
 use std::collections::BTreeMap;
@@ -25,6 +27,10 @@ use std::sync::Arc;
 pub(crate) trait Provider: Send + std::fmt::Debug {
     /// Answered `Spawned` or `Failed`.
     fn start(&mut self, start: Start);
+
+    /// Takes up the process of an earlier run. Answered `Spawned` or `Failed`, with nothing of it left; ready once it has
+    /// said what it knows of the offers.
+    fn adopt(&mut self, adopt: Adopt);
 
     /// Answered once it is handed over, or cannot be.
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed);
@@ -55,6 +61,17 @@ impl std::fmt::Debug for Start {
             .field("cwd", &self.cwd)
             .finish_non_exhaustive()
     }
+}
+
+/// A process to be taken up.
+#[derive(Debug)]
+pub(crate) struct Adopt {
+    pub(crate) op: OpId,
+    pub(crate) generation: Generation,
+    pub(crate) process: ProcessRef,
+    /// What it may have been offered, and may not have.
+    pub(crate) offers: Offers,
+    pub(crate) reporter: Reporter,
 }
 
 /// A message that is handed over, with what became of its attachments.

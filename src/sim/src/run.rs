@@ -555,6 +555,7 @@ impl Run {
                         taken: 0,
                     });
                 }
+                Effect::Adopt { .. } => unreachable!("its adapter takes nothing up"),
                 Effect::Provider { op, generation, act } => {
                     self.asked.push((*op, Question::Act(*generation, act.clone())));
                 }

@@ -2,20 +2,27 @@
 
 use relay_runner_core::config::{Mode, OnGiveUp};
 use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, ProcessRef, ProviderReport};
-use relay_runner_core::{OpResult, TimerKey};
+use relay_runner_core::facts::ProviderFact;
+use relay_runner_core::{DurableFacts, Event, Generation, OpResult, TimerKey};
 
 use super::{Case, Driver, answers, due, fails};
-use crate::story::{Story, config, facts};
+use crate::story::{EPOCH, Story, config, facts};
 
 pub(super) const DRIVER: Driver = Driver {
     machine: "lifecycle",
     brings,
     feeds,
     state: |story| story.core.view().process.state.to_owned(),
-    asks: &["spawn(", "stop("],
+    asks: &["spawn(", "adopt(", "stop("],
 };
 
 fn brings(case: &Case) -> Story {
+    if case.event == "adopt" && case.state == "idle" {
+        return Story::with(config_for(case), left());
+    }
+    if case.state == "adopting" {
+        return adopting(case);
+    }
     let mut story = Story::with(config_for(case), facts());
     story.boot();
     if case.state == "idle" {
@@ -40,9 +47,36 @@ fn brings(case: &Case) -> Story {
     story
 }
 
+/// The facts of a run that left its process.
+fn left() -> DurableFacts {
+    let mut facts = facts();
+    facts.generation = Generation(1);
+    let process = ProcessRef { pid: 101, started: 1, boot: "boot".into() };
+    facts.provider = Some(ProviderFact { generation: facts.generation, process: Some(process) });
+    facts
+}
+
+fn adopting(case: &Case) -> Story {
+    let mut facts = left();
+    if case.note == "refused, or one exit too many" {
+        facts.exits = vec![EPOCH; 3];
+    }
+    let mut story = Story::with(config_for(case), facts);
+    story.boot();
+    if case.note == "it said that its turn runs" {
+        story.busy();
+    }
+    // An end needs no relay, and a start without one waits for it.
+    if case.note == "it is gone, and there is a relay" || case.note == "by itself" {
+        story.registers();
+    }
+    story
+}
+
 fn config_for(case: &Case) -> relay_runner_core::Config {
     let mut config = config();
     config.on_give_up = OnGiveUp::Park;
+    config.adapter.adoptable = true;
     if case.note.starts_with("interactive") {
         config.mode = Mode::Interactive;
     }
@@ -92,8 +126,12 @@ fn is_up(story: &mut Story, case: &Case) {
 fn feeds(story: &mut Story, case: &Case) {
     let process = || ProcessRef { pid: 7, started: 1, boot: "boot".into() };
     match case.event {
+        "adopt" if case.state == "idle" => story.boot(),
+        "adopt" => drop(story.hears(Event::Boot)),
         "start" if case.state == "idle" => drop(story.registers()),
         "start" => drop(story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: None })),
+        "spawned" if case.state == "adopting" => answers(story, "adopt(", OpResult::Spawned(process())),
+        "spawn failed" if case.state == "adopting" => fails(story, "adopt(", FailureKind::NotFound),
         "spawned" => answers(story, "spawn(", OpResult::Spawned(process())),
         "spawn failed" => fails(story, "spawn(", FailureKind::Io),
         "ready" => drop(story.provider(ProviderReport::Ready)),

@@ -68,6 +68,7 @@ impl Provider {
     fn off(&mut self, event: &Input, context: &mut Cx<'_>) -> Outcome<State> {
         match event {
             Input::Start => self.spawn(context),
+            Input::Adopt(offers) => self.adopt(offers, context),
             Input::Stop(stop) if stop.purpose == Purpose::Restart => self.spawn(context),
             Input::Stop(_) => Handled,
             Input::Spawned(_)
@@ -93,7 +94,8 @@ impl Provider {
                     Purpose::End => Transition(State::idle()),
                 }
             }
-            Input::Spawned(_)
+            Input::Adopt(_)
+            | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Ready
             | Input::Exited(..)
@@ -102,25 +104,34 @@ impl Provider {
         }
     }
 
+    /// The process of the run before is being taken up.
+    #[state(superstate = "alive")]
+    fn adopting(&mut self, event: &Input, context: &mut Cx<'_>) -> Outcome<State> {
+        match event {
+            Input::Ready => {
+                context.happened.push(Happening::Adopted);
+                self.came_up(context)
+            }
+            Input::SpawnFailed(detail) => self.not_adopted(detail, context),
+            Input::Due(TimerKey::Start) => self.start_overdue(context),
+            Input::Start => Handled,
+            Input::Adopt(_)
+            | Input::Spawned(_)
+            | Input::Exited(..)
+            | Input::Turn(_)
+            | Input::Stop(_)
+            | Input::Due(_) => Super,
+        }
+    }
+
     #[state(superstate = "alive")]
     fn starting(&mut self, event: &Input, context: &mut Cx<'_>) -> Outcome<State> {
         match event {
-            Input::Ready => {
-                self.first = false;
-                context.deadlines.clear(TimerKey::Start);
-                context.happened.push(Happening::Up);
-                context.fx.note(Note::Up { generation: self.generation });
-                Transition(State::waiting())
-            }
-            Input::Due(TimerKey::Start) => {
-                self.verdict = Some(ExitClass::StartTimeout);
-                self.begin_stop(
-                    Stop { purpose: Purpose::Restart, hard: true, timeout: context.config.timing.shutdown },
-                    context,
-                )
-            }
+            Input::Ready => self.came_up(context),
+            Input::Due(TimerKey::Start) => self.start_overdue(context),
             Input::Start => Handled,
-            Input::Spawned(_)
+            Input::Adopt(_)
+            | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Exited(..)
             | Input::Turn(_)
@@ -135,6 +146,7 @@ impl Provider {
             Input::Turn(true) => Transition(State::working()),
             Input::Turn(false) => Handled,
             Input::Start
+            | Input::Adopt(_)
             | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Ready
@@ -150,6 +162,7 @@ impl Provider {
             Input::Turn(false) => Transition(State::waiting()),
             Input::Turn(true) => Handled,
             Input::Start
+            | Input::Adopt(_)
             | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Ready
@@ -165,7 +178,8 @@ impl Provider {
         match event {
             // Reported again, as by an adapter that reconnected.
             Input::Ready | Input::Start => Handled,
-            Input::Spawned(_)
+            Input::Adopt(_)
+            | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Exited(..)
             | Input::Turn(_)
@@ -187,6 +201,7 @@ impl Provider {
                 Transition(State::terminating())
             }
             Input::Start
+            | Input::Adopt(_)
             | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Ready
@@ -206,6 +221,7 @@ impl Provider {
                 Transition(State::killing())
             }
             Input::Start
+            | Input::Adopt(_)
             | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Ready
@@ -226,6 +242,7 @@ impl Provider {
                 Handled
             }
             Input::Start
+            | Input::Adopt(_)
             | Input::Spawned(_)
             | Input::SpawnFailed(_)
             | Input::Ready
@@ -261,7 +278,7 @@ impl Provider {
             }
             // A dying process may still say that it is up, or busy.
             Input::Ready | Input::Turn(_) | Input::Start => Handled,
-            Input::Spawned(_) | Input::SpawnFailed(_) | Input::Exited(..) | Input::Due(_) => Super,
+            Input::Adopt(_) | Input::Spawned(_) | Input::SpawnFailed(_) | Input::Exited(..) | Input::Due(_) => Super,
         }
     }
 
@@ -279,7 +296,7 @@ impl Provider {
             Input::Exited(class, detail) => self.exited(*class, detail, context),
             Input::Turn(_) => Handled,
             Input::Due(TimerKey::Cooling) if context.config.is_mutant(Mutant::SpawnsTwice) => self.spawn(context),
-            Input::Start | Input::Ready | Input::Due(_) => Super,
+            Input::Start | Input::Adopt(_) | Input::Ready | Input::Due(_) => Super,
         }
     }
 

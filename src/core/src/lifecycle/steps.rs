@@ -7,7 +7,7 @@ use super::machine::{Cx, Provider, State};
 use super::{Gone, Happening, Next, Purpose, Stop};
 use crate::config::{Adapter, Config, Mode};
 use crate::deadlines::TimerKey;
-use crate::effect::{Effect, StopStep};
+use crate::effect::{Effect, Offers, StopStep};
 use crate::event::ExitClass;
 use crate::ids::{Generation, Text};
 use crate::mutant::Mutant;
@@ -38,6 +38,46 @@ impl Provider {
         cx.fx.note(Note::Spawning { generation: self.generation });
         cx.fx.sync = true;
         Transition(State::Starting {})
+    }
+
+    /// Takes up the process of the run before. Its generation goes on.
+    pub(super) fn adopt(&mut self, offers: &Offers, cx: &mut Cx<'_>) -> Outcome<State> {
+        let Some(process) = self.process.clone() else { return Super };
+        self.spawned_at = cx.now.mono;
+        let timing = &cx.config.timing;
+        cx.deadlines.arm(TimerKey::Start, cx.now.mono, timing.start_timeout);
+        let deadline = cx.now.mono.saturating_add(timing.start_timeout).saturating_add(timing.shutdown);
+        let (generation, offers) = (self.generation, offers.clone());
+        let op = cx.ops.start(Op::Adopt(generation), deadline);
+        cx.fx.push(Effect::Adopt { op, generation, process, offers });
+        cx.fx.note(Note::Adopting { generation });
+        Transition(State::Adopting {})
+    }
+
+    /// Nothing is left of it. Nobody saw how it ended, so it is not held against the provider.
+    pub(super) fn not_adopted(&mut self, detail: &Text, cx: &mut Cx<'_>) -> Outcome<State> {
+        let generation = self.generation;
+        self.process = None;
+        cx.deadlines.clear(TimerKey::Start);
+        cx.ops.forget_generation(generation);
+        cx.fx.sync = true;
+        cx.fx.note(Note::Exited { generation, class: ExitClass::Crash, detail: detail.clone() });
+        let gone = Gone { generation, class: ExitClass::Crash, detail: detail.clone(), next: Next::NotAdopted };
+        cx.happened.push(Happening::Gone(gone));
+        Transition(State::Idle {})
+    }
+
+    pub(super) fn came_up(&mut self, cx: &mut Cx<'_>) -> Outcome<State> {
+        self.first = false;
+        cx.deadlines.clear(TimerKey::Start);
+        cx.happened.push(Happening::Up);
+        cx.fx.note(Note::Up { generation: self.generation });
+        Transition(State::Waiting {})
+    }
+
+    pub(super) fn start_overdue(&mut self, cx: &mut Cx<'_>) -> Outcome<State> {
+        self.verdict = Some(ExitClass::StartTimeout);
+        self.begin_stop(Stop { purpose: Purpose::Restart, hard: true, timeout: cx.config.timing.shutdown }, cx)
     }
 
     pub(super) fn begin_stop(&mut self, stop: Stop, cx: &mut Cx<'_>) -> Outcome<State> {

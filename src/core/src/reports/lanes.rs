@@ -140,6 +140,13 @@ impl<K: Ord + Clone> Lanes<K> {
         self.change(at, |head| head.not_before = until);
     }
 
+    /// The head of a lane need not wait any longer.
+    pub(super) fn hasten(&mut self, lane: &K) {
+        if let Some(at) = self.head_at(lane) {
+            self.change(at, |head| head.not_before = 0);
+        }
+    }
+
     pub(super) fn pop(&mut self, lane: &K) -> Option<Report> {
         self.pop_if(lane, |_| true)
     }

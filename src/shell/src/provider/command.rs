@@ -9,10 +9,10 @@ mod socket;
 mod talk;
 mod words;
 
-use super::{Deed, Provider, Start};
+use super::{Adopt, Deed, Provider, Start};
 use crate::input::Task;
 use crate::runner_dir::COMMAND_SOCKET;
-use generation::Running;
+use generation::{Begin, Running};
 use relay_runner_core::config::Adapter;
 use relay_runner_core::event::{Failure, FailureKind};
 use relay_runner_core::{Event, Generation, OpId, OpResult, StopStep};
@@ -43,8 +43,8 @@ impl CommandSpec {
     pub fn new(argv: Vec<OsString>, listen: bool) -> Self {
         let can = Adapter {
             restartable: true,
-            // Taking a listening program up again is not there yet.
-            adoptable: false,
+            // Pipes go with the runner; and elsewhere nothing proves that a process is the same one.
+            adoptable: listen && cfg!(target_os = "linux"),
             typed: false,
             evidence: true,
             steer: true,
@@ -99,6 +99,23 @@ impl Command {
         Self { spec, runner_dir, state_dir, inputs, running: None }
     }
 
+    fn run(&mut self, generation: Generation, begin: Begin) {
+        let (say, said) = mpsc::channel(WAITING_MOST);
+        let (stop, stops) = mpsc::unbounded_channel();
+        let running = Running {
+            spec: self.spec.clone(),
+            runner_dir: self.runner_dir.clone(),
+            socket: self.spec.listen.then(|| self.runner_dir.join(COMMAND_SOCKET)),
+            log: self.state_dir.join("provider.log"),
+            begin,
+            said,
+            stops,
+        };
+        let task = Task::start("the provider", &self.inputs, running.run());
+        // An earlier one that is still alive would be killed by this drop: the core never starts two.
+        self.running = Some(Living { generation, say, stop, task });
+    }
+
     fn refuse(&self, op: OpId, kind: FailureKind, why: &str) {
         let inputs = self.inputs.clone();
         let event = Event::Done(op, OpResult::Failed(Failure { kind, text: why.into() }));
@@ -108,20 +125,11 @@ impl Command {
 
 impl Provider for Command {
     fn start(&mut self, start: Start) {
-        let (say, said) = mpsc::channel(WAITING_MOST);
-        let (stop, stops) = mpsc::unbounded_channel();
-        let generation = start.generation;
-        let running = Running {
-            spec: self.spec.clone(),
-            socket: self.spec.listen.then(|| self.runner_dir.join(COMMAND_SOCKET)),
-            log: self.state_dir.join("provider.log"),
-            start,
-            said,
-            stops,
-        };
-        let task = Task::start("the provider", &self.inputs, running.run());
-        // An earlier one that is still alive would be killed by this drop: the core never starts two.
-        self.running = Some(Living { generation, say, stop, task });
+        self.run(start.generation, Begin::Start(start));
+    }
+
+    fn adopt(&mut self, adopt: Adopt) {
+        self.run(adopt.generation, Begin::Adopt(adopt));
     }
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {

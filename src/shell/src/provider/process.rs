@@ -1,7 +1,7 @@
 //! Processes of providers: started in a group of their own, which goes as a whole.
 
+use super::leftover::is_ours;
 use process_wrap::tokio::{ChildWrapper, CommandWrap, ProcessGroup};
-use relay_runner_core::Text;
 use relay_runner_core::event::{ExitClass, ProcessRef};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
@@ -33,9 +33,18 @@ pub(crate) struct Process {
 #[derive(Debug)]
 pub(crate) struct Group {
     leader: Option<Pid>,
+    /// Of a process that is not our child, and of which the system may give the number to a stranger: what it is known
+    /// by, and the runner folder.
+    taken_up: Option<(ProcessRef, PathBuf)>,
 }
 
 impl Group {
+    /// That of a process that was started by an earlier run. It is not touched unless it is still the same one.
+    pub(crate) fn of(process: ProcessRef, runner_dir: PathBuf) -> Self {
+        let leader = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+        Self { leader, taken_up: Some((process, runner_dir)) }
+    }
+
     pub(crate) fn terminate(&self) {
         self.signal(Signal::TERM);
     }
@@ -51,6 +60,9 @@ impl Group {
 
     fn signal(&self, signal: Signal) {
         let Some(leader) = self.leader else { return };
+        if self.taken_up.as_ref().is_some_and(|(process, runner_dir)| !is_ours(process, runner_dir)) {
+            return;
+        }
         match kill_process_group(leader, signal) {
             // No such group: all of it is gone already.
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -90,7 +102,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Process, String> {
     command.wrap(ProcessGroup::leader());
     let child = command.spawn().map_err(|error| cannot_start(program.to_string_lossy().as_ref(), &error))?;
     let leader = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    Ok(Process { child, group: Group { leader } })
+    Ok(Process { child, group: Group { leader, taken_up: None } })
 }
 
 fn cannot_start(program: &str, error: &io::Error) -> String {
@@ -135,81 +147,6 @@ fn signal_name(number: i32) -> Option<&'static str> {
     NAMES.iter().find(|(signal, _)| signal.as_raw() == number).map(|(_, name)| *name)
 }
 
-/// Names a process so that a stranger with the same number is never mistaken for it.
-pub(crate) fn reference(pid: u32) -> ProcessRef {
-    ProcessRef { pid, started: started(pid).unwrap_or(0), boot: boot_id() }
-}
-
-/// Kills what an earlier run left behind: the process, if it is still the same one, with its group; or the rest of its
-/// group, known by the runner folder in its environment. True when there was something.
-///
-/// This is the place where an adoptable provider will be taken up again instead.
-pub(crate) fn kill_leftover(process: &ProcessRef, runner_dir: &Path) -> bool {
-    // Without a start time (not Linux) nothing proves that it is the same one.
-    if process.started == 0 || process.boot.is_empty() || process.boot != boot_id() {
-        return false;
-    }
-    let left = match started(process.pid) {
-        Some(started) => started == process.started,
-        None => is_ours(process.pid, runner_dir),
-    };
-    let Some(leader) = i32::try_from(process.pid).ok().and_then(Pid::from_raw) else { return false };
-    if left {
-        Group { leader: Some(leader) }.kill();
-    }
-    left
-}
-
-/// Whether a group without its leader still has a process that was started by a runner with this folder. The system
-/// gives a group's number to nobody else as long as one of the group lives.
-#[cfg(target_os = "linux")]
-fn is_ours(group: u32, runner_dir: &Path) -> bool {
-    let mut ours = OsString::from("AGENT_RELAY_RUNNER_DIR=");
-    ours.push(runner_dir);
-    let member = |pid: u32| stat_field(pid, 2) == Some(u64::from(group));
-    let has_it = |pid: u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == ours.as_encoded_bytes())
-    };
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.any(|pid| member(pid) && has_it(pid))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_ours(_group: u32, _runner_dir: &Path) -> bool {
-    false
-}
-
-/// The start, in clock ticks since boot.
-#[cfg(target_os = "linux")]
-fn started(pid: u32) -> Option<u64> {
-    stat_field(pid, 19)
-}
-
-/// A number of `/proc/<pid>/stat`, counted from the field behind the name, which may hold anything.
-#[cfg(target_os = "linux")]
-fn stat_field(pid: u32, nth: usize) -> Option<u64> {
-    let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(nth)?.parse().ok()
-}
-
-#[cfg(target_os = "linux")]
-fn boot_id() -> Text {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().into()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn started(_pid: u32) -> Option<u64> {
-    None
-}
-
-#[cfg(not(target_os = "linux"))]
-fn boot_id() -> Text {
-    "".into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,64 +157,5 @@ mod tests {
         assert_eq!(exit_class(ExitStatus::from_raw(3 << 8)), (ExitClass::Crash, "exit code 3".to_owned()));
         assert_eq!(exit_class(ExitStatus::from_raw(9)), (ExitClass::Signal, "signal 9 (SIGKILL)".to_owned()));
         assert_eq!(exit_class(ExitStatus::from_raw(15)), (ExitClass::Signal, "signal 15 (SIGTERM)".to_owned()));
-    }
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_process_is_known_by_its_start_and_boot() {
-        let ours = reference(std::process::id());
-        assert!(ours.started > 0 && ours.boot.len() == 36);
-        let stranger = ProcessRef { started: ours.started + 1, ..ours.clone() };
-        assert!(!kill_leftover(&stranger, Path::new("/")), "another process under the same number is left alone");
-        assert!(!kill_leftover(&ProcessRef { boot: "another".into(), ..ours }, Path::new("/")), "or of another boot");
-    }
-
-    #[tokio::test]
-    #[cfg(target_os = "linux")]
-    async fn what_a_killed_runner_left_behind_is_killed() {
-        let argv = ["sh", "-c", "sleep 1000 & wait"].map(OsString::from);
-        let env = BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap())]);
-        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::null(), Stdio::null()];
-        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
-        let Process { mut child, mut group } = start(launch).unwrap();
-        let left = reference(child.id().unwrap());
-        // As if this process had been killed: nobody holds the group any more.
-        group.release();
-        assert!(kill_leftover(&left, Path::new("/")));
-        let status = child.wait().await.unwrap();
-        assert_eq!(exit_class(status).0, ExitClass::Signal);
-        assert!(!kill_leftover(&left, Path::new("/")), "it is gone");
-    }
-
-    #[tokio::test]
-    #[cfg(target_os = "linux")]
-    async fn so_is_the_rest_of_a_group_whose_leader_has_gone() {
-        let argv = ["sh", "-c", "sleep 1000 & echo $!"].map(OsString::from);
-        let path = ("PATH".into(), std::env::var_os("PATH").unwrap());
-        let env = BTreeMap::from([path, ("AGENT_RELAY_RUNNER_DIR".into(), "/run/ours".into())]);
-        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::piped(), Stdio::null()];
-        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
-        let Process { mut child, mut group } = start(launch).unwrap();
-        let left = reference(child.id().unwrap());
-        let mut said = crate::provider::lines::Lines::new(child.stdout().take().unwrap(), 100);
-        let Some(crate::provider::lines::Line::Text(pid)) = said.next().await.unwrap() else { panic!("a number") };
-        let pid: u32 = pid.parse().unwrap();
-        // Not through its group: that would wait for all of it.
-        while stat_state(left.pid) != Some('Z') {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        child.inner_mut().wait().await.unwrap();
-        group.release();
-        assert!(!kill_leftover(&left, Path::new("/run/theirs")), "a stranger's group is left alone");
-        assert!(kill_leftover(&left, Path::new("/run/ours")));
-        while !matches!(stat_state(pid), None | Some('Z')) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    fn stat_state(pid: u32) -> Option<char> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        stat.rsplit_once(") ")?.1.chars().next()
     }
 }

@@ -10,7 +10,7 @@ use crate::info::Info;
 use crate::input::{Input, Task};
 use crate::options::SettingsSource;
 use crate::provider::reporter::Reporter;
-use crate::provider::{Deed, Handed, Start};
+use crate::provider::{Adopt, Deed, Handed, Start};
 use crate::secret::Redactor;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::ids::Conn;
@@ -42,6 +42,10 @@ impl Runner {
                 self.fetch_attachments(op, message, Duration::from_millis(deadline));
             }
             Effect::Spawn { op, generation } => self.spawn(op, generation),
+            Effect::Adopt { op, generation, process, offers } => {
+                let reporter = self.reporter(generation);
+                self.provider.adopt(Adopt { op, generation, process, offers, reporter });
+            }
             Effect::Provider { op, generation, act } => self.act(op, generation, act),
             Effect::Stop { generation, step } => self.provider.stop(generation, step),
             Effect::Answer { request, answer } => {
@@ -142,10 +146,14 @@ impl Runner {
                 provider_session: &session,
             },
         );
+        let reporter = self.reporter(generation);
+        self.provider.start(Start { op, generation, env, cwd: self.options.cwd.clone(), reporter });
+    }
+
+    fn reporter(&self, generation: Generation) -> Reporter {
         let secrets = [self.tokens.current().cloned(), self.control.as_ref().map(|control| control.secret.clone())];
         let redactor = Redactor::new(secrets.into_iter().flatten());
-        let reporter = Reporter::new(self.inputs.clone(), generation, redactor);
-        self.provider.start(Start { op, generation, env, cwd: self.options.cwd.clone(), reporter });
+        Reporter::new(self.inputs.clone(), generation, redactor)
     }
 
     fn act(&mut self, op: OpId, generation: Generation, act: Act) {

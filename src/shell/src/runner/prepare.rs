@@ -15,12 +15,14 @@ use crate::lock::Lock;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
 use crate::provider::command::Command;
-use crate::provider::process::kill_leftover;
+use crate::provider::leftover::{kill_leftover, kill_unknown};
 use crate::runner_dir::{self, Places};
 use crate::secret::random_id;
 use crate::tokens::Tokens;
 use relay_runner_core::body::BodyRef;
-use relay_runner_core::{Core, DurableFacts, Effects};
+use relay_runner_core::facts::ProviderFact;
+use relay_runner_core::ids::provider_session;
+use relay_runner_core::{Config, Core, DurableFacts, Effects};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,14 +51,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
 
     let folder = journal::folder(&state_dir);
     let facts = facts(&folder, options.fresh)?;
-    if let Some(provider) = &facts.provider
-        && kill_leftover(&provider.process, &runner_dir)
-    {
-        tracing::warn!(
-            "the provider of the last run (process {}) had left processes; they were killed",
-            provider.process.pid
-        );
-    }
+    clean_up(&facts, &options.config, &runner_dir);
     let at = clock.stamp();
     let opening = Opening { folder, program: &options.program, config: &options.config, facts: &facts, at };
     let journal = Journal::open(opening)?;
@@ -104,6 +99,21 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         inputs,
     };
     Ok((runner, handle))
+}
+
+/// What the last run left and this one does not take up goes, before anything new is started.
+fn clean_up(facts: &DurableFacts, config: &Config, runner_dir: &Path) {
+    if facts.adoptable(config).is_some() {
+        return;
+    }
+    let Some(ProviderFact { generation, process }) = &facts.provider else { return };
+    let killed = match process {
+        Some(process) => kill_leftover(process, runner_dir).then_some(process.pid),
+        None => kill_unknown(&provider_session(&facts.run_id, *generation), runner_dir),
+    };
+    if let Some(pid) = killed {
+        tracing::warn!("the provider of the last run (process {pid}) had left processes; they were killed");
+    }
 }
 
 fn provider(spec: &ProviderSpec, runner_dir: &Path, state_dir: &Path, inputs: &Inputs) -> Box<dyn Provider> {

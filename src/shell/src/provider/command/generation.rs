@@ -6,20 +6,21 @@
 
 use super::socket;
 use super::talk::{Speaker, listen, overhear};
-use super::{CommandSpec, Halt, Say};
+use super::{CommandSpec, Halt, Say, words};
 use crate::input::caught;
-use crate::provider::Start;
-use crate::provider::process::{self, Launch, Process};
+use crate::provider::process::{self, Group, Launch, Process};
 use crate::provider::reporter::Reporter;
+use crate::provider::{Adopt, Start, leftover};
 use process_wrap::tokio::ChildWrapper;
-use relay_runner_core::event::{ExitClass, FailureKind};
-use relay_runner_core::{OpResult, ProviderReport, StopStep};
+use relay_runner_core::event::{ExitClass, FailureKind, ProcessRef};
+use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -29,18 +30,34 @@ const REST_WITHIN: Duration = Duration::from_secs(1);
 const SOCKET_VARIABLE: &str = "AGENT_RELAY_COMMAND_SOCKET";
 
 #[derive(Debug)]
+pub(super) enum Begin {
+    Start(Start),
+    Adopt(Adopt),
+}
+
+impl Begin {
+    fn reporter(&self) -> &Reporter {
+        match self {
+            Self::Start(start) => &start.reporter,
+            Self::Adopt(adopt) => &adopt.reporter,
+        }
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Running {
     pub(super) spec: CommandSpec,
+    pub(super) runner_dir: PathBuf,
     pub(super) socket: Option<PathBuf>,
     pub(super) log: PathBuf,
-    pub(super) start: Start,
+    pub(super) begin: Begin,
     pub(super) said: mpsc::Receiver<Say>,
     pub(super) stops: mpsc::UnboundedReceiver<Halt>,
 }
 
 impl Running {
     pub(super) async fn run(self) {
-        let reporter = self.start.reporter.clone();
+        let reporter = self.begin.reporter().clone();
         // A panic drops the process group, and with it kills it.
         if let Err(what) = caught(self.live()).await {
             reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
@@ -49,16 +66,17 @@ impl Running {
     }
 
     async fn live(self) {
-        let Self { spec, socket, log, start: Start { op, mut env, cwd, reporter, .. }, said, mut stops } = self;
-        if let Some(path) = &socket {
-            env.insert(OsString::from(SOCKET_VARIABLE), path.into());
-        }
-        let launched = launch(&spec, &env, &cwd, socket.as_deref(), &log);
-        let (Process { mut child, mut group }, log) = match launched {
-            Ok(launched) => launched,
-            Err(why) => return reporter.fail(op, FailureKind::Io, &why).await,
+        let Self { spec, runner_dir, socket, log, begin, said, mut stops } = self;
+        let reporter = begin.reporter().clone();
+        let begun = match begin {
+            Begin::Start(start) => started(&spec, start, socket.as_deref(), &log),
+            Begin::Adopt(adopt) => taken_up(adopt, &runner_dir, &log),
         };
-        reporter.answer(op, OpResult::Spawned(process::reference(child.id().unwrap_or(0)))).await;
+        let Held { op, process, pipes, mut exit, mut group, log, resume } = match begun {
+            Ok(held) => held,
+            Err((op, kind, why)) => return reporter.fail(op, kind, &why).await,
+        };
+        reporter.answer(op, OpResult::Spawned(process)).await;
 
         let ask = Notify::new();
         let (quiet, mut quieted) = watch::channel(false);
@@ -66,9 +84,8 @@ impl Running {
             Speaker { said, under_way: None, handed_over: false, ask: &ask, quiet, reporter: reporter.clone() };
         let mut last_words = String::new();
         let status = {
-            let pipes = Pipes::take(&mut *child);
-            let mut talk = Box::pin(talk(pipes, socket.as_deref(), log, &mut speaker, &mut last_words));
-            let mut exit = child.wait();
+            let way = Way { pipes, socket: socket.as_deref(), log, resume };
+            let mut talk = Box::pin(talk(way, &mut speaker, &mut last_words));
             let status = loop {
                 tokio::select! {
                     status = &mut exit => break status,
@@ -98,7 +115,11 @@ impl Running {
         };
         speaker.hush().await;
         let (class, mut detail) = match status {
-            Ok(status) => process::exit_class(status),
+            Ok(Some(status)) => process::exit_class(status),
+            Ok(None) => (
+                ExitClass::Crash,
+                "it ended; with which code is not known, as it was started by an earlier run".to_owned(),
+            ),
             Err(error) => (ExitClass::Crash, format!("its exit could not be seen: {error}")),
         };
         if class != ExitClass::Clean && !last_words.is_empty() {
@@ -106,6 +127,53 @@ impl Running {
         }
         reporter.exit(class, &detail).await;
     }
+}
+
+/// A process that lives.
+struct Held {
+    op: OpId,
+    process: ProcessRef,
+    pipes: Pipes,
+    /// None: it is not our child, and its code is not known.
+    exit: Pin<Box<dyn Future<Output = std::io::Result<Option<ExitStatus>>> + Send>>,
+    group: Group,
+    log: Option<File>,
+    /// What it is asked before it is up.
+    resume: Option<String>,
+}
+
+type NotHeld = (OpId, FailureKind, String);
+
+fn started(spec: &CommandSpec, start: Start, socket: Option<&Path>, log: &Path) -> Result<Held, NotHeld> {
+    let Start { op, mut env, cwd, .. } = start;
+    if let Some(path) = socket {
+        env.insert(OsString::from(SOCKET_VARIABLE), path.into());
+    }
+    let (Process { mut child, group }, log) =
+        launch(spec, &env, &cwd, socket, log).map_err(|why| (op, FailureKind::Io, why))?;
+    let process = leftover::reference(child.id().unwrap_or(0));
+    let pipes = Pipes::take(&mut *child);
+    let exit = Box::pin(async move { child.wait().await.map(Some) });
+    Ok(Held { op, process, pipes, exit, group, log, resume: None })
+}
+
+fn taken_up(adopt: Adopt, runner_dir: &Path, log: &Path) -> Result<Held, NotHeld> {
+    let Adopt { op, process, offers, .. } = adopt;
+    let Some(end) = leftover::end_of(&process) else {
+        let rest = if leftover::kill_leftover(&process, runner_dir) { ", and what it left was killed" } else { "" };
+        let why = format!("the provider of the last run (process {}) has ended{rest}", process.pid);
+        return Err((op, FailureKind::NotFound, why));
+    };
+    let group = Group::of(process.clone(), runner_dir.to_owned());
+    let exit = Box::pin(async move {
+        end.await;
+        Ok(None)
+    });
+    // Without it, what the program prints is not bounded; it goes on printing there all the same.
+    let log =
+        socket::open_log(log).map_err(|error| tracing::warn!("the provider's log cannot be bounded: {error}")).ok();
+    let pipes = Pipes { stdin: None, stdout: None, stderr: None };
+    Ok(Held { op, process, pipes, exit, group, log, resume: Some(words::resume(&offers)) })
 }
 
 struct Pipes {
@@ -120,18 +188,21 @@ impl Pipes {
     }
 }
 
-/// The whole conversation; never over by itself, since there may always be something to refuse.
-async fn talk(
+/// How the program is reached.
+struct Way<'a> {
     pipes: Pipes,
-    socket: Option<&Path>,
+    socket: Option<&'a Path>,
     log: Option<File>,
-    speaker: &mut Speaker<'_>,
-    last_words: &mut String,
-) -> Infallible {
+    resume: Option<String>,
+}
+
+/// The whole conversation; never over by itself, since there may always be something to refuse.
+async fn talk(way: Way<'_>, speaker: &mut Speaker<'_>, last_words: &mut String) -> Infallible {
+    let Way { pipes, socket, log, resume } = way;
     let reporter: Reporter = speaker.reporter.clone();
     if let Some(path) = socket {
         return tokio::select! {
-            never = socket::converse(path, speaker) => never,
+            never = socket::converse(path, resume, speaker) => never,
             never = async { match log { Some(file) => socket::bound_log(file).await, None => pending().await } } => never,
         };
     }
@@ -142,7 +213,7 @@ async fn talk(
         tokio::join!(
             async {
                 if let Some(stdout) = pipes.stdout {
-                    listen(stdout, &reporter).await;
+                    listen(stdout, &reporter, &Notify::new()).await;
                 }
             },
             async {

@@ -9,7 +9,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 use tokio::time::interval_at;
 
 /// What the program's own output may take on disk.
@@ -18,8 +20,12 @@ const LOG_LOOKED_AT_EVERY: Duration = Duration::from_mins(1);
 /// Between two attempts to connect: a socket that does not exist yet gives no event to wait for.
 const CONNECT_EVERY: Duration = Duration::from_millis(20);
 
-/// Talks to the program over its socket; never returns by itself.
-pub(super) async fn converse(path: &Path, speaker: &mut Speaker<'_>) -> Infallible {
+/// How long a program that was taken up may need to say what it knows.
+const RESUME_WITHIN: Duration = Duration::from_secs(5);
+
+/// Talks to the program over its socket; never returns by itself. One that was taken up is asked `resume` first, and is
+/// ready once it has answered.
+pub(super) async fn converse(path: &Path, mut resume: Option<String>, speaker: &mut Speaker<'_>) -> Infallible {
     let reporter = speaker.reporter.clone();
     let mut first = true;
     loop {
@@ -29,11 +35,22 @@ pub(super) async fn converse(path: &Path, speaker: &mut Speaker<'_>) -> Infallib
             never = speaker.refuse_all("the provider cannot be reached at its socket yet") => return never,
         };
         speaker.quiet.send_replace(false);
+        let (from, mut to) = stream.into_split();
+        let resumed = Notify::new();
+        let mut listening = Box::pin(listen(from, &reporter, &resumed));
+        if let Some(asked) = &resume {
+            let known = tokio::select! {
+                known = ask(asked, &mut to, &resumed) => known,
+                () = &mut listening => false,
+            };
+            if !known {
+                continue;
+            }
+            resume = None;
+        }
         if std::mem::take(&mut first) {
             reporter.report(ProviderReport::Ready).await;
         }
-        let (from, to) = stream.into_split();
-        let mut listening = Box::pin(listen(from, &reporter));
         let mut silence = tokio::select! {
             silence = speaker.speak(to) => silence,
             () = &mut listening => Silence::Broken,
@@ -53,6 +70,20 @@ pub(super) async fn converse(path: &Path, speaker: &mut Speaker<'_>) -> Infallib
             Silence::Asked | Silence::Over => return speaker.refuse_all("the provider is being stopped").await,
         }
     }
+}
+
+/// Asks what became of the offers. False when the connection broke meanwhile.
+async fn ask(what: &str, to: &mut (impl AsyncWrite + Unpin), resumed: &Notify) -> bool {
+    if to.write_all(what.as_bytes()).await.is_err() {
+        return false;
+    }
+    if tokio::time::timeout(RESUME_WITHIN, resumed.notified()).await.is_err() {
+        tracing::warn!(
+            "the provider did not answer `resume` within {} s; what it had is in doubt (docs/command-provider.md)",
+            RESUME_WITHIN.as_secs()
+        );
+    }
+    true
 }
 
 async fn connect(path: &Path) -> UnixStream {

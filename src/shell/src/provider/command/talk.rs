@@ -124,8 +124,9 @@ async fn farewell(mut to: impl AsyncWrite + Unpin) -> Silence {
     Silence::Asked
 }
 
-/// Turns the program's lines into reports, until its end of the way is closed.
-pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter) {
+/// Turns the program's lines into reports, until its end of the way is closed. `resumed` hears when it has said all that
+/// it was asked about.
+pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter, resumed: &Notify) {
     let mut lines = Lines::new(from, LINE_MOST);
     let mut oddities = Oddities::default();
     loop {
@@ -143,6 +144,7 @@ pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter) {
         };
         match heard {
             Heard::Nothing => {}
+            Heard::Resumed => resumed.notify_one(),
             Heard::Report(report) => reporter.report(report).await,
             Heard::Log { level, message } => log(level, &message, reporter),
             Heard::Malformed(reason) => {

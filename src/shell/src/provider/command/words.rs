@@ -2,9 +2,9 @@
 
 use crate::attachments::AttachedFile;
 use crate::provider::{Deed, Handed};
-use relay_runner_core::ProviderReport;
 use relay_runner_core::event::{ApprovalRequest, ReportStatus, StatusReport, TakenOffer, TurnEnd};
 use relay_runner_core::format::{self, Attached};
+use relay_runner_core::{Offers, ProviderReport};
 use relay_runner_protocol::message::Attachment;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,6 +14,15 @@ pub(super) const SHUTDOWN: &str = "{\"type\":\"shutdown\"}\n";
 
 /// Why nothing is known of an attachment: the message could not be read when its attachments were to be fetched.
 const NOT_FETCHED: &str = "it was not fetched";
+
+/// What a program that was taken up is asked.
+pub(super) fn resume(offers: &Offers) -> String {
+    let messages: Vec<_> = offers
+        .iter()
+        .map(|offer| json!({"id": offer.message, "nonce": offer.nonce.to_string(), "attempt": offer.attempt}))
+        .collect();
+    line(&json!({"type": "resume", "messages": messages}))
+}
 
 /// A deed as lines.
 pub(super) fn lines(deed: &Deed) -> String {
@@ -90,6 +99,10 @@ enum Said {
         #[serde(default)]
         turn: Value,
     },
+    Missed {
+        ids: Vec<u64>,
+    },
+    Resumed {},
     Busy {
         #[serde(default)]
         turn: Value,
@@ -121,7 +134,7 @@ enum Said {
     },
 }
 
-const TYPES: [&str; 7] = ["ready", "taken", "busy", "idle", "approval", "approvalClosed", "log"];
+const TYPES: [&str; 9] = ["ready", "taken", "missed", "resumed", "busy", "idle", "approval", "approvalClosed", "log"];
 
 /// A line of the program, understood.
 #[derive(Debug, PartialEq)]
@@ -131,6 +144,8 @@ pub(super) enum Heard {
         level: Level,
         message: String,
     },
+    /// It has said all that it was asked about when it was taken up.
+    Resumed,
     /// Known, and nothing to be done about.
     Nothing,
     /// The reason holds no content.
@@ -155,10 +170,11 @@ pub(super) fn hear(text: &str, cut: impl Fn(&str) -> String) -> Heard {
     };
     Heard::Report(match said {
         Said::Ready {} => return Heard::Nothing,
-        Said::Taken { ids, turn } => ProviderReport::Taken {
-            offers: ids.into_iter().map(|message| TakenOffer { message, nonce: None }).collect(),
-            into_turn: !matches!(turn, Value::Null | Value::Bool(false)),
-        },
+        Said::Resumed {} => return Heard::Resumed,
+        Said::Missed { ids } => ProviderReport::Missed { offers: offers(ids) },
+        Said::Taken { ids, turn } => {
+            ProviderReport::Taken { offers: offers(ids), into_turn: !matches!(turn, Value::Null | Value::Bool(false)) }
+        }
         Said::Busy { turn } => status(ReportStatus::Busy, &turn, TurnEnd::Normal, cut),
         Said::Idle { turn, failed, interrupted } => {
             let end = match failed {
@@ -194,6 +210,10 @@ pub(super) fn hear(text: &str, cut: impl Fn(&str) -> String) -> Heard {
             return Heard::Log { level, message: cut(&message) };
         }
     })
+}
+
+fn offers(ids: Vec<u64>) -> Vec<TakenOffer> {
+    ids.into_iter().map(|message| TakenOffer { message, nonce: None }).collect()
 }
 
 fn status(status: ReportStatus, turn: &Value, end: TurnEnd, cut: impl Fn(&str) -> String) -> ProviderReport {

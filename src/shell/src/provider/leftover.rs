@@ -1,0 +1,218 @@
+//! What an earlier run left: whether a process is still the one that it started, when it ends, and how it is ended.
+//!
+//! A number alone says nothing, as the system gives it to others: a process is known by its number, its start and the
+//! boot of the machine; the rest of a group by the runner folder in its environment. What cannot be shown to be ours is
+//! never touched.
+
+use super::process::Group;
+use relay_runner_core::Text;
+use relay_runner_core::event::ProcessRef;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// Names a process so that a stranger with the same number is never mistaken for it.
+pub(crate) fn reference(pid: u32) -> ProcessRef {
+    ProcessRef { pid, started: started(pid).unwrap_or(0), boot: boot_id() }
+}
+
+/// Whether there is still something of it: the process itself, if it is the same one; or the rest of its group, known by
+/// the runner folder in its environment.
+pub(super) fn is_ours(process: &ProcessRef, runner_dir: &Path) -> bool {
+    // Without a start time (not Linux) nothing proves that it is the same one.
+    if process.started == 0 || process.boot.is_empty() || process.boot != boot_id() {
+        return false;
+    }
+    match started(process.pid) {
+        Some(started) => started == process.started,
+        None => group_is_ours(process.pid, runner_dir),
+    }
+}
+
+/// Kills what an earlier run left behind of a process and its group. True when there was something.
+pub(crate) fn kill_leftover(process: &ProcessRef, runner_dir: &Path) -> bool {
+    let left = is_ours(process, runner_dir);
+    if left {
+        Group::of(process.clone(), runner_dir.to_owned()).kill();
+    }
+    left
+}
+
+/// Kills the process that an earlier run was starting when it ended, and of which it did not hear any more: the leader
+/// of a group with this provider session in its environment; of several the one that was started first, as the others
+/// are its children. Returns its number when there was one.
+pub(crate) fn kill_unknown(session: &str, runner_dir: &Path) -> Option<u32> {
+    let process = of_session(session, runner_dir)?;
+    kill_leftover(&process, runner_dir).then_some(process.pid)
+}
+
+#[cfg(target_os = "linux")]
+fn of_session(session: &str, runner_dir: &Path) -> Option<ProcessRef> {
+    let mut wanted = OsString::from("AGENT_RELAY_PROVIDER_SESSION_ID=");
+    wanted.push(session);
+    let wanted = [wanted, variable_of(runner_dir)];
+    let leads = |pid: &u32| stat_field(*pid, 2) == Some(u64::from(*pid));
+    // This runner may have been started by an agent itself, and have it in its environment as well.
+    let ours = std::process::id();
+    let candidates = pids().filter(|pid| *pid != ours && leads(pid) && wanted.iter().all(|one| has(*pid, one)));
+    candidates.map(reference).filter(|process| process.started > 0).min_by_key(|process| process.started)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn of_session(_session: &str, _runner_dir: &Path) -> Option<ProcessRef> {
+    None
+}
+
+/// Waits for the end of a process that is not our child; none when it is not the same one any more, or where the system
+/// cannot tell.
+#[cfg(target_os = "linux")]
+pub(crate) fn end_of(process: &ProcessRef) -> Option<impl Future<Output = ()> + Send + use<>> {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    use tokio::net::unix::pipe::Receiver;
+    let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+    let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Looked at after it was opened: from now on the handle is about this process, whoever gets its number.
+    if started(process.pid) != Some(process.started) || process.boot != boot_id() {
+        return None;
+    }
+    // Not a pipe; of all that can be waited for, it only has to become readable.
+    let handle = Receiver::from_owned_fd_unchecked(handle).ok()?;
+    Some(async move {
+        // Readable once it has ended. An error says that there is nothing to wait for.
+        let _ = handle.readable().await;
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn end_of(_process: &ProcessRef) -> Option<std::future::Pending<()>> {
+    None
+}
+
+/// Whether a group without its leader still has a process that was started by a runner with this folder. The system
+/// gives a group's number to nobody else as long as one of the group lives.
+#[cfg(target_os = "linux")]
+fn group_is_ours(group: u32, runner_dir: &Path) -> bool {
+    let ours = variable_of(runner_dir);
+    pids().any(|pid| stat_field(pid, 2) == Some(u64::from(group)) && has(pid, &ours))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn group_is_ours(_group: u32, _runner_dir: &Path) -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+fn variable_of(runner_dir: &Path) -> OsString {
+    let mut variable = OsString::from("AGENT_RELAY_RUNNER_DIR=");
+    variable.push(runner_dir);
+    variable
+}
+
+#[cfg(target_os = "linux")]
+fn pids() -> impl Iterator<Item = u32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Whether a process was started with this in its environment.
+#[cfg(target_os = "linux")]
+fn has(pid: u32, variable: &OsString) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|one| one == variable.as_encoded_bytes())
+}
+
+/// The start, in clock ticks since boot.
+#[cfg(target_os = "linux")]
+fn started(pid: u32) -> Option<u64> {
+    stat_field(pid, 19)
+}
+
+/// A number of `/proc/<pid>/stat`, counted from the field behind the name, which may hold anything.
+#[cfg(target_os = "linux")]
+fn stat_field(pid: u32, nth: usize) -> Option<u64> {
+    let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(nth)?.parse().ok()
+}
+
+#[cfg(target_os = "linux")]
+fn boot_id() -> Text {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().into()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn started(_pid: u32) -> Option<u64> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_id() -> Text {
+    "".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::process::{Launch, Process, exit_class, start};
+    use relay_runner_core::event::ExitClass;
+    use std::collections::BTreeMap;
+    use std::process::Stdio;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_is_known_by_its_start_and_boot() {
+        let ours = reference(std::process::id());
+        assert!(ours.started > 0 && ours.boot.len() == 36);
+        let stranger = ProcessRef { started: ours.started + 1, ..ours.clone() };
+        assert!(!kill_leftover(&stranger, Path::new("/")), "another process under the same number is left alone");
+        assert!(!kill_leftover(&ProcessRef { boot: "another".into(), ..ours }, Path::new("/")), "or of another boot");
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn what_a_killed_runner_left_behind_is_killed() {
+        let argv = ["sh", "-c", "sleep 1000 & wait"].map(OsString::from);
+        let env = BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap())]);
+        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::null(), Stdio::null()];
+        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
+        let Process { mut child, mut group } = start(launch).unwrap();
+        let left = reference(child.id().unwrap());
+        // As if this process had been killed: nobody holds the group any more.
+        group.release();
+        assert!(kill_leftover(&left, Path::new("/")));
+        let status = child.wait().await.unwrap();
+        assert_eq!(exit_class(status).0, ExitClass::Signal);
+        assert!(!kill_leftover(&left, Path::new("/")), "it is gone");
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn so_is_the_rest_of_a_group_whose_leader_has_gone() {
+        let argv = ["sh", "-c", "sleep 1000 & echo $!"].map(OsString::from);
+        let path = ("PATH".into(), std::env::var_os("PATH").unwrap());
+        let env = BTreeMap::from([path, ("AGENT_RELAY_RUNNER_DIR".into(), "/run/ours".into())]);
+        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::piped(), Stdio::null()];
+        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
+        let Process { mut child, mut group } = start(launch).unwrap();
+        let left = reference(child.id().unwrap());
+        let mut said = crate::provider::lines::Lines::new(child.stdout().take().unwrap(), 100);
+        let Some(crate::provider::lines::Line::Text(pid)) = said.next().await.unwrap() else { panic!("a number") };
+        let pid: u32 = pid.parse().unwrap();
+        // Not through its group: that would wait for all of it.
+        while stat_state(left.pid) != Some('Z') {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        child.inner_mut().wait().await.unwrap();
+        group.release();
+        assert!(!kill_leftover(&left, Path::new("/run/theirs")), "a stranger's group is left alone");
+        assert!(kill_leftover(&left, Path::new("/run/ours")));
+        while !matches!(stat_state(pid), None | Some('Z')) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn stat_state(pid: u32) -> Option<char> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    }
+}
