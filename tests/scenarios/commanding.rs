@@ -249,3 +249,33 @@ fn a_command_is_ours_by_agent_by_runner_or_without_a_target() {
     }
     story.never("command,c4");
 }
+
+#[test]
+fn one_operation_is_asked_of_the_provider_at_a_time() {
+    let mut story = Story::up();
+    story.command("c1", "agent.compact");
+    story.command("c2", "agent.clearContext");
+    let compact = story.expects(",compact)");
+    story.expects_no(",clear)");
+    story.answers(compact, OpResult::Ok);
+    story.expects(",clear)");
+}
+
+#[test]
+fn nothing_but_white_space_is_no_content() {
+    let mut story = Story::up();
+    let blank = Params { content: Some(BodyRef::of(" \n\t")), ..Params::default() };
+    story.command_with("c1", "agent.injectContext", blank);
+    story.expects("command,c1,failed,content%20;required");
+}
+
+#[test]
+fn a_command_that_changes_nothing_of_what_is_shown_publishes_nothing() {
+    let mut story = Story::up();
+    let then = story.told.len();
+    story.command("c1", "agent.compact");
+    let compact = story.expects(",compact)");
+    story.answers(compact, OpResult::Ok);
+    story.expects("command,c1,succeeded");
+    assert_eq!(story.told_since(then, ",status,"), [""; 0]);
+}

@@ -89,7 +89,6 @@ pub(crate) struct Commands {
     /// Those that wait for it, or for an offer that is being handed over.
     operations: VecDeque<(Operation, Waiting)>,
     decisions: Vec<(OpId, Waiting)>,
-    version: u64,
 }
 
 impl Commands {
@@ -136,10 +135,6 @@ impl Commands {
         let reconnects = self.reconnects.iter().map(|waiting| waiting.seen("for registration"));
         let ends = self.ends.iter().map(|waiting| waiting.seen("for the end"));
         restarts.chain(reconnects).chain(ends).chain(queued).chain(asked)
-    }
-
-    pub(crate) const fn version(&self) -> u64 {
-        self.version
     }
 }
 
@@ -211,7 +206,6 @@ impl Core {
         }
         let said = (command == CommandType::InjectContext).then(|| injected(&order.params.memory_ids));
         let waiting = Waiting { caller, command, reason: order.params.reason.clone(), said };
-        self.commands.version += 1;
         let Commands { restarts, reconnects, ends, operations, decisions, .. } = &self.commands;
         if restarts.len() + reconnects.len() + ends.len() + operations.len() + decisions.len() >= WAITING_MOST {
             self.fail(&waiting, "too many commands wait already".into(), fx);
@@ -476,7 +470,6 @@ impl Core {
 
     fn outcome(&mut self, caller: &Caller, outcome: Outcome, fx: &mut Effects) {
         let outcome = Arc::new(outcome);
-        self.commands.version += 1;
         match caller {
             Caller::Local(request) => {
                 fx.push(Effect::Answer { request: *request, answer: Answer::Command(outcome) });
