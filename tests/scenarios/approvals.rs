@@ -192,3 +192,33 @@ fn an_open_request_keeps_typed_messages_away() {
     decides(&mut story, "c1", "p1", "deny");
     story.hands_over(7);
 }
+
+#[test]
+fn a_question_is_published_when_it_is_asked_and_when_it_is_over() {
+    let mut story = Story::up();
+    for id in ["p1", "p2"] {
+        let then = story.told.len();
+        adapter_asks(&mut story, id);
+        assert_eq!(story.told_since(then, ",status,").len(), 1);
+        let then = story.told.len();
+        story.provider(ProviderReport::ApprovalClosed { id: id.into() });
+        assert_eq!(story.told_since(then, ",status,").len(), 1);
+    }
+}
+
+#[test]
+fn as_many_questions_that_are_over_are_remembered_as_may_be_open() {
+    let mut config = config();
+    config.limits.approvals = 2;
+    let mut story = Story::up_with(config);
+    for id in ["p1", "p2", "p3"] {
+        adapter_asks(&mut story, id);
+        story.provider(ProviderReport::ApprovalClosed { id: id.into() });
+    }
+    let over: Vec<_> = story.core.view().approvals_over.iter().map(|over| (over.id, over.how)).collect();
+    assert_eq!(over, [("p2", "elsewhere"), ("p3", "elsewhere")]);
+    decides(&mut story, "c1", "p1", "approve");
+    story.expects("command,c1,failed,no%20;such%20;request");
+    decides(&mut story, "c2", "p2", "approve");
+    story.expects("command,c2,failed,it%20;was%20;answered");
+}

@@ -75,3 +75,14 @@ fn a_message_that_is_deleted_while_its_attachments_come_is_not_offered() {
     story.message(plain(8));
     story.works(8);
 }
+
+#[test]
+fn a_message_is_held_until_it_is_settled() {
+    let mut story = Story::up();
+    assert!(!story.core.holds(7));
+    story.message(plain(7));
+    story.works(7);
+    assert!(story.core.holds(7));
+    story.accepts("read,m7");
+    assert!(!story.core.holds(7));
+}

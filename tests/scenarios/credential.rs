@@ -106,6 +106,8 @@ fn a_wait_of_many_days_is_split() {
     // 2^31 - 1 milliseconds are not quite 25 days, so 60 days less an hour are three waits.
     assert_eq!(waits.len(), 3, "{waits:?}");
     assert_eq!(waits[..2], [2_147_483_647; 2]);
+    let all = waits.iter().sum::<u64>();
+    assert!((60 * DAY - HOUR - 30_000..=60 * DAY - HOUR).contains(&all), "{all}");
 }
 
 #[test]
@@ -383,4 +385,133 @@ fn a_credential_refused_at_the_first_registration_ends_with_77() {
     story.expects("connect(c1)");
     story.hears(Event::Link(1, LinkReport::Failed(failure(FailureKind::Unauthorized))));
     story.expects("finish(77)");
+}
+
+/// How often a status was published by what this does.
+fn published(story: &mut Story, what: impl FnOnce(&mut Story)) -> usize {
+    let then = story.told.len();
+    what(story);
+    story.told_since(then, ",status,").len()
+}
+
+#[test]
+fn a_token_that_is_refused_or_ends_is_published_as_such() {
+    let mut story = Story::up_with(Config { credential: Some(TokenRecord::default()), ..config() });
+    story.message(plain(7));
+    story.works(7);
+    let read = story.expects("read,m7");
+    let refused = published(&mut story, |story| {
+        story.fails(read, FailureKind::Unauthorized);
+    });
+    assert_eq!((refused, state(&story)), (1, "refused"));
+
+    let foreign = TokenRecord { profile: Some("operator".into()), ..token("j1", HOUR) };
+    let mut story = Story::up_with(Config { credential: Some(foreign), ..config() });
+    let ended = published(&mut story, |story| {
+        story.after(HOUR + 15_000);
+    });
+    assert_eq!((ended, state(&story)), (1, "expired"));
+}
+
+#[test]
+fn a_token_that_had_ended_before_the_start_is_not_renewed() {
+    let mut story = Story::up_with(with_token(0));
+    story.after(HOUR);
+    story.never("renew-token");
+}
+
+#[test]
+fn a_clock_that_was_set_back_puts_no_renewal_off() {
+    let mut story = Story::up_with(with_token(HOUR));
+    story.now.wall -= 30 * 60_000;
+    story.waits_for("renew-token,j1");
+    assert!(story.now.mono <= HOUR, "{}", story.now.mono);
+}
+
+#[test]
+fn every_renewal_that_failed_has_an_entry_of_its_own() {
+    let mut story = Story::up_with(with_token(10 * 60_000));
+    story.by_hand();
+    for _ in 0..2 {
+        let renewal = renewal_of(&mut story, "j1");
+        story.fails(renewal, FailureKind::Unreachable);
+    }
+    let meta = story.status_meta();
+    let entries = meta["timelineEvents"].as_array().expect("a list");
+    let ids: Vec<_> = entries.iter().filter_map(|entry| entry["id"].as_str()).collect();
+    assert_eq!(ids, ["renewal-1-1", "renewal-1-2"]);
+}
+
+#[test]
+fn a_token_without_a_name_is_named_by_its_number() {
+    let mut story = Story::up_with(with_token(HOUR));
+    story.by_hand();
+    for n in 0..2 {
+        hand_in(&mut story, 9, n, TokenRecord { jti: None, ..token("", HOUR) });
+    }
+    let meta = story.status_meta();
+    let entries = meta["timelineEvents"].as_array().expect("a list");
+    let ids: Vec<_> = entries.iter().filter_map(|entry| entry["id"].as_str()).collect();
+    assert_eq!(ids, ["token-2", "token-3"]);
+}
+
+#[test]
+fn a_token_that_comes_without_a_profile_has_that_of_the_one_before() {
+    let mut story = Story::up_with(with_token(HOUR));
+    let renewal = renewal_of(&mut story, "j1");
+    let record = TokenRecord { profile: None, ..token("j2", 2 * HOUR) };
+    story.answers(renewal, OpResult::Token { slot: TokenSlot(1), record });
+    story.registers();
+    renewal_of(&mut story, "j2");
+}
+
+#[test]
+fn claims_wait_for_a_doubted_token_as_well() {
+    let mut story = Story::up_with(with_token(HOUR));
+    story.message(plain(7));
+    story.works(7);
+    let read = story.expects("read,m7");
+    story.message(task(8, 80));
+    let claim = story.expects("claim,m8");
+    story.answers(claim, OpResult::Granted { fence: 3, lease: Some(30_000) });
+    story.after(9_000);
+    story.fails(read, FailureKind::Unauthorized);
+    let renewal = story.expects("renew-token,j1");
+    story.after(5_000);
+    story.expects_no("renew,m8");
+    story.answers(renewal, renewed(1, "j2", 2 * HOUR));
+    story.after(1_000);
+    story.expects("renew,m8,f3");
+}
+
+#[test]
+fn what_a_connection_of_an_older_token_says_is_not_about_the_new_one() {
+    // While the run ends, there is no new connection for a new token.
+    let ending = || {
+        let mut story = Story::up_with(with_token(HOUR));
+        story.message(plain(7));
+        story.works(7);
+        story.busy();
+        story.signal(relay_runner_core::event::Signal::Term);
+        hand_in(&mut story, 9, 5, token("j9", HOUR));
+        story.expects("use-token(s5)");
+        story.expects_no("connect(c2)");
+        story
+    };
+    let mut story = ending();
+    story.frame(BusFrame::Error { code: ErrorCode::Unauthorized, message: "which?".into() });
+    story.expects("disconnect(c1)");
+    story.expects_no("renew-token");
+
+    let mut story = ending();
+    let old = story.expects("read,m7");
+    story.fails(old, FailureKind::Server);
+    story.waits_for("read,m7");
+    let read = story.expects("read,m7");
+    story.fails(read, FailureKind::Unauthorized);
+    story.expects("renew-token,j9");
+    story.frame(BusFrame::Error { code: ErrorCode::NotRegistered, message: "who?".into() });
+    story.expects("register");
+    story.frame(BusFrame::Registered { epoch: 2, cursor: 1, relay: None, heartbeat: None });
+    assert_eq!(story.core.view().credential.standing, "suspect");
 }

@@ -37,3 +37,4 @@ mod tasks_and_turns;
 mod under_a_fence;
 mod unread;
 mod urgent;
+mod what_the_log_says;

@@ -12,7 +12,8 @@ use relay_runner_core::event::{
 use relay_runner_core::ids::provider_session;
 use relay_runner_core::mutant::Mutant;
 use relay_runner_core::{
-    BodyRef, Call, Core, DurableFacts, Effect, Effects, Event, Frame, Generation, MessageId, OpId, RequestId, Stamp,
+    BodyRef, Call, Core, DurableFacts, Effect, Effects, Event, Frame, Generation, MessageId, Note, OpId, RequestId,
+    Stamp,
 };
 
 /// The wall clock of a story begins here, so that it is never mistaken for the monotonic one.
@@ -25,6 +26,8 @@ pub(crate) struct Story {
     pub(crate) open: Vec<Effect>,
     /// Everything that was asked for, as canonical text.
     pub(crate) told: Vec<String>,
+    /// Everything that was said for the log.
+    pub(crate) noted: Vec<Note>,
     pub(crate) synced: bool,
     routine: bool,
     conn: u64,
@@ -78,6 +81,7 @@ impl Story {
             now,
             open: Vec::new(),
             told: Vec::new(),
+            noted: Vec::new(),
             synced: false,
             routine: true,
             conn: 0,
@@ -139,6 +143,7 @@ impl Story {
         let mut fx = Effects::new();
         self.core.step(self.now, event, &mut fx);
         self.synced = fx.sync;
+        self.noted.append(&mut fx.notes);
         for effect in fx.effects {
             self.told.push(effect.to_string());
             self.consider(effect);

@@ -580,3 +580,22 @@ impl fmt::Display for Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_are_sealed_as_one_line_and_cleared_whole() {
+        let mut fx = Effects::new();
+        fx.push(Effect::Connect { conn: 1 });
+        fx.push(Effect::Disconnect { conn: 1 });
+        fx.note(Note::OtherRelay);
+        fx.sync = true;
+        let mut line = String::new();
+        fx.canonical(&mut line);
+        assert_eq!(line, "connect(c1) disconnect(c1)");
+        fx.clear();
+        assert_eq!(fx, Effects::default());
+    }
+}

@@ -500,3 +500,38 @@ pub enum Signal {
     /// Step aside for another program (upgrade).
     Usr2,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn incoming(claimable: bool, attachments: u32) -> Incoming {
+        Incoming {
+            id: 1,
+            from: "alice".into(),
+            to: "a1".into(),
+            resolved: None,
+            kind: "chat".into(),
+            claimable,
+            urgent: false,
+            reply_expected: false,
+            read: false,
+            claimed_by: None,
+            task: None,
+            attachments,
+            body: BodyRef::of("hello"),
+        }
+    }
+
+    /// There are many of them in every journal.
+    #[test]
+    fn what_is_usual_of_a_message_is_not_written_down_and_the_rest_is() {
+        for (claimable, attachments) in [(false, 0), (true, 3)] {
+            let message = incoming(claimable, attachments);
+            let text = serde_json::to_string(&message).unwrap();
+            assert_eq!(text.contains("claimable"), claimable, "{text}");
+            assert_eq!(text.contains("attachments"), attachments > 0, "{text}");
+            assert_eq!(serde_json::from_str::<Incoming>(&text).unwrap(), message);
+        }
+    }
+}

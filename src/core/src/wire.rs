@@ -435,3 +435,6 @@ fn object(value: Value) -> Map<String, Value> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
