@@ -309,11 +309,11 @@ impl Core {
                 (Some(fence), _) => self.report(Call::Release { message: id, fence }, fx),
                 // It may have been granted, and only the relay knows its fence: the same question brings it, and the
                 // answer finds that nobody wants it any more.
-                (None, Some(key)) if self.link.epoch.is_some() => {
+                (None, Some(key)) => {
                     let deadline = self.config.timing.call_deadline;
                     self.http_keyed(Op::Claim(id), key, Call::Claim { message: id }, deadline, fx);
                 }
-                (None, _) => {}
+                (None, None) => {}
             }
         }
         self.touched.claims = true;

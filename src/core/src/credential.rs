@@ -298,10 +298,7 @@ impl Core {
         match self.credential.remaining(self.now) {
             // Nobody said no: the way to the relay may come back later than we do.
             Some(0) if failure.kind.is_unknown() => self.plan_renewal_in(AGAIN_MOST),
-            None | Some(0) => {
-                self.credential.phase = Phase::Expired;
-                self.credential.version += 1;
-            }
+            None | Some(0) => self.credential.phase = Phase::Expired,
             Some(remaining) => self.plan_renewal_in(renewal_again_in(remaining)),
         }
         self.check_credential(fx);

@@ -99,8 +99,6 @@ impl Core {
         let now = self.now.mono;
         let limits = &self.config.limits;
         let most = if self.delivery.single { 1 } else { limits.batch };
-        let may_claim =
-            self.link.epoch.is_some() && !self.credential.calls_wait() && self.claims_in_use() < limits.claims;
         let mut wake = None;
         let mut later = |at: u64| wake = Some(wake.map_or(at, |w: u64| w.min(at)));
 
@@ -108,7 +106,7 @@ impl Core {
         let mut last = None;
         let mut bytes = 0;
         let mut to_claim = None;
-        if may_claim {
+        if self.may_claim() {
             for (place, item) in self.inbox.unclaimed() {
                 // Asked for already; or given back, and the relay does not know that yet.
                 if item.is_claimed() || self.reports.releases(place.id) {
