@@ -207,3 +207,23 @@ fn what_a_killed_run_held_is_released_by_one_that_ends_at_once() {
     later.exits(ExitClass::Clean);
     later.accepts("release,m5,f4");
 }
+
+#[test]
+fn a_relay_that_says_neither_who_nor_where_it_is_may_be_the_same() {
+    let meets = |cursor| {
+        let mut story = Story::up();
+        story.busy();
+        for id in 1..=3 {
+            story.message(plain(id));
+        }
+        story.link_breaks();
+        story.waits_to_connect();
+        story.opens();
+        story.expects("register");
+        story.frame(BusFrame::Registered { epoch: 1, cursor, relay: None, heartbeat: None });
+        story.core.view().messages.len()
+    };
+    assert_eq!(meets(3), 3, "it is where it was");
+    assert_eq!(meets(0), 3, "it does not say");
+    assert_eq!(meets(1), 0, "it began anew");
+}

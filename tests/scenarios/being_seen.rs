@@ -1,9 +1,12 @@
 //! Status, liveness, and who the agent says it is.
 
-use relay_runner_core::OpResult;
-use relay_runner_core::event::{BusFrame, FailureKind, ReportStatus, StatusReport, TimelineReport};
+use relay_runner_core::event::{
+    BusFrame, ExitClass, FailureKind, ReportStatus, Signal, StatusReport, TimelineReport, TokenRecord,
+};
+use relay_runner_core::{Event, OpResult, Order, TokenSlot};
+use relay_runner_protocol::AgentStatus;
 
-use crate::story::{Story, plain};
+use crate::story::{Story, config, facts, plain};
 
 #[test]
 fn one_status_at_a_time_and_the_newest_wins() {
@@ -201,4 +204,80 @@ fn reasons_to_be_busy_are_named_once_each_in_a_stable_order() {
     // An end without an id ends all of its kind, and nothing else.
     story.report(StatusReport { reason: Some("subagent".into()), ..StatusReport::default() });
     assert_eq!(story.core.view().busy_reasons, ["provider-turn", "compaction", "weather"]);
+}
+
+#[test]
+fn nobody_is_shown_as_alive_before_the_first_registration() {
+    let mut story = Story::with(config(), facts());
+    story.boot();
+    let record = TokenRecord { jti: Some("j1".into()), ..TokenRecord::default() };
+    story.hears(Event::Order(Order::Token { request: None, slot: TokenSlot(1), record }));
+    story.never("set-status");
+    story.registers();
+    assert_eq!(story.times("set-status"), 1);
+}
+
+#[test]
+fn one_round_of_liveness_at_a_time() {
+    let mut story = Story::up();
+    story.by_hand();
+    story.after(20_000);
+    let rounds = story.times("set-status");
+    // Another token is a reason for a round, but one is under way.
+    let record = TokenRecord { jti: Some("j2".into()), ..TokenRecord::default() };
+    story.hears(Event::Order(Order::Token { request: None, slot: TokenSlot(1), record }));
+    assert_eq!(story.times("set-status"), rounds);
+}
+
+#[test]
+fn beside_the_bus_the_status_that_is_under_way_there_is_said_again() {
+    let mut story = Story::up();
+    story.by_hand();
+    story.after(19_000);
+    story.busy();
+    story.expects("status,");
+    let seq = story.core.view().status_seq;
+    story.idle();
+    story.after(1_000);
+    story.expects(&format!("set-status,busy,{seq}"));
+    story.expects(&format!("set-ready,true,{seq}"));
+}
+
+#[test]
+fn an_agent_without_a_process_is_offline_only_when_its_run_ends() {
+    let mut story = Story::up();
+    story.exits(ExitClass::Refused);
+    assert_eq!(story.core.view().process.state, "parked");
+    assert_eq!(story.core.view().status, AgentStatus::Idle);
+    let mut story = Story::up();
+    story.busy();
+    story.signal(Signal::Term);
+    story.signal(Signal::Quit);
+    assert_eq!(story.core.view().status, AgentStatus::Busy, "its process is still there");
+    story.exits(ExitClass::Signal);
+    assert_eq!(story.core.view().status, AgentStatus::Offline);
+}
+
+#[test]
+fn a_relay_that_wants_no_heartbeats_hears_those_that_are_configured() {
+    let mut story = Story::up();
+    story.link_breaks();
+    story.waits_to_connect();
+    story.opens();
+    story.expects("register");
+    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: Some(0) });
+    let then = story.told.len();
+    story.after(60_000);
+    assert_eq!(story.told_since(then, ",heartbeat,").len(), 2);
+}
+
+#[test]
+fn a_parked_agent_is_shown_as_parked_by_its_next_run() {
+    let mut story = Story::up();
+    story.exits(ExitClass::Refused);
+    let mut later = story.the_next_run();
+    later.boot();
+    later.registers();
+    assert_eq!(later.core.view().process.state, "parked");
+    later.never("spawn(");
 }

@@ -1,6 +1,6 @@
 //! Odd figures of others, and odd clocks: nothing overflows, nothing grows without end, nothing spins.
 
-use relay_runner_core::event::{BusFrame, ExitClass, FailureKind};
+use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, RelayEvent};
 use relay_runner_core::{Event, OpResult, Stamp};
 use relay_runner_protocol::ErrorCode;
 
@@ -101,4 +101,46 @@ fn what_waits_for_the_relay_is_bounded() {
     }
     let (waiting, most) = (story.core.view().reports_waiting, story.core.config().limits.reports);
     assert!(waiting <= most, "{waiting} reports wait, of {most}");
+}
+
+#[test]
+fn as_many_ids_of_each_kind_are_remembered_as_the_limit_says() {
+    let limited = || {
+        let mut config = config();
+        config.limits.settled = 2;
+        Story::up_with(config)
+    };
+    // Settled.
+    let mut story = limited();
+    for id in 1..=3 {
+        story.message(plain(id));
+        story.works(id);
+        story.accepts(&format!("read,m{id}"));
+    }
+    assert_eq!(story.core.facts().settled.into_iter().collect::<Vec<_>>(), [2, 3]);
+    // Set aside.
+    let mut story = limited();
+    for id in 1..=3 {
+        story.message(plain(id));
+        for _ in 0..8 {
+            let offer = format!("offer,m{id}/");
+            story.waits_for(&offer);
+            let offer = story.expects(&offer);
+            story.fails(offer, FailureKind::Provider);
+        }
+    }
+    assert_eq!(story.core.facts().set_aside.into_keys().collect::<Vec<_>>(), [2, 3]);
+    // Offered once, and gone before the agent had them; of what was never offered there is nothing to remember.
+    let mut story = limited();
+    for id in 1..=3 {
+        story.message(plain(id));
+        let offer = story.expects(&format!("offer,m{id}/"));
+        story.fails(offer, FailureKind::Provider);
+        story.relay_says(RelayEvent::MessageDeleted { message: id });
+    }
+    assert_eq!(story.core.facts().had.into_keys().collect::<Vec<_>>(), [2, 3]);
+    story.busy();
+    story.message(plain(4));
+    story.relay_says(RelayEvent::MessageDeleted { message: 4 });
+    assert_eq!(story.core.facts().had.into_keys().collect::<Vec<_>>(), [2, 3]);
 }

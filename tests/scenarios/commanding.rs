@@ -279,3 +279,39 @@ fn a_command_that_changes_nothing_of_what_is_shown_publishes_nothing() {
     story.expects("command,c1,succeeded");
     assert_eq!(story.told_since(then, ",status,"), [""; 0]);
 }
+
+#[test]
+fn what_is_asked_of_the_provider_waits_for_the_first_process_and_for_no_other() {
+    // The first process has yet to come up.
+    let mut story = Story::with(config(), crate::story::facts());
+    story.boot();
+    story.registers();
+    story.command("c1", "agent.compact");
+    story.never("command,c1,failed");
+    story.provider_comes_up();
+    story.expects(",compact)");
+    // A later one is being started.
+    story.exits(ExitClass::Crash);
+    story.command("c2", "agent.compact");
+    story.expects("command,c2,failed,provider%20;is%20;restarting");
+    story.waits_for("spawn(");
+    story.command("c3", "agent.compact");
+    story.expects("command,c3,failed,provider%20;is%20;restarting");
+    // The first one died before it was up, and another is waited for.
+    let mut story = Story::with(config(), crate::story::facts());
+    story.boot();
+    story.registers();
+    story.spawns();
+    story.exits(ExitClass::Crash);
+    story.command("c4", "agent.compact");
+    story.expects("command,c4,failed,provider%20;is%20;restarting");
+}
+
+#[test]
+fn what_the_provider_refuses_says_nothing_of_the_token() {
+    let mut story = Story::up();
+    story.command("c1", "agent.compact");
+    let compact = story.expects(",compact)");
+    story.fails(compact, FailureKind::Unauthorized);
+    assert_eq!(story.core.view().credential.standing, "good");
+}

@@ -409,3 +409,26 @@ fn a_new_message_does_not_overtake_those_that_did_not_fit() {
     story.message(plain(7));
     assert_eq!(story.stage(7), None);
 }
+
+#[test]
+fn what_failed_together_is_offered_one_by_one_and_what_came_later_together_again() {
+    let mut story = Story::up();
+    story.busy();
+    for id in 1..=3 {
+        story.message(plain(id));
+    }
+    story.idle();
+    let batch = story.expects("offer,m1/1/");
+    story.fails(batch, FailureKind::Provider);
+    story.waits_for("offer,m1/2/");
+    for id in 1..=3 {
+        let alone = story.list();
+        assert_eq!(alone.matches(",m").count(), 1 + alone.matches("read,m").count(), "{id}: {alone}");
+        if id == 3 {
+            story.message(plain(4)).message(plain(5));
+        }
+        story.works(id);
+    }
+    let together = story.told_since(0, "offer,m4/");
+    assert!(together.len() == 1 && together[0].contains(",m5/"), "{together:?}");
+}

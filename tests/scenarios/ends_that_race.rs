@@ -1,10 +1,10 @@
 //! Ends that meet something else on its way: a drain, a crash, a claim, a reconnect, another end.
 
-use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, LinkReport, Params, Signal};
-use relay_runner_core::{Event, OpResult};
+use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, LinkReport, Params, Signal, TokenRecord};
+use relay_runner_core::{Config, Event, OpResult, TokenSlot};
 use relay_runner_protocol::ErrorCode;
 
-use crate::story::{Story, config, plain, task};
+use crate::story::{EPOCH, Story, config, plain, task};
 
 /// Everything is settled, and the agent is being deleted on the relay.
 fn leave_is_taken(story: &mut Story) {
@@ -154,7 +154,11 @@ fn a_shorter_time_out_takes_effect_during_an_end() {
     // Within 30 s.
     story.signal(Signal::Term);
     story.command_with("c2", "agent.shutdown", shutdown_within(2_000));
-    story.after(2_000);
+    story.after(499);
+    story.expects_no("stop(g1,Terminate)");
+    story.after(1);
+    story.expects("stop(g1,Terminate)");
+    story.after(1_500);
     story.expects("stop(g1,Kill)");
     story.expects("command,c2,failed");
 }
@@ -249,4 +253,22 @@ fn what_was_worked_is_not_released_at_the_end() {
     story.accepts("delete-agent");
     story.expects("finish(0)");
     story.never("release");
+}
+
+#[test]
+fn a_renewal_that_comes_when_leave_was_taken_connects_nothing() {
+    let record = TokenRecord {
+        jti: Some("j1".into()),
+        profile: Some("provider-agent".into()),
+        expires_at: Some(EPOCH / 1_000 + 3_600),
+    };
+    let mut story = Story::up_with(Config { credential: Some(record.clone()), ..config() });
+    story.waits_for("renew-token");
+    let renewal = story.expects("renew-token");
+    leave_is_taken(&mut story);
+    story.link_breaks();
+    story.answers(renewal, OpResult::Token { slot: TokenSlot(1), record });
+    story.never("connect(c2)");
+    story.accepts("delete-agent");
+    story.expects("finish(0)");
 }

@@ -37,4 +37,6 @@ mod tasks_and_turns;
 mod under_a_fence;
 mod unread;
 mod urgent;
+mod what_is_owed;
 mod what_the_log_says;
+mod work_shown;

@@ -4,7 +4,7 @@
 use relay_runner_core::OpResult;
 use relay_runner_core::event::{FailureKind, ProviderReport, ReportStatus, Signal, StatusReport};
 
-use crate::story::{Story, plain, task};
+use crate::story::{Story, config, plain, task};
 
 const SILENCE: u64 = 10 * 60_000;
 
@@ -152,4 +152,32 @@ fn what_was_taken_for_the_turn_after_a_silent_one_does_not_wait_for_ever() {
     begins(&mut story, "t2");
     ends(&mut story, "t2");
     story.expects("read,m7");
+}
+
+#[test]
+fn one_probe_at_a_time_is_asked_of_a_process_that_is_not_being_stopped() {
+    let mut config = config();
+    config.timing.turn_probe = 5_000;
+    let mut story = Story::up_with(config.clone());
+    story.busy();
+    story.after(14_000);
+    assert_eq!(story.times("probe"), 1, "until it is answered, or too late");
+    let mut story = Story::up_with(config);
+    story.busy();
+    story.command("c1", "agent.restart");
+    story.after(14_000);
+    story.never("probe");
+}
+
+#[test]
+fn a_turn_that_is_reported_busy_again_is_the_same_turn() {
+    let mut story = Story::up();
+    story.message(plain(1));
+    story.hands_over(1);
+    story.takes(1);
+    story.busy();
+    let turn = story.core.view().turn;
+    story.busy();
+    assert_eq!(story.core.view().turn, turn);
+    assert_eq!(story.stage(1), Some("taken"));
 }

@@ -284,3 +284,33 @@ fn a_done_that_is_not_accepted_by_the_end_is_left_to_lapse_and_not_given_back() 
     story.expects("finish(0)");
     story.never("release");
 }
+
+#[test]
+fn the_same_shutdown_again_neither_hastens_the_end_nor_kills() {
+    let mut story = Story::up();
+    story.command("c1", "agent.shutdown");
+    story.after(1_000);
+    story.command("c2", "agent.shutdown");
+    story.never("Kill");
+    story.after(3_999);
+    story.never("Terminate");
+    story.after(1);
+    story.expects("stop(g1,Terminate)");
+    story.after(2_500);
+    story.expects("stop(g1,Kill)");
+    story.exits(ExitClass::Signal);
+    story.expects("command,c1,succeeded");
+    story.expects("command,c2,succeeded");
+}
+
+#[test]
+fn a_kill_has_all_of_its_time() {
+    let mut story = Story::up();
+    let params = Params { timeout: Some(8_000), ..Params::default() };
+    story.command_with("c1", "agent.kill", params);
+    story.expects("stop(g1,Kill)");
+    story.after(7_999);
+    story.expects_no("command,c1,failed");
+    story.after(1);
+    story.expects("command,c1,failed");
+}

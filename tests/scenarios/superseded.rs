@@ -1,10 +1,10 @@
 //! A newer instance holds the agent: this one says no more, lets go of what it holds, and ends with 76.
 
-use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, Signal};
-use relay_runner_core::{Call, OpResult, wire};
+use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, Signal, TokenRecord};
+use relay_runner_core::{Call, Config, OpResult, wire};
 use relay_runner_protocol::ErrorCode;
 
-use crate::story::{Story, plain, task};
+use crate::story::{EPOCH, Story, config, plain, task};
 
 fn is_superseded(story: &mut Story) {
     story.frame(BusFrame::Error { code: ErrorCode::Superseded, message: "a newer instance holds the agent".into() });
@@ -124,4 +124,18 @@ fn any_other_conflict_does_not_end_the_run() {
     story.fails(heartbeat, FailureKind::Conflict);
     story.never("stop(");
     assert_eq!(story.core.view().ending, None);
+}
+
+#[test]
+fn a_superseded_instance_renews_no_token() {
+    let record = TokenRecord {
+        jti: Some("j1".into()),
+        profile: Some("provider-agent".into()),
+        expires_at: Some((EPOCH + 31_000) / 1_000),
+    };
+    let mut story = Story::up_with(Config { credential: Some(record), ..config() });
+    is_superseded(&mut story);
+    // Its provider takes its time, and the clocks are compared meanwhile.
+    story.after(29_000);
+    story.never("renew-token");
 }

@@ -167,3 +167,28 @@ fn what_comes_after_the_end_is_said_to_be_stale_and_a_wake_is_not() {
     story.hears(Event::Link(1, LinkReport::Closed("reset".into())));
     assert_eq!(story.noted[then..], [Note::Stale { what: "event after the end", number: 0 }]);
 }
+
+#[test]
+fn what_is_overdue_when_the_core_is_woken_late_is_said_all_the_same() {
+    let mut story = Story::up();
+    story.message(plain(5));
+    story.expects("offer,m5");
+    story.now.mono += 120_000;
+    story.now.wall += 120_000;
+    story.hears(Event::Wake);
+    assert!(failures(&story).contains(&("offer", false)), "{:?}", failures(&story));
+    let why = |note: &Note| if let Note::Failed { failure, .. } = note { Some(failure.text.clone()) } else { None };
+    assert!(story.noted.iter().filter_map(why).all(|why| &*why == "no answer within the deadline"));
+}
+
+#[test]
+fn a_relay_that_does_not_know_us_while_we_register_is_no_reason_to_register_again() {
+    let mut story = Story::up();
+    story.link_breaks();
+    story.waits_to_connect();
+    story.opens();
+    story.expects("register");
+    story.frame(BusFrame::Error { code: ErrorCode::NotRegistered, message: "who?".into() });
+    story.expects_no("register");
+    assert!(story.noted.iter().any(|note| matches!(note, Note::RelaySays { code: "not_registered", .. })));
+}

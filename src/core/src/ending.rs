@@ -173,7 +173,7 @@ impl Core {
                 let stop = Stop { purpose: Purpose::End, hard: self.ending.hard, timeout };
                 self.lifecycle_input(&Input::Stop(stop), fx);
             }
-        } else if self.ending.phase > Phase::Stopping {
+        } else {
             // The provider is gone already.
             self.ends_are_done(self.ending.stop_failed, fx);
         }
@@ -289,8 +289,7 @@ impl Core {
             return;
         }
         fx.note(Note::Ending { why: why.name() });
-        self.ending =
-            Ending { phase: Phase::Draining, why: Some(why), code: Some(code), timeout, hard, ..Ending::default() };
+        self.ending = Ending { why: Some(why), code: Some(code), timeout, hard, ..Ending::default() };
         self.begin_stopping(fx);
     }
 

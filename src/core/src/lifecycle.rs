@@ -234,11 +234,11 @@ impl Lifecycle {
     }
 
     pub(crate) fn is_being_stopped(&self) -> bool {
-        self.is_alive() && !self.is_up() && !self.is_starting()
+        self.provider().stop.is_some()
     }
 
     pub(crate) fn is_restarting(&self) -> bool {
-        self.is_being_stopped() && self.provider().stop.is_some_and(|stop| stop.purpose == Purpose::Restart)
+        self.provider().stop.is_some_and(|stop| stop.purpose == Purpose::Restart)
     }
 
     /// The state's name.

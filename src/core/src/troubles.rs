@@ -54,6 +54,15 @@ mod tests {
     use crate::config::{Adapter, Identity};
 
     #[test]
+    fn calls_that_fail_with_the_same_status_are_the_same_trouble() {
+        assert_eq!(key_of_call("HTTP 503 busy: later"), "HTTP 503");
+        assert_eq!(key_of_call("the relay said HTTP 401"), "HTTP 401");
+        for other in ["connection reset", "HTTP 5xx", "HTTP 50", "HTTP "] {
+            assert_eq!(key_of_call(other), other);
+        }
+    }
+
+    #[test]
     fn the_same_is_said_once_in_a_while() {
         let config = Config::new(Identity::default(), Adapter::default(), 1);
         let repeat = config.timing.log_repeat;

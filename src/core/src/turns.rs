@@ -187,8 +187,7 @@ impl Core {
 
     fn open_turn(&mut self, id: Option<&Text>) {
         let most = self.config.limits.work;
-        let report = StatusReport { id: id.cloned(), ..StatusReport::default() };
-        self.work.report(Kind::ProviderTurn, Id::of(id), &report, self.now.wall, most);
+        self.work.report(Kind::ProviderTurn, Id::of(id), &StatusReport::default(), self.now.wall, most);
     }
 
     fn turn_idle(&mut self, id: Option<&Text>, end: &TurnEnd, still_running: &[Text], fx: &mut Effects) {

@@ -247,6 +247,8 @@ mod tests {
         Pop(u64),
         Silence(u64),
         DropOne,
+        /// Only those of this lane and the ones behind it are kept.
+        Retain(u64),
         Pass(Mono),
     }
 
@@ -258,6 +260,7 @@ mod tests {
             2 => (0..6_u64).prop_map(Change::Pop),
             1 => (0..6_u64).prop_map(Change::Silence),
             1 => Just(Change::DropOne),
+            1 => (0..6_u64).prop_map(Change::Retain),
             1 => (0..40_u64).prop_map(Change::Pass),
         ]
     }
@@ -324,6 +327,12 @@ mod tests {
                     Change::DropOne => {
                         lanes.drop_one(|_| true);
                         drop_one(&mut model);
+                    }
+                    Change::Retain(least) => {
+                        lanes.retain(|call| matches!(call, Call::Read { message } if *message >= least));
+                        for (lane, reports) in &mut model {
+                            reports.retain(|report| *lane >= least || report.sent.is_some());
+                        }
                     }
                     Change::Pass(wait) => now += wait,
                 }
