@@ -46,12 +46,11 @@ enum End {
 
 pub(crate) fn run(args: &Args) -> Done {
     let (lines, heard) = channel();
-    let runner = match std::env::var_os("AGENT_RELAY_COMMAND_SOCKET") {
-        Some(path) => Some(listen(Path::new(&path), lines)?),
-        None => {
-            std::thread::spawn(move || hear_out(io::stdin(), &lines));
-            None
-        }
+    let runner = if let Some(path) = std::env::var_os("AGENT_RELAY_COMMAND_SOCKET") {
+        Some(listen(Path::new(&path), lines)?)
+    } else {
+        std::thread::spawn(move || hear_out(io::stdin(), &lines));
+        None
     };
     let mut agent =
         Agent { runner, heard, waiting: VecDeque::new(), log: args.log.clone(), step: args.step, had: VecDeque::new() };

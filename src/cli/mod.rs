@@ -38,6 +38,7 @@ mod send;
 mod span;
 mod status;
 mod stop;
+mod upgrade;
 mod wait;
 
 use clap::{Parser, Subcommand};
@@ -78,6 +79,7 @@ enum Verb {
     Status(status::Args),
     Stop(stop::Args),
     Restart(restart::Args),
+    Upgrade(upgrade::Args),
     Approve(decide::Approve),
     Deny(decide::Deny),
     Read(read::Args),
@@ -108,6 +110,7 @@ impl Verb {
             Self::Status(args) => status::run(&args).await,
             Self::Stop(args) => stop::run(&args).await,
             Self::Restart(args) => restart::run(&args).await,
+            Self::Upgrade(args) => upgrade::run(&args).await,
             Self::Approve(args) => decide::approve(&args).await,
             Self::Deny(args) => decide::deny(&args).await,
             Self::Read(args) => read::run(&args).await,

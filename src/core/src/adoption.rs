@@ -20,9 +20,7 @@ use crate::note::Note;
 impl DurableFacts {
     /// The process of the run before, where it can be taken up.
     pub fn adoptable(&self, config: &Config) -> Option<&ProcessRef> {
-        let Some(ProviderFact { process, .. }) = self.provider.as_ref().filter(|_| config.adapter.adoptable) else {
-            return None;
-        };
+        let ProviderFact { process, .. } = self.provider.as_ref().filter(|_| config.adapter.adoptable)?;
         process.as_ref()
     }
 }

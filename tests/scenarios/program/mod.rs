@@ -19,4 +19,5 @@ mod showing;
 mod taking_over;
 mod travelling;
 mod two_of_them;
+mod upgrading;
 mod world;

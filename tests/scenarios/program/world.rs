@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_relay-runner");
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_relay-runner");
 /// A slow machine under load gets there in this time; what is broken never does.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -124,7 +124,11 @@ impl World {
 
     /// The program, in an environment that has nothing of ours.
     pub(super) fn program(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        self.other_program(PROGRAM, arguments, variables)
+    }
+
+    fn other_program(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
@@ -150,8 +154,20 @@ impl World {
     }
 
     pub(super) fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        self.started(self.program(arguments, variables))
+    }
+
+    /// The program, started again whenever it steps aside: what a service manager does.
+    pub(super) fn service(&self, arguments: &[&str]) -> Process {
+        let again = "while :; do \"$@\"; code=$?; [ $code = 75 ] || exit $code; done";
+        let script = self.script("service", again);
+        let arguments: Vec<&str> = [&[PROGRAM], arguments].concat();
+        self.started(self.other_program(&script, &arguments, &[]))
+    }
+
+    fn started(&self, mut command: Command) -> Process {
         let log = fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let mut child = self.program(arguments, variables).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
         Process { child: Some(child), out, log: self.path("log") }
     }
