@@ -22,6 +22,7 @@ fn brings(case: &Case) -> Story {
     if case.note == "given up, or interactive" {
         config.mode = relay_runner_core::config::Mode::Interactive;
     }
+    config.adapter.adoptable = case.note.starts_with("the provider");
     let mut story = Story::up_with(config);
     // A claim is owed its release.
     if case.note == "claims or outcomes are owed" || case.state == "reporting" && case.note != "no release is owed" {
@@ -35,6 +36,10 @@ fn brings(case: &Case) -> Story {
         "none" => {}
         "draining" => drop(story.busy().signal(Signal::Term)),
         "stopping" if case.note.starts_with("superseded") => superseded(&mut story),
+        "reporting" if case.note == "the provider was to be left" => {
+            story.by_hand();
+            story.command("c1", "agent.dance").signal(Signal::Usr2);
+        }
         "reporting" if case.note == "no release is owed" => {
             story.command("c1", "agent.shutdown").exits(ExitClass::Clean);
             // It waits for its next try.
