@@ -1,9 +1,9 @@
 //! Stories that the exhaustive search and the properties found (`tests/property/`), in their shortest form.
 
 use relay_runner_core::config::{Config, Limits};
-use relay_runner_core::event::{OpResult, RelayEvent};
+use relay_runner_core::event::{FailureKind, OpResult, RelayEvent};
 
-use crate::story::{Story, config, facts, plain};
+use crate::story::{Story, config, facts, plain, task};
 
 fn small(held: usize, fetch: u32) -> Story {
     let limits = Limits { held, fetch, ..Limits::default() };
@@ -65,4 +65,21 @@ fn a_lost_status_is_not_said_again_by_who_is_not_ready_any_more() {
     story.after(6_000);
     story.expects("set-ready,false");
     story.expects_no("set-ready,true");
+}
+
+#[test]
+fn a_claim_that_is_asked_for_is_asked_for_once_whatever_is_heard_of_its_lapse() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    let report = story.expects("task,t50,m5,in_progress");
+    story.sleeps(600_000);
+    story.after(15_000);
+    let again = story.expects("claim,m5");
+    // The report comes back from before the sleep, and says what is known.
+    story.fails(report, FailureKind::Expired);
+    story.after(10_000);
+    story.expects_no("claim,m5");
+    story.answers(again, OpResult::Granted { fence: 4, lease: Some(600_000) });
+    story.expects("task,t50,m5,in_progress,f4");
 }

@@ -244,6 +244,10 @@ impl Core {
 
     /// The relay could not be reached in time: silence, until the claim was asked for again.
     pub(crate) fn lapse(&mut self, id: MessageId, fx: &mut Effects) {
+        // It was known already, and is being asked for: a second question would bring a second fence.
+        if self.claims.get(id).is_some_and(|claim| matches!(claim.phase, Phase::Asking { .. } | Phase::Lapsed)) {
+            return;
+        }
         fx.note(Note::ClaimLapsed { message: id });
         let key = self.ops.number();
         let (now, pause) = (self.now.mono, self.config.timing.claim_retry.max(1));

@@ -95,9 +95,9 @@ fn is_lapsed(story: &mut Story, case: &Case) {
         story.message(task(5, 50));
         fails(story, "claim,m5", FailureKind::TimedOut);
     } else if ANSWERS.contains(&case.event) {
-        // The answer is still to come; meanwhile a report has met the end of the lease.
-        is_asking(story, &Case { event: "report expired", ..*case });
-        fails(story, "task,t50", FailureKind::Expired);
+        // The answer comes after its deadline.
+        story.message(task(5, 50));
+        story.after(16_000);
     } else if RENEWALS.contains(&case.event) {
         is_renewing(story, case);
         claimed_by_another(story);
