@@ -1,5 +1,7 @@
 //! With real processes: what an adapter owes, held against shell scripts.
 
+mod adopting;
+
 use super::*;
 use crate::attachments::Files;
 use crate::input::{Input, Inputs};
