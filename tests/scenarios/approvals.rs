@@ -2,7 +2,7 @@
 //! wins, and nobody's answer reaches a question that it was not given to.
 
 use relay_runner_core::config::{Mode, Timing};
-use relay_runner_core::event::{ApprovalRequest, ExitClass, Params, PermissionAsk, ProviderReport};
+use relay_runner_core::event::{ApprovalRequest, BusFrame, ExitClass, Params, PermissionAsk, ProviderReport};
 use relay_runner_core::{Config, Event, OpResult, Order, RequestId};
 
 use crate::story::{Story, config};
@@ -204,6 +204,16 @@ fn a_question_is_published_when_it_is_asked_and_when_it_is_over() {
         story.provider(ProviderReport::ApprovalClosed { id: id.into() });
         assert_eq!(story.told_since(then, ",status,").len(), 1);
     }
+    // One for another, while a status is under way.
+    adapter_asks(&mut story, "p3");
+    story.by_hand();
+    story.busy();
+    story.provider(ProviderReport::ApprovalClosed { id: "p3".into() });
+    adapter_asks(&mut story, "p4");
+    let then = story.told.len();
+    let frame = format!("status-{}", story.core.view().status_seq);
+    story.frame(BusFrame::Ack { frame: frame.into() });
+    assert_eq!(story.told_since(then, ",status,").len(), 1);
 }
 
 #[test]

@@ -515,3 +515,12 @@ fn what_a_connection_of_an_older_token_says_is_not_about_the_new_one() {
     story.frame(BusFrame::Registered { epoch: 2, cursor: 1, relay: None, heartbeat: None });
     assert_eq!(story.core.view().credential.standing, "suspect");
 }
+
+#[test]
+fn what_is_known_of_the_token_in_force_is_there_for_the_next_run() {
+    let mut story = Story::up_with(with_token(HOUR));
+    assert_eq!(story.core.token_record(), Some(&token("j1", HOUR)));
+    hand_in(&mut story, 9, 5, token("j9", 2 * HOUR));
+    assert_eq!(story.core.token_record(), Some(&token("j9", 2 * HOUR)));
+    assert_eq!(Story::up().core.token_record(), None);
+}

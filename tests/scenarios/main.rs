@@ -3,6 +3,7 @@
 #[path = "../support/story.rs"]
 mod story;
 
+mod accepting;
 mod adopting;
 mod after_a_restart;
 mod approvals;
@@ -15,9 +16,9 @@ mod commanding;
 mod credential;
 mod delivering;
 mod doubts;
+mod ends;
 mod ends_of_turns;
 mod ends_that_race;
-mod found_by_mutants;
 mod found_by_search;
 mod gates;
 mod giving_up;
@@ -26,14 +27,17 @@ mod hooks;
 mod lost_and_taken_over;
 mod machines;
 mod mutants;
+mod offering;
 mod one_process_one_operation;
 mod program;
 mod restarting;
 mod settings;
+mod shown;
 mod silent_turns;
 mod stopping;
 mod superseded;
 mod tasks_and_turns;
+mod turns;
 mod under_a_fence;
 mod unread;
 mod urgent;

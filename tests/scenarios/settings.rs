@@ -40,3 +40,11 @@ fn at_a_terminal_a_hang_up_ends_the_run() {
     story.expects("Ask");
     story.never("read-settings");
 }
+
+#[test]
+fn a_configuration_that_was_recorded_before_usage_limits_were_a_choice_waits_for_them() {
+    let mut recorded = serde_json::to_value(config()).unwrap();
+    recorded.as_object_mut().and_then(|fields| fields.remove("wait_for_usage_limit")).expect("it is recorded now");
+    let read: Config = serde_json::from_value(recorded).unwrap();
+    assert!(read.wait_for_usage_limit);
+}

@@ -2,8 +2,8 @@
 
 use relay_runner_core::event::{ExitClass, FailureKind, RelayEvent, StatusReport, TurnEnd};
 use relay_runner_core::wire;
-use relay_runner_core::{Event, OpResult};
-use relay_runner_protocol::Message;
+use relay_runner_core::{Call, Event, OpId, OpResult};
+use relay_runner_protocol::{Message, TaskStatus};
 use serde_json::json;
 
 use crate::story::{Story, config, plain, task};
@@ -212,4 +212,56 @@ fn a_lease_is_counted_from_the_moment_of_asking() {
     story.expects("renew,m5");
     story.after(2_000);
     assert_eq!(story.core.view().claims[0].state, "asking", "lapsed, and asked for again");
+}
+
+#[test]
+fn a_call_under_another_fence_is_another_call() {
+    let story = Story::up();
+    let key_of = |call: &Call| {
+        let request = wire::request(&story.core, OpId(9), 1, call);
+        request.idempotency_key.expect("it has a key")
+    };
+    let task = |fence| Call::Task { task: 50, message: 5, status: TaskStatus::Done, fence, why: None };
+    assert_ne!(key_of(&task(Some(3))), key_of(&task(Some(4))));
+    assert_ne!(key_of(&task(Some(3))), key_of(&task(None)));
+    assert_ne!(key_of(&Call::Renew { message: 5, fence: 3 }), key_of(&Call::Renew { message: 5, fence: 4 }));
+    assert_eq!(key_of(&task(Some(3))), key_of(&task(Some(3))), "and the same one is the same");
+    let body = wire::request(&story.core, OpId(9), 1, &Call::Claim { message: 5 }).body.expect("it has a body");
+    assert!(body.contains(r#""instanceId":"instance-1""#), "{body}");
+}
+
+#[test]
+fn an_answer_to_an_earlier_question_for_a_claim_is_not_one_to_the_newest() {
+    // What was never answered is asked once more to be given back, and then the agent wants it again.
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    let lost = story.expects("claim,m5");
+    story.fails(lost, FailureKind::Unreachable);
+    story.exits(ExitClass::Refused);
+    let earlier = story.expects("claim,m5");
+    story.command("c1", "agent.restart");
+    story.provider_comes_up();
+    story.message(task(5, 50));
+    story.expects("claim,m5");
+    story.answers(earlier, OpResult::Granted { fence: 3, lease: Some(600_000) });
+    assert_eq!(story.core.view().claims[0].state, "asking");
+    story.never("task,t50");
+}
+
+#[test]
+fn an_answer_to_an_earlier_renewal_says_nothing_of_the_newest_lease() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Granted { fence: 3, lease: Some(30_000) });
+    story.waits_for("renew,m5,f3");
+    let earlier = story.expects("renew,m5,f3");
+    story.relay_says(RelayEvent::MessageClaimed { message: 5, by: Some("rival".into()) });
+    story.waits_for("claim,m5");
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Granted { fence: 4, lease: Some(2_000) });
+    story.waits_for("renew,m5,f4");
+    story.answers(earlier, OpResult::Renewed { lease: Some(600_000) });
+    let claim = &story.core.view().claims[0];
+    assert!(claim.state == "renewing" && claim.left.is_some_and(|left| left <= 2_000), "{claim:?}");
 }
