@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use relay_runner_core::OpResult;
 use relay_runner_core::event::FailureKind;
 
-use crate::story::{Story, plain, task};
+use crate::story::{Story, config, plain, task};
 
 #[test]
 fn an_offer_that_hangs_does_not_hold_up_what_came_meanwhile() {
@@ -94,4 +94,19 @@ fn an_ambiguous_task_does_not_keep_others_from_being_claimed() {
     story.message(task(6, 60));
     story.grants(6, 4);
     story.works(6);
+}
+
+#[test]
+fn a_task_that_was_blocked_by_a_doubt_goes_on_when_the_doubt_is_over() {
+    let mut config = config();
+    config.timing.ambiguous_limit = 60_000;
+    let mut story = Story::up_with(config);
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    story.accepts("task,t50,m5,in_progress");
+    story.hands_over(5);
+    story.after(90_000);
+    story.accepts("task,t50,m5,blocked");
+    story.takes(5);
+    story.accepts("task,t50,m5,in_progress");
 }

@@ -181,3 +181,23 @@ fn a_turn_that_is_reported_busy_again_is_the_same_turn() {
     assert_eq!(story.core.view().turn, turn);
     assert_eq!(story.stage(1), Some("taken"));
 }
+
+#[test]
+fn who_takes_something_new_has_ended_a_silent_turn_unless_it_takes_it_into_that_turn() {
+    for into_turn in [false, true] {
+        let mut story = Story::up();
+        story.busy();
+        let turn = story.core.view().turn;
+        story.after(600_000);
+        let probe = story.expects("probe");
+        story.fails(probe, FailureKind::Unsupported);
+        story.message(plain(1));
+        story.hands_over(1);
+        if into_turn {
+            story.takes_into_turn(1);
+        } else {
+            story.takes(1);
+        }
+        assert_eq!(story.core.view().turn, turn.filter(|_| into_turn));
+    }
+}

@@ -1,7 +1,7 @@
 //! Claims, tasks and turns: a task is done by its own turn, once, under a valid lease.
 
 use relay_runner_core::OpResult;
-use relay_runner_core::event::{ExitClass, FailureKind, Incoming, StatusReport, TurnEnd};
+use relay_runner_core::event::{ExitClass, FailureKind, Incoming, RelayEvent, StatusReport, TurnEnd};
 
 use crate::story::{Story, plain, task};
 
@@ -492,4 +492,41 @@ fn id_mismatch() {
     assert!(!story.core.view().busy_reasons.is_empty());
     story.idle();
     assert!(story.core.view().busy_reasons.is_empty());
+}
+
+/// Message 5 of task 50 is worked, and waits for message 6 of the same task, which is asked for.
+fn one_waits_for_the_other() -> Story {
+    let mut story = Story::up();
+    story.message(task(5, 50)).message(task(6, 50));
+    story.grants(5, 3);
+    story.accepts("task,t50,m5,in_progress");
+    story.works(5);
+    story.accepts("read,m5");
+    assert_eq!(story.stage(5), Some("worked"));
+    story
+}
+
+#[test]
+fn a_message_that_waits_for_its_task_is_settled_when_its_end_can_never_be_accepted() {
+    for kind in [FailureKind::Conflict, FailureKind::Expired, FailureKind::NotFound] {
+        let mut story = one_waits_for_the_other();
+        story.grants(6, 4);
+        story.works(6);
+        let done = story.expects("task,t50,m6,done");
+        // Nobody wants the message any more, and its claim is gone.
+        story.relay_says(RelayEvent::MessageDeleted { message: 6 });
+        story.fails(done, kind);
+        story.after(60_000);
+        assert_eq!(story.stage(5), None, "{kind:?}: {}", story.list());
+    }
+}
+
+#[test]
+fn a_task_is_done_when_the_last_of_its_messages_is_gone_whatever_else_is_to_be_said() {
+    let mut story = one_waits_for_the_other();
+    story.by_hand();
+    story.message(plain(7));
+    assert!(story.core.view().reports_waiting > 0);
+    story.relay_says(RelayEvent::MessageDeleted { message: 6 });
+    story.expects("task,t50,m5,done");
 }

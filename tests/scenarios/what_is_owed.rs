@@ -139,4 +139,5 @@ fn nothing_is_reported_once_leave_is_taken() {
     story.by_hand();
     story.after(1_500);
     assert_eq!(story.times("release,m5"), 1);
+    assert_eq!(story.times("delete-agent"), 1, "and leave is not taken twice");
 }

@@ -144,13 +144,13 @@ fn opens(story: &mut Story, id: &str) {
 #[test]
 fn bad_frames_and_errors_of_the_relay_are_said_once() {
     let mut story = Story::up();
-    for _ in 0..2 {
+    for n in 1..=2 {
         story.frame(BusFrame::Malformed { reason: "no JSON".into() });
         story.frame(BusFrame::Error { code: ErrorCode::RateLimited, message: "slowly".into() });
+        let said = |is_it: fn(&Note) -> bool| story.noted.iter().filter(|note| is_it(note)).count();
+        assert_eq!(said(|note| matches!(note, Note::Malformed { what: "frame", .. })), 1, "{n}");
+        assert_eq!(said(|note| matches!(note, Note::RelaySays { .. })), 1, "{n}");
     }
-    let said = |is_it: fn(&Note) -> bool| story.noted.iter().filter(|note| is_it(note)).count();
-    assert_eq!(said(|note| matches!(note, Note::Malformed { what: "frame", .. })), 1);
-    assert_eq!(said(|note| matches!(note, Note::RelaySays { .. })), 1);
     assert_eq!(story.core.view().malformed, 2, "but counted");
 }
 

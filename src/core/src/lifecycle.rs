@@ -258,3 +258,18 @@ impl Lifecycle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A replay holds the whole core against the one that was recorded.
+    #[test]
+    fn two_are_the_same_when_state_and_data_are() {
+        let of = |generation| Lifecycle::new(Generation(generation), Window::default(), None);
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1), of(2));
+        let printed = alloc::format!("{:?}", of(7));
+        assert!(printed.contains("Idle") && printed.contains('7'), "{printed}");
+    }
+}

@@ -169,7 +169,7 @@ impl Core {
             }
             // The lease has ended before its time: the report waits for a new grant.
             (Some((message, _)), FailureKind::Expired) if claimed => self.lapse(message, fx),
-            (Some((message, true)), FailureKind::Invalid | FailureKind::NotFound) => {
+            (Some((message, true)), FailureKind::Invalid | FailureKind::NotFound) if claimed => {
                 self.report_is_over(lane, None, fx);
                 self.task_report_refused(message, &failure.text, fx);
             }

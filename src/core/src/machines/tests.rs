@@ -71,5 +71,8 @@ fn a_table_can_be_drawn() {
         assert!(text.starts_with("stateDiagram-v2\n") && text.contains("  [*] --> "), "{text}");
     }
     let lifecycle = named("lifecycle").unwrap().mermaid();
-    assert!(lifecycle.contains("  state alive {\n    adopting\n    starting\n    state up {\n      waiting\n"), "{lifecycle}");
+    assert!(
+        lifecycle.contains("  state alive {\n    adopting\n    starting\n    state up {\n      waiting\n"),
+        "{lifecycle}"
+    );
 }
