@@ -16,6 +16,7 @@ mod restart;
 mod restore;
 mod sanity;
 mod search;
+mod segments;
 mod status;
 mod world;
 

@@ -9,8 +9,11 @@ use crate::story::{Story, config, plain, task};
 #[test]
 fn a_usage_limit_that_is_over_already_does_not_spin() {
     let mut story = Story::up();
-    for _ in 0..3 {
-        story.exits(ExitClass::UsageLimit { until: Some(story.now.wall - 1_000) });
+    for n in 1..=3 {
+        // Just now, and some time ago.
+        let ago = 1_000 * (n as u64 - 1);
+        story.exits(ExitClass::UsageLimit { until: Some(story.now.wall - ago) });
+        assert_eq!(story.core.view().process.exits, n, "it counts like any other");
         story.after(100);
         story.expects_no("spawn(");
         story.after(10_000);

@@ -2,7 +2,7 @@
 
 use relay_runner_core::config::Delivery;
 use relay_runner_core::event::{
-    BusFrame, ExitClass, FailureKind, Incoming, ProviderReport, RelayEvent, Signal, TakenOffer,
+    ApprovalRequest, BusFrame, ExitClass, FailureKind, Incoming, ProviderReport, RelayEvent, Signal, TakenOffer,
 };
 use relay_runner_core::ids::Nonce;
 use relay_runner_core::{BodyRef, Config, OpResult};
@@ -271,4 +271,22 @@ fn the_agent_is_told_nothing_while_it_compacts() {
     story.expects_no("tell,m2");
     story.answers(compact, OpResult::Ok);
     story.expects("tell,m2");
+}
+
+#[test]
+fn an_open_question_keeps_a_word_from_the_agent_only_where_words_are_typed() {
+    for (typed, asks, told) in [(true, false, 1), (false, true, 1), (true, true, 0)] {
+        let mut config = config();
+        config.adapter.typed = typed;
+        let mut story = Story::up_with(config);
+        story.message(plain(1));
+        story.hands_over(1);
+        story.takes(1);
+        if asks {
+            let request = ApprovalRequest { id: "p1".into(), kind: "tool".into(), tool: None, reason: None };
+            story.provider(ProviderReport::ApprovalOpened(Box::new(request)));
+        }
+        story.relay_says(RelayEvent::MessageDeleted { message: 1 });
+        assert_eq!(story.times("tell,m1"), told, "typed: {typed}, asks: {asks}");
+    }
 }

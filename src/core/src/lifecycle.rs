@@ -266,7 +266,7 @@ mod tests {
     /// A replay holds the whole core against the one that was recorded.
     #[test]
     fn two_are_the_same_when_state_and_data_are() {
-        let of = |generation| Lifecycle::new(Generation(generation), Window::default(), None);
+        let of = |generation| Lifecycle::new(Generation(generation), None, Window::default(), None);
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
         let printed = alloc::format!("{:?}", of(7));

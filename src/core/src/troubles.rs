@@ -57,7 +57,7 @@ mod tests {
     fn calls_that_fail_with_the_same_status_are_the_same_trouble() {
         assert_eq!(key_of_call("HTTP 503 busy: later"), "HTTP 503");
         assert_eq!(key_of_call("the relay said HTTP 401"), "HTTP 401");
-        for other in ["connection reset", "HTTP 5xx", "HTTP 50", "HTTP "] {
+        for other in ["connection reset", "HTTP 5xx later", "HTTP 50", "HTTP "] {
             assert_eq!(key_of_call(other), other);
         }
     }

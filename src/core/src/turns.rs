@@ -215,9 +215,6 @@ impl Core {
         self.work.end_kind(&Kind::Compaction);
         self.work.end_subagents_but(still_running);
         self.approvals_of_turn(number, fx);
-        if !self.work.has_session_work() {
-            self.deadlines.clear(TimerKey::TurnProbe);
-        }
         let how = match end {
             TurnEnd::Normal => "normally",
             TurnEnd::Failed { .. } => "failed",
