@@ -1,6 +1,6 @@
 //! How a verb ends badly: an exit code (behaviour 18), a stable code for programs, and words for people.
 
-use relay_runner_shell::journal::JournalError;
+use relay_runner_shell::journal::{Asked, JournalError};
 use relay_runner_shell::{ExitCode, RunError, StartError};
 use serde_json::json;
 use std::borrow::Cow;
@@ -97,8 +97,12 @@ impl From<RunError> for Failure {
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         let exit = match &error {
-            JournalError::None { .. } | JournalError::Io { .. } => ExitCode::Usage,
-            JournalError::Damaged { .. } | JournalError::Differs { .. } => ExitCode::Failed,
+            JournalError::None { .. }
+            | JournalError::Io { .. }
+            | JournalError::NoSuch { .. }
+            | JournalError::TooEarly { .. }
+            | JournalError::Change(_) => ExitCode::Usage,
+            JournalError::Damaged { .. } | JournalError::Differs { .. } | JournalError::Gap { .. } => ExitCode::Failed,
         };
         Self::of(exit, journal_code(&error), error)
     }
@@ -112,6 +116,11 @@ fn journal_code(error: &JournalError) -> &'static str {
         JournalError::Damaged { .. } => "journal_damaged",
         JournalError::Differs { .. } => "journal_differs",
         JournalError::None { .. } => "journal_missing",
+        JournalError::Gap { .. } => "journal_gap",
+        JournalError::NoSuch { asked: Asked::Run, .. } => "no_such_run",
+        JournalError::NoSuch { asked: Asked::Record, .. } => "no_such_record",
+        JournalError::TooEarly { .. } => "no_such_time",
+        JournalError::Change(_) => "what_if",
     }
 }
 

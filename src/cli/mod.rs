@@ -4,7 +4,7 @@
 //!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
 //! - `run_args`, `run_options` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
-//!   over. `demo_*` are parts of the demonstration.
+//!   over. `demo_*` are parts of the demonstration, `replay_shown` is what `replay` prints.
 
 mod agents;
 mod ago;
@@ -22,13 +22,16 @@ mod given;
 mod identity;
 mod local;
 mod machines;
+mod moment;
 mod order;
 mod places;
 mod program;
+mod progress;
 mod read;
 mod relay;
 mod relay_token;
 mod replay;
+mod replay_shown;
 mod restart;
 mod run;
 mod run_args;

@@ -12,6 +12,11 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if span <= MOST { Ok(span) } else { Err("at most 24h".to_owned()) }
 }
 
+/// However long: a recorded run may have lasted for days.
+pub(crate) fn any(text: &str) -> Result<Duration, String> {
+    parsed(text)
+}
+
 /// At least a second, and without a fraction of one; days are longer spans.
 pub(crate) fn whole_seconds(text: &str) -> Result<u64, String> {
     let span = parsed(text).map_err(|why| format!("{why}, or 30d"))?;

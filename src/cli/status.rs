@@ -66,12 +66,18 @@ pub(crate) async fn run(args: &Args) -> Done {
 }
 
 fn of_runner(found: &Found, state: &Value) -> Result<(), Failure> {
+    let runner = format!("process {}, folder {}", found.pid, found.dir.display());
+    of_core(&found.agent_id, &runner, state, now())
+}
+
+/// What a core knows, in words; `runner` says where it is from, `now` is the time of whoever reads it.
+pub(crate) fn of_core(agent: &str, runner: &str, state: &Value, now: u64) -> Result<(), Failure> {
     let word = |value: &Value| value.as_str().map(say::plain);
     let status = word(&state["status"]).unwrap_or_default();
     let action = word(&state["lifecycleAction"]).map(|a| format!(", {a}")).unwrap_or_default();
     let ready = if state["ready"] == true { "ready" } else { "not ready" };
-    say::line(format_args!("{}: {status}, {ready}{action}", found.agent_id))?;
-    say::line(format_args!("  runner    process {}, folder {}", found.pid, found.dir.display()))?;
+    say::line(format_args!("{agent}: {status}, {ready}{action}"))?;
+    say::line(format_args!("  runner    {runner}"))?;
     let process = &state["process"];
     let pid = process["process"]["pid"].as_u64().map(|pid| format!(", process {pid}")).unwrap_or_default();
     let parked = word(&process["parked"]).map(|why| format!(": {why}")).unwrap_or_default();
@@ -98,7 +104,7 @@ fn of_runner(found: &Found, state: &Value) -> Result<(), Failure> {
     for approval in state["approvals"].as_array().into_iter().flatten() {
         let id = word(&approval["id"]).unwrap_or_default();
         let tool = word(&approval["tool"]).map(|tool| format!(" ({tool})")).unwrap_or_default();
-        let since = ago(approval["since"].as_u64().unwrap_or_default(), now());
+        let since = ago(approval["since"].as_u64().unwrap_or_default(), now);
         let decided = if approval["state"] == "deciding" { ", decided, and not confirmed yet" } else { "" };
         say::line(format_args!("  approval  {id}{tool}: asked {since}{decided}"))?;
     }

@@ -18,6 +18,7 @@ mod sanity;
 mod search;
 mod segments;
 mod status;
+mod what_if;
 mod world;
 
 /// This many cases, unless the environment asks for another number (CONTRIBUTING.md).

@@ -30,6 +30,7 @@ mod mutants;
 mod offering;
 mod one_process_one_operation;
 mod program;
+mod replaying;
 mod restarting;
 mod settings;
 mod shown;

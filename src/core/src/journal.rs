@@ -5,8 +5,16 @@
 //! step. Each line ends with a 64-bit chain hash over all lines before it and its own text, so that whatever is
 //! changed later is found, and named by its line. There is no I/O here: the shell writes the lines, and hands them in.
 
+mod changes;
+mod difference;
 mod line;
 mod replay;
+mod until;
+mod what_if;
 
+pub use changes::{Change, ChangeError, Changes};
+pub use difference::{Compared, Difference, Length, said, sides};
 pub use line::{Composer, Damage, Header, Line, Reader, SCHEMA, Start};
-pub use replay::{Difference, Replay, ReplayError};
+pub use replay::{Replay, ReplayError};
+pub use until::Until;
+pub use what_if::{Departure, How, WhatIf, WhatIfError};

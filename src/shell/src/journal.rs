@@ -6,11 +6,13 @@
 mod damage;
 mod replay;
 mod resume;
+mod runs;
+mod seek;
 mod segments;
 mod writer;
 
-pub use damage::JournalError;
-pub use replay::{ReplaySummary, replay_path};
+pub use damage::{Asked, JournalError};
+pub use replay::{Found, Otherwise, Progress, ReplayPlan, Replayed, replay, replay_path};
 pub(crate) use resume::{is_broken, last_facts, move_aside};
 pub(crate) use writer::{Journal, Opening};
 

@@ -213,6 +213,12 @@ impl Reader {
         Self { chain: Some(chain), number: 0 }
     }
 
+    /// Goes on in the middle of the segment whose header was read last, at the mark behind a line with this chain hash.
+    pub const fn skip_behind(&mut self, chain: u64) {
+        self.chain = Some(chain);
+        self.number = 0;
+    }
+
     /// Reads the next line (without its line end).
     pub fn read(&mut self, line: &str) -> Result<Line, Damage> {
         let (text, recorded) = split(line)?;

@@ -2,42 +2,41 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
+use super::difference::{Compared, Difference, Length, sides};
 use super::line::{Damage, Line, Reader, Start};
 use crate::Core;
 use crate::effect::Effects;
 use crate::event::Event;
 use crate::time::Stamp;
 
-/// Runs the core over recorded events. Memory is constant. Strictly, unless it was made [lenient](Replay::lenient): it
+/// Runs the core over recorded events. Memory is constant. Strictly, unless it was made [relaxed](Replay::relaxed): it
 /// stops at the first difference between today's decisions and the recorded ones.
 #[derive(Debug, Default)]
 pub struct Replay {
-    lenient: bool,
-    differences: u64,
+    relaxed: Option<Relaxed>,
     reader: Reader,
     core: Option<Box<Core>>,
     fx: Effects,
     /// Today's effects of the last step, as canonical text.
     effects: String,
-    /// The last record that was stepped.
+    /// Those effects were held against the record already: a mark seals them, and the next record does so again.
+    compared: bool,
+    /// The last record that was stepped, and its line.
     last: Option<(u64, Stamp, Event)>,
+    last_line: u64,
     lines: u64,
     events: u64,
 }
 
-/// Where today's core departs from the recorded one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Line of the journal, counted from 1, of the event whose effects differ.
-    pub line: u64,
-    /// Number of that event; 0 when a mark differs from the start.
-    pub number: u64,
-    pub at: Stamp,
-    pub event: Option<Box<Event>>,
-    pub recorded: String,
-    pub today: String,
+#[derive(Debug)]
+struct Relaxed {
+    /// This many differences are kept; all are counted.
+    keep: usize,
+    differences: u64,
+    found: Vec<Difference>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,18 +53,7 @@ impl fmt::Display for ReplayError {
         match self {
             Self::Damaged(line, damage) => write!(f, "line {line}: {damage}"),
             Self::Empty => f.write_str("the journal is empty"),
-            Self::Differs(d) => {
-                writeln!(
-                    f,
-                    "line {}: event {} at {} ms is followed by other effects today",
-                    d.line, d.number, d.at.mono
-                )?;
-                if let Some(event) = &d.event {
-                    writeln!(f, "  event:    {event:?}")?;
-                }
-                writeln!(f, "  recorded: {}", if d.recorded.is_empty() { "(nothing)" } else { &d.recorded })?;
-                write!(f, "  today:    {}", if d.today.is_empty() { "(nothing)" } else { &d.today })
-            }
+            Self::Differs(difference) => difference.fmt(f),
         }
     }
 }
@@ -77,16 +65,23 @@ impl Replay {
         Self::default()
     }
 
-    /// Counts differences and goes on: for a journal of which only the outcome is wanted, and which another version of
-    /// the program may have written. A mark is believed. Damage is an error all the same.
+    /// Counts differences, keeps the first of them, and goes on: with today's core, which is fed the recorded events,
+    /// the recorded answers among them. A mark is compared and not believed: from a recorded core on, what follows from
+    /// the first difference would be hidden. Only a further run begins with the facts that are recorded for it. Damage is
+    /// an error all the same.
     #[must_use]
-    pub fn lenient(self) -> Self {
-        Self { lenient: true, ..self }
+    pub fn relaxed(self, keep: usize) -> Self {
+        Self { relaxed: Some(Relaxed { keep, differences: 0, found: Vec::new() }), ..self }
     }
 
-    /// How often a lenient replay departed from what was recorded.
-    pub const fn differences(&self) -> u64 {
-        self.differences
+    /// How often a relaxed replay departed from what was recorded.
+    pub fn differences(&self) -> u64 {
+        self.relaxed.as_ref().map_or(0, |relaxed| relaxed.differences)
+    }
+
+    /// The first of them, as many as are kept.
+    pub fn found(&self) -> &[Difference] {
+        self.relaxed.as_ref().map_or(&[], |relaxed| &relaxed.found)
     }
 
     /// Begins in the middle of a journal, at the mark behind a line with this chain hash.
@@ -94,19 +89,33 @@ impl Replay {
         Self { reader: Reader::behind(chain), ..Self::default() }
     }
 
+    /// Goes on in the middle of the segment whose header was read last, at the mark behind a line with this chain hash.
+    /// What was known is forgotten: the mark is believed.
+    pub fn skip_behind(&mut self, chain: u64) {
+        self.reader.skip_behind(chain);
+        self.core = None;
+        self.last = None;
+    }
+
     /// Takes the next line of the journal, without its line end.
     pub fn line(&mut self, text: &str) -> Result<(), ReplayError> {
-        self.lines += 1;
-        let line = self.reader.read(text).map_err(|damage| ReplayError::Damaged(self.lines, damage))?;
+        let line = self.read(text)?;
         self.take(line)
     }
 
-    /// Takes the next line, read before: for measuring the core without the parser.
+    /// Reads the next line, to be [taken](Self::take) then.
+    pub fn read(&mut self, text: &str) -> Result<Line, ReplayError> {
+        self.lines += 1;
+        self.reader.read(text).map_err(|damage| ReplayError::Damaged(self.lines, damage))
+    }
+
+    /// Takes the next line, read before.
     pub fn take(&mut self, line: Line) -> Result<(), ReplayError> {
         match line {
             Line::Header(header) => {
                 if let Start::Facts(facts) = header.start {
                     self.core = Some(Box::new(Core::new(header.config, *facts, header.at)));
+                    self.fx.clear();
                     self.effects.clear();
                     self.last = None;
                 }
@@ -122,26 +131,30 @@ impl Replay {
                 core.step(at, event.clone(), &mut self.fx);
                 self.effects.clear();
                 self.fx.canonical(&mut self.effects);
+                self.compared = false;
                 self.last = Some((number, at, event));
+                self.last_line = self.lines;
                 self.events += 1;
                 Ok(())
             }
             Line::Mark { effects, core, .. } => {
-                if let Some(today) = &self.core {
-                    let same = **today == *core;
-                    self.compare(&effects)?;
-                    if !same {
-                        self.differs(|replay| {
-                            let today = replay.core.as_ref().map(|today| today.to_mark()).unwrap_or_default();
-                            replay.difference(core.to_mark(), today)
-                        })?;
-                    }
-                } else {
+                if self.core.is_none() {
                     self.effects = effects;
+                    self.core = Some(core);
+                    return Ok(());
                 }
-                self.core = Some(core);
-                Ok(())
+                self.compare(&effects)?;
+                self.compare_with(core)
             }
+        }
+    }
+
+    /// Holds the effects of the last event against those that this line seals, without taking the line: for a replay
+    /// that ends before it.
+    pub fn seal(&mut self, line: &Line) -> Result<(), ReplayError> {
+        match line {
+            Line::Header(_) => Ok(()),
+            Line::Record { effects, .. } | Line::Mark { effects, .. } => self.compare(effects),
         }
     }
 
@@ -159,9 +172,19 @@ impl Replay {
         &self.fx
     }
 
+    /// The same, as canonical text.
+    pub fn effects_text(&self) -> &str {
+        &self.effects
+    }
+
     /// The last event, with its number and time.
     pub fn last(&self) -> Option<&(u64, Stamp, Event)> {
         self.last.as_ref()
+    }
+
+    /// Lines read so far.
+    pub const fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// Events run so far.
@@ -170,32 +193,49 @@ impl Replay {
     }
 
     fn compare(&mut self, recorded: &str) -> Result<(), ReplayError> {
-        if self.effects == recorded {
+        if self.effects == recorded || (self.compared && self.relaxed.is_some()) {
             return Ok(());
         }
-        self.differs(|replay| replay.difference(recorded.to_string(), replay.effects.clone()))
+        self.compared = true;
+        let today = core::mem::take(&mut self.effects);
+        let differs = self.differs(Compared::Effects, || (recorded.to_string(), today.clone()));
+        self.effects = today;
+        differs
     }
 
-    fn differs(&mut self, error: impl FnOnce(&Self) -> ReplayError) -> Result<(), ReplayError> {
-        if !self.lenient {
-            return Err(error(self));
+    fn compare_with(&mut self, recorded: Box<Core>) -> Result<(), ReplayError> {
+        self.compared = true;
+        let Some(today) = self.core.take() else { return Ok(()) };
+        let differs = if *today == *recorded {
+            Ok(())
+        } else {
+            self.differs(Compared::Core, || (recorded.to_mark(), today.to_mark()))
+        };
+        self.core = Some(today);
+        differs
+    }
+
+    fn differs(&mut self, what: Compared, both: impl FnOnce() -> (String, String)) -> Result<(), ReplayError> {
+        if let Some(relaxed) = &mut self.relaxed {
+            relaxed.differences += 1;
+            if relaxed.found.len() >= relaxed.keep {
+                return Ok(());
+            }
         }
-        self.differences += 1;
-        Ok(())
-    }
-
-    fn difference(&self, recorded: String, today: String) -> ReplayError {
+        let (recorded, today) = both();
+        let length = if self.relaxed.is_some() { Length::Brief } else { Length::Full };
+        let (recorded, today) = sides(&recorded, &today, length);
         let (number, at, event) = match &self.last {
             Some((number, at, event)) => (*number, *at, Some(Box::new(event.clone()))),
             None => (0, Stamp::default(), None),
         };
-        ReplayError::Differs(Box::new(Difference {
-            line: self.lines.saturating_sub(1),
-            number,
-            at,
-            event,
-            recorded,
-            today,
-        }))
+        let difference = Difference { line: self.last_line, number, at, event, what, recorded, today };
+        match &mut self.relaxed {
+            Some(relaxed) => {
+                relaxed.found.push(difference);
+                Ok(())
+            }
+            None => Err(ReplayError::Differs(Box::new(difference))),
+        }
     }
 }

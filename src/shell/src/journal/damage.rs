@@ -1,6 +1,7 @@
 //! What can be wrong with a journal on disk: each error names the file, and the way on.
 
-use relay_runner_core::journal::{Damage, ReplayError};
+use relay_runner_core::journal::{ChangeError, Damage, Difference, ReplayError};
+use relay_runner_core::time::Wall;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +15,31 @@ pub enum JournalError {
         "{}, {text}\nThis program does not do what the recorded one did: it is another version (the journal's first line names the one that wrote it), or the journal was changed",
         path.display()
     )]
-    Differs { path: PathBuf, difference: Box<relay_runner_core::journal::Difference>, text: Box<str> },
+    Differs { path: PathBuf, difference: Box<Difference>, text: Box<str> },
     #[error("{}: there is no journal here; name a journal's file, its folder, or an agent's state folder", path.display())]
     None { path: PathBuf },
+    #[error(
+        "{} is missing: {} goes on where it ended. Nothing can be run across the gap: name files on one side of it, or bring it back",
+        missing.display(), behind.display()
+    )]
+    Gap { missing: PathBuf, behind: PathBuf },
+    #[error("{}: {why}", path.display())]
+    NoSuch { path: PathBuf, asked: Asked, why: String },
+    #[error(
+        "{}: the time that is asked for comes before run {run}, which begins at {begins} ms since 1970",
+        path.display()
+    )]
+    TooEarly { path: PathBuf, run: u64, begins: Wall },
+    /// Of the changes that a what-if is about.
+    #[error(transparent)]
+    Change(ChangeError),
+}
+
+/// What was asked for in a journal, and is not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Run,
+    Record,
 }
 
 impl JournalError {
@@ -32,45 +55,10 @@ impl JournalError {
             ReplayError::Damaged(at, damage) => Self::Damaged { path: path.to_owned(), line: line(at), damage },
             ReplayError::Differs(mut difference) => {
                 difference.line = line(difference.line);
-                (difference.recorded, difference.today) = around(&difference.recorded, &difference.today);
                 let text = ReplayError::Differs(difference.clone()).to_string().into();
                 Self::Differs { path: path.to_owned(), difference, text }
             }
             ReplayError::Empty => Self::None { path: path.to_owned() },
         }
-    }
-}
-
-/// Both sides, near the place where they part: whole cores are long.
-fn around(recorded: &str, today: &str) -> (String, String) {
-    const WHOLE: usize = 2_000;
-    const BEFORE: usize = 200;
-    const LENGTH: usize = 600;
-    if recorded.len() <= WHOLE && today.len() <= WHOLE {
-        return (recorded.to_owned(), today.to_owned());
-    }
-    let same = recorded.chars().zip(today.chars()).take_while(|(a, b)| a == b).count();
-    let part = |text: &str| {
-        let part: String = text.chars().skip(same.saturating_sub(BEFORE)).take(LENGTH).collect();
-        format!("...{part}...")
-    };
-    if recorded == today {
-        let said = "(the same text: they differ in something that is not written)".to_owned();
-        return (said.clone(), said);
-    }
-    (part(recorded), part(today))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::around;
-
-    #[test]
-    fn long_sides_are_shown_where_they_part() {
-        let long = "x".repeat(5_000);
-        let (recorded, today) = around(&format!("{long}one{long}"), &format!("{long}two{long}"));
-        assert!(recorded.contains("one") && today.contains("two") && recorded.len() < 1_000);
-        assert_eq!(around("a", "b"), ("a".to_owned(), "b".to_owned()));
-        assert!(around(&long, &long).0.contains("same text"));
     }
 }

@@ -1,14 +1,37 @@
 //! Running a journal on disk again, line by line, in constant memory: the `replay` verb.
 
-use super::damage::JournalError;
-use super::segments::{self, Lines};
-use relay_runner_core::journal::{Replay, ReplayError};
+use super::damage::{Asked, JournalError};
+use super::runs::{RecordedRun, Runs};
+use super::seek::{self, MarkAt};
+use super::segments::{Lines, Segment};
+use relay_runner_core::journal::{Changes, Departure, Difference, Replay, ReplayError, Until, WhatIf, WhatIfError};
+use relay_runner_core::{Core, Stamp};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What was run again, without a difference.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReplaySummary {
+/// Events between two looks at how far it is.
+const LOOK_EVERY: u64 = 1 << 14;
+
+/// What is run again, and how.
+#[derive(Debug, Clone, Default)]
+pub struct ReplayPlan {
+    /// One run of the program, counted from 1; without it all of them, or the one that the rest is about: the last, or
+    /// that of the time.
+    pub run: Option<u64>,
+    /// Begin at the last mark that stands behind no later record than this one.
+    pub from: Option<u64>,
+    pub until: Option<Until>,
+    /// Go on where today's core differs. Without it the first difference is an error.
+    pub relaxed: bool,
+    /// Run the events with these changes as well; relaxed.
+    pub what_if: Option<Changes>,
+    /// This many differences and departures are kept; all are counted.
+    pub keep: usize,
+}
+
+/// What was run again.
+#[derive(Debug, Default)]
+pub struct Replayed {
     /// Inputs of the core.
     pub events: u64,
     /// Starts of the program.
@@ -17,61 +40,311 @@ pub struct ReplaySummary {
     pub segments: u64,
     /// Files whose last line was torn, and left out.
     pub torn: Vec<PathBuf>,
+    /// Number of the run that the end belongs to.
+    pub run: u64,
+    /// The record whose mark it began behind; none: at the beginning.
+    pub from: Option<u64>,
+    /// The last record, and its time.
+    pub last: Option<(u64, Stamp)>,
+    /// It stopped there, and more is recorded.
+    pub stopped: bool,
+    /// How often today's core differs.
+    pub differences: u64,
+    /// The first of them.
+    pub found: Vec<Found<Difference>>,
+    /// As it stands at the end.
+    pub core: Option<Core>,
+    pub what_if: Option<Otherwise>,
     pub elapsed: Duration,
 }
 
-/// Runs a journal again: `path` is one of its files, its folder, or an agent's state folder. Strict: the first
-/// difference is an error that names file and line and shows both sides.
-pub fn replay_path(path: &Path) -> Result<ReplaySummary, JournalError> {
+/// What the changes led to.
+#[derive(Debug)]
+pub struct Otherwise {
+    pub departures: u64,
+    /// The first of them.
+    pub found: Vec<Found<Departure>>,
+    /// Deadlines of the changed run, at times when the recorded one had none.
+    pub woken: u64,
+    /// The changed run at the end.
+    pub core: Option<Core>,
+}
+
+/// Something, and where it stands on disk; its own line is that of the file.
+#[derive(Debug)]
+pub struct Found<T> {
+    pub file: PathBuf,
+    pub what: T,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub events: u64,
+    pub bytes: u64,
+    pub of_bytes: u64,
+}
+
+/// Runs a journal again: `path` is one of its files, its folder, or an agent's state folder. `progress` is told now and
+/// then how far it is.
+pub fn replay(path: &Path, plan: ReplayPlan, progress: &mut dyn FnMut(Progress)) -> Result<Replayed, JournalError> {
     let began = crate::clock::Clock::start();
-    let files = files(path)?;
+    let runs = Runs::of(path)?;
+    let (places, from) = places(&runs, &plan)?;
+    let of_bytes = places.iter().map(|place| place.segment.bytes - place.skip.map_or(0, |mark| mark.at)).sum();
     let mut replay = Replay::new();
-    let mut summary = ReplaySummary::default();
-    // Lines of earlier files, and the file before with its own count: a difference may be found one line late.
-    let mut before = 0;
-    let mut previous: Option<(PathBuf, u64)> = None;
-    for file in &files {
-        let mut lines = Lines::open(file)?;
-        while let Some(text) = lines.next()? {
-            if text.starts_with("{\"journal\":") && text.contains("\"start\":{\"Facts\"") {
-                summary.runs += 1;
+    if plan.relaxed || plan.what_if.is_some() {
+        replay = replay.relaxed(plan.keep);
+    }
+    let mut rerun = Rerun {
+        replay,
+        what_if: plan.what_if.map(|changes| WhatIf::new(changes, plan.keep)),
+        until: plan.until,
+        pieces: Vec::with_capacity(places.len()),
+        torn: runs.unbegun.clone(),
+        stopped: false,
+        at: Progress { events: 0, bytes: 0, of_bytes },
+    };
+    let mut replayed = Replayed { from, ..Replayed::default() };
+    for place in &places {
+        if rerun.stopped {
+            break;
+        }
+        if place.run != replayed.run {
+            replayed.runs += 1;
+        }
+        replayed.run = place.run;
+        replayed.segments += 1;
+        rerun.file(place, progress)?;
+    }
+    rerun.end()?;
+    rerun.tell(&mut replayed)?;
+    replayed.elapsed = began.elapsed();
+    Ok(replayed)
+}
+
+/// Runs all of a journal again, strictly: the first difference is an error that names file and line and shows both
+/// sides.
+pub fn replay_path(path: &Path) -> Result<Replayed, JournalError> {
+    replay(path, ReplayPlan::default(), &mut |_| {})
+}
+
+/// A file to be run, or what lies behind a mark in it.
+#[derive(Debug)]
+struct Place {
+    run: u64,
+    segment: Segment,
+    skip: Option<MarkAt>,
+}
+
+/// What is to be run, and the record behind which it begins if that is not the beginning.
+fn places(runs: &Runs, plan: &ReplayPlan) -> Result<(Vec<Place>, Option<u64>), JournalError> {
+    let whole = |run: &RecordedRun| {
+        let number = run.number;
+        run.segments.iter().cloned().map(move |segment| Place { run: number, segment, skip: None }).collect::<Vec<_>>()
+    };
+    let one = plan.run.is_some() || plan.from.is_some() || plan.until.is_some() || plan.what_if.is_some();
+    if !one {
+        let places: Vec<_> = runs.all.iter().flat_map(whole).collect();
+        if places.is_empty() {
+            runs.choose(None, None)?;
+        }
+        return Ok((places, None));
+    }
+    let run = runs.choose(plan.run, plan.until)?;
+    let records = runs.records(run)?;
+    if let Some(Until::Record(number)) = plan.until {
+        runs.holds(run, number, records)?;
+    }
+    let wanted = match (plan.from, &plan.what_if) {
+        (Some(from), _) => {
+            if let Some(Until::Record(last)) = plan.until
+                && last < from
+            {
+                let why = format!("the last record that is wanted, {last}, comes before the first, {from}");
+                return Err(runs.no_such(Asked::Record, why));
             }
-            replay.line(text).map_err(|e| located(file, before, previous.as_ref(), e))?;
+            runs.holds(run, from, records)?;
+            Some(from)
         }
+        // All that came before the first change is as it was.
+        (None, Some(changes)) => Some(changes.begin().clamp(records.0, records.1)),
+        (None, None) => None,
+    };
+    let mut places = whole(run);
+    let from = match wanted {
+        Some(number) => begin_at(&mut places, number)?,
+        None => None,
+    };
+    if let Some(changes) = &plan.what_if {
+        let last = match plan.until {
+            Some(Until::Record(last)) => last,
+            Some(Until::Mono(_) | Until::Wall(_)) | None => records.1,
+        };
+        changes.lie_within(from.unwrap_or(records.0), last).map_err(JournalError::Change)?;
+    }
+    Ok((places, from))
+}
+
+/// Leaves out what comes before the last mark that stands behind no later record than this one. Returns its record.
+fn begin_at(places: &mut Vec<Place>, number: u64) -> Result<Option<u64>, JournalError> {
+    for n in (0..places.len()).rev() {
+        let place = &mut places[n];
+        if seek::before_first(&place.segment)?.is_none_or(|first| first > number) {
+            continue;
+        }
+        let Some(mark) = seek::mark_before(&place.segment, number)? else { continue };
+        place.skip = Some(mark);
+        places.drain(..n);
+        return Ok(Some(mark.number));
+    }
+    Ok(None)
+}
+
+/// A journal while it is run.
+struct Rerun {
+    replay: Replay,
+    what_if: Option<WhatIf>,
+    until: Option<Until>,
+    pieces: Vec<Piece>,
+    torn: Vec<PathBuf>,
+    stopped: bool,
+    at: Progress,
+}
+
+/// A file that was run, for finding lines again.
+struct Piece {
+    path: PathBuf,
+    /// Lines that were read before it.
+    before: u64,
+    /// Bytes that were left out behind its header.
+    skipped: Option<u64>,
+}
+
+impl Rerun {
+    fn file(&mut self, place: &Place, progress: &mut dyn FnMut(Progress)) -> Result<(), JournalError> {
+        let path = &place.segment.path;
+        let skipped = place.skip.map(|mark| mark.at);
+        self.pieces.push(Piece { path: path.clone(), before: self.replay.lines(), skipped });
+        let mut lines = Lines::open(path)?;
+        let mut begun = self.at.bytes;
+        if let Some(mark) = place.skip {
+            // The header says how to read the rest.
+            if let Some(header) = lines.next()? {
+                let read = self.replay.read(header);
+                read.map_err(|e| self.located(e))?;
+            }
+            lines.skip_to(mark.at)?;
+            self.replay.skip_behind(mark.chain);
+            begun = begun.wrapping_sub(mark.at);
+        }
+        while let Some(text) = lines.next().map_err(|e| self.behind_what_was_left_out(e))? {
+            if !self.line(text).map_err(|e| self.explained(e))? {
+                self.stopped = true;
+                return Ok(());
+            }
+            if self.replay.lines() % LOOK_EVERY == 0 {
+                self.at.bytes = begun.wrapping_add(lines.bytes());
+                self.at.events = self.replay.events();
+                progress(self.at);
+            }
+        }
+        self.at.bytes = begun.wrapping_add(lines.bytes());
         if lines.was_torn() {
-            summary.torn.push(file.clone());
+            self.torn.push(path.clone());
         }
-        summary.segments += 1;
-        before += lines.number();
-        previous = Some((file.clone(), lines.number()));
+        Ok(())
     }
-    if before == 0 {
-        return Err(JournalError::None { path: path.to_owned() });
-    }
-    summary.events = replay.events();
-    summary.elapsed = began.elapsed();
-    Ok(summary)
-}
 
-fn located(file: &Path, before: u64, previous: Option<&(PathBuf, u64)>, error: ReplayError) -> JournalError {
-    if let (ReplayError::Differs(difference), Some((earlier, lines))) = (&error, previous)
-        && difference.line <= before
-    {
-        return JournalError::replay(earlier, error, |line| (line + lines).saturating_sub(before));
+    /// Takes a line, if it is wanted still.
+    fn line(&mut self, text: &str) -> Result<bool, WhatIfError> {
+        let line = self.replay.read(text)?;
+        if self.until.is_some_and(|until| until.is_before(&line)) {
+            self.replay.seal(&line)?;
+            return Ok(false);
+        }
+        match &mut self.what_if {
+            Some(what_if) => what_if.take(&mut self.replay, line)?,
+            None => self.replay.take(line)?,
+        }
+        Ok(true)
     }
-    JournalError::replay(file, error, |line| line.saturating_sub(before))
-}
 
-fn files(path: &Path) -> Result<Vec<PathBuf>, JournalError> {
-    let is = std::fs::metadata(path).map_err(JournalError::io("look at", path))?;
-    if is.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    for folder in [path.to_owned(), super::folder(path)] {
-        let segments = segments::list(&folder)?;
-        if !segments.is_empty() {
-            return Ok(segments.into_iter().map(|s| s.path).collect());
+    fn end(&mut self) -> Result<(), JournalError> {
+        match &mut self.what_if {
+            Some(what_if) => what_if.end(&self.replay).map_err(JournalError::Change),
+            None => Ok(()),
         }
     }
-    Err(JournalError::None { path: path.to_owned() })
+
+    fn tell(self, replayed: &mut Replayed) -> Result<(), JournalError> {
+        replayed.events = self.replay.events();
+        replayed.stopped = self.stopped;
+        replayed.differences = self.replay.differences();
+        for difference in self.replay.found() {
+            let (file, line) = self.place(difference.line)?;
+            replayed.found.push(Found { file, what: Difference { line, ..difference.clone() } });
+        }
+        if let Some(what_if) = &self.what_if {
+            let mut found = Vec::new();
+            for departure in what_if.found() {
+                let (file, line) = self.place(departure.line)?;
+                found.push(Found { file, what: Departure { line, ..departure.clone() } });
+            }
+            let core = what_if.core().cloned();
+            let otherwise = Otherwise { departures: what_if.departures(), found, woken: what_if.woken(), core };
+            replayed.what_if = Some(otherwise);
+        }
+        let at = self.replay.last().map(|(number, at, _)| (*number, *at));
+        let marked = || Some((replayed.from?, self.replay.core()?.now()));
+        replayed.last = at.or_else(marked);
+        replayed.torn = self.torn;
+        replayed.core = self.replay.into_core();
+        Ok(())
+    }
+
+    fn explained(&self, error: WhatIfError) -> JournalError {
+        match error {
+            WhatIfError::Replay(error) => self.located(error),
+            WhatIfError::Change(error) => JournalError::Change(error),
+        }
+    }
+
+    fn located(&self, error: ReplayError) -> JournalError {
+        let line = match &error {
+            ReplayError::Damaged(line, _) => *line,
+            ReplayError::Differs(difference) => difference.line,
+            ReplayError::Empty => 0,
+        };
+        match self.place(line) {
+            Ok((path, line)) => JournalError::replay(&path, error, |_| line),
+            Err(failed) => failed,
+        }
+    }
+
+    /// An error of the file's reader, which has not seen the lines that were left out.
+    fn behind_what_was_left_out(&self, error: JournalError) -> JournalError {
+        match (error, self.pieces.last()) {
+            (JournalError::Damaged { path, line, damage }, Some(Piece { skipped: Some(bytes), .. })) => {
+                match seek::lines_before(&path, *bytes) {
+                    Ok(before) => JournalError::Damaged { path, line: line - 1 + before, damage },
+                    Err(failed) => failed,
+                }
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// The file that holds a line, and which of its lines that is.
+    fn place(&self, line: u64) -> Result<(PathBuf, u64), JournalError> {
+        // Line 0 is no line: something differs before the first.
+        let piece = self.pieces.iter().rev().find(|piece| piece.before < line).or(self.pieces.first());
+        let Some(piece) = piece else { return Ok((PathBuf::new(), line)) };
+        let within = line - piece.before;
+        let line = match piece.skipped {
+            Some(bytes) if within > 1 => within - 1 + seek::lines_before(&piece.path, bytes)?,
+            Some(_) | None => within,
+        };
+        Ok((piece.path.clone(), line))
+    }
 }

@@ -67,9 +67,9 @@ fn facts_from(
         Some(mark) => {
             let mut file = File::open(&segment.path).map_err(JournalError::io("open", &segment.path))?;
             file.seek(SeekFrom::Start(mark.at)).map_err(JournalError::io("read", &segment.path))?;
-            (Replay::behind(mark.chain).lenient(), Lines::of(&segment.path, file), mark.lines_before)
+            (Replay::behind(mark.chain).relaxed(0), Lines::of(&segment.path, file), mark.lines_before)
         }
-        None => (Replay::new().lenient(), Lines::open(&segment.path)?, 0),
+        None => (Replay::new().relaxed(0), Lines::open(&segment.path)?, 0),
     };
     while let Some(text) = lines.next()? {
         replay.line(text).map_err(|e| JournalError::replay(&segment.path, e, |line| line + skipped))?;

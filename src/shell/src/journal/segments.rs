@@ -3,7 +3,7 @@
 use super::damage::JournalError;
 use relay_runner_core::journal::{Line, Reader, Start};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// A file of the journal.
@@ -51,8 +51,13 @@ pub(super) struct Lines {
     file: BufReader<File>,
     text: Vec<u8>,
     number: u64,
+    /// Those before the next line.
+    bytes: u64,
     torn: bool,
 }
+
+/// Read at once: a journal may be large.
+const BUFFER: usize = 128 * 1024;
 
 impl Lines {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
@@ -61,7 +66,14 @@ impl Lines {
     }
 
     pub(super) fn of(path: &Path, file: File) -> Self {
-        Self { path: path.to_owned(), file: BufReader::new(file), text: Vec::new(), number: 0, torn: false }
+        Self {
+            path: path.to_owned(),
+            file: BufReader::with_capacity(BUFFER, file),
+            text: Vec::new(),
+            number: 0,
+            bytes: 0,
+            torn: false,
+        }
     }
 
     /// The next whole line. A last one without its line end is torn: it was being written when everything ended.
@@ -77,6 +89,7 @@ impl Lines {
             }
         }
         self.number += 1;
+        self.bytes += self.text.len() as u64 + 1;
         match std::str::from_utf8(&self.text) {
             Ok(text) => Ok(Some(text)),
             Err(error) => Err(JournalError::Damaged {
@@ -85,6 +98,17 @@ impl Lines {
                 damage: relay_runner_core::journal::Damage::Unreadable { why: error.to_string() },
             }),
         }
+    }
+
+    /// Goes on at this byte of the file.
+    pub(super) fn skip_to(&mut self, byte: u64) -> Result<(), JournalError> {
+        self.bytes = byte;
+        self.file.seek(SeekFrom::Start(byte)).map(|_| ()).map_err(JournalError::io("read", &self.path))
+    }
+
+    /// Where the next line begins.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Number of the last line, counted from 1.

@@ -10,6 +10,8 @@ use relay_runner_core::{Core, DurableFacts, Effects, Event, Stamp};
 use std::fs;
 use std::path::PathBuf;
 
+mod replaying;
+
 fn config() -> Config {
     let identity = Identity { agent_id: "a1".into(), runner_id: "r1".into(), ..Identity::default() };
     Config::new(identity, relay_runner_core::config::Adapter::default(), 7)
@@ -21,6 +23,7 @@ struct Run {
     core: Core,
     fx: Effects,
     now: u64,
+    wall: u64,
 }
 
 const SMALL: Limits = Limits { segment: 6_000, journal: 1 << 30, mark_every: 5 };
@@ -28,22 +31,26 @@ const ROOMY: Limits = Limits { segment: 1 << 30, journal: 1 << 30, mark_every: 1
 
 impl Run {
     fn begin(state: &Path, limits: Limits) -> Self {
+        Self::begin_at(state, limits, 1_000)
+    }
+
+    fn begin_at(state: &Path, limits: Limits, wall: u64) -> Self {
         let folder = folder(state);
         let facts =
             last_facts(&folder).unwrap().unwrap_or_else(|| DurableFacts::new("the-run".into(), "the-instance".into()));
         let program = Program { version: "0.0.0".to_owned(), commit: None };
-        let (config, at) = (config(), Stamp::new(0, 1_000));
+        let (config, at) = (config(), Stamp::new(0, wall));
         let opening = Opening { folder, program: &program, config: &config, facts: &facts, at };
         let journal = Journal::open_with(opening, limits).unwrap();
         let core = Core::new(config.clone(), facts, at);
-        let mut run = Self { journal, core, fx: Effects::new(), now: 0 };
+        let mut run = Self { journal, core, fx: Effects::new(), now: 0, wall };
         run.step(Event::Boot);
         run
     }
 
     fn step(&mut self, event: Event) {
         self.now += 10;
-        let at = Stamp::new(self.now, 1_000 + self.now);
+        let at = Stamp::new(self.now, self.wall + self.now);
         self.journal.record(at, &event).unwrap();
         self.fx.clear();
         self.core.step(at, event, &mut self.fx);
