@@ -94,12 +94,22 @@ pub(super) fn words(replayed: &Replayed, asked: Asked) -> Result<(), Failure> {
     if let Some(otherwise) = &replayed.what_if {
         departures(replayed, otherwise)?;
     }
-    if let Some(core) = replayed.core.as_ref().filter(|_| asked.state) {
-        let state = view(Some(core))?;
-        let runner = format!("run {} of the journal, at {}", replayed.run, moment::shown(core.now().wall));
-        status::of_core(&say::plain(core.view().agent_id), &runner, &state, core.now().wall)?;
+    if asked.state {
+        let run = replayed.run;
+        if let Some(core) = &replayed.core {
+            state(core, &format!("run {run} of the journal"))?;
+        }
+        if let Some(core) = replayed.what_if.as_ref().and_then(|otherwise| otherwise.core.as_ref()) {
+            state(core, &format!("run {run} of the journal, with the changes"))?;
+        }
     }
     Ok(())
+}
+
+fn state(core: &Core, from: &str) -> Result<(), Failure> {
+    let now = core.now().wall;
+    let runner = format!("{from}, at {}", moment::shown(now));
+    status::of_core(&say::plain(core.view().agent_id), &runner, &view(Some(core))?, now)
 }
 
 /// Which part of the journal it was.

@@ -1,9 +1,10 @@
 //! A journal that was written by a real run: it replays exactly, and every change of it is found.
 
-use super::world::{PATIENT, World, text};
+use super::world::{PATIENT, Said, World, text};
 use relay_runner_shell::journal::replay_path;
+use serde_json::{Value, json};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A world after a run in which a message and a task were worked on, with its journal.
 fn recorded() -> (World, PathBuf) {
@@ -88,4 +89,156 @@ fn what_is_no_journal_is_said() {
         let said = world.ask(&["replay", &text(&world.path(file)), "--json"]);
         assert_eq!((said.code, said.error_code().as_str()), (Some(exit), code), "{said:?}");
     }
+}
+
+/// The number of a record that this is in, counted from the first.
+fn record_with(journal: &Path, words: &str) -> u64 {
+    let text = fs::read_to_string(journal).unwrap();
+    let line = text.lines().find(|line| line.starts_with("{\"n\":") && line.contains(words)).unwrap();
+    serde_json::from_str::<Value>(line).unwrap()["n"].as_u64().unwrap()
+}
+
+/// The program's `replay` of this world's journal.
+fn replay(world: &World, more: &[&str]) -> Said {
+    let state = text(&world.state());
+    world.ask(&[&["replay", &state], more].concat())
+}
+
+#[test]
+fn the_state_at_a_place_is_what_the_runner_knew_then() {
+    let (world, journal) = recorded();
+    let taken = record_with(&journal, "\"Taken\"");
+    for more in [&["--until", &taken.to_string()][..], &["--from", &taken.to_string(), "--until", &taken.to_string()]] {
+        let said = replay(&world, &[more, &["--state"]].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.out.contains(&format!("to record {taken}: 20")) && said.out.contains("\na1: "), "{said:?}");
+        assert!(said.out.contains("  message   1: taken, attempt 1\n"), "{said:?}");
+        let whole = replay(&world, &[more, &["--state", "--json"]].concat()).json();
+        assert_eq!((&whole["last"]["record"], &whole["stopped"]), (&json!(taken), &json!(true)));
+        assert_eq!(
+            (&whole["state"]["agentId"], &whole["state"]["messages"][0]["stage"]),
+            (&json!("a1"), &json!("taken"))
+        );
+    }
+    // The same by its time, and by its distance from the start; at its end the runner was over.
+    let at = replay(&world, &["--until", &taken.to_string(), "--json"]).json()["last"]["at"].clone();
+    let by_span = replay(&world, &["--until", &format!("{}ms", at["mono"]), "--json"]).json();
+    assert!(
+        by_span["last"]["record"].as_u64() >= Some(taken) && by_span["last"]["at"]["mono"] == at["mono"],
+        "{by_span}"
+    );
+    let end = replay(&world, &["--until", "2999-01-01T00:00:00Z", "--state", "--json"]).json();
+    assert_eq!((&end["state"]["over"], &end["stopped"]), (&json!(true), &json!(false)));
+}
+
+#[test]
+fn a_place_that_is_not_in_the_journal_is_said_with_what_there_is() {
+    let (world, journal) = recorded();
+    let last = fs::read_to_string(&journal).unwrap().lines().filter(|line| line.starts_with("{\"n\":")).count();
+    let beyond = (last + 1).to_string();
+    for (more, code, words) in [
+        (&["--until", &beyond][..], "no_such_record", format!("its records are 1 to {last}")),
+        (&["--from", &beyond], "no_such_record", format!("run 1 has no record {beyond}")),
+        (&["--from", "9", "--until", "8"], "no_such_record", "comes before the first".to_owned()),
+        (&["--run", "2"], "no_such_run", "it holds only run 1".to_owned()),
+        (&["--until", "1999-12-31T23:59:59Z"], "no_such_time", "run 1, which begins at 20".to_owned()),
+        (&["--until", "noon"], "usage", "a span such as 10m".to_owned()),
+        (&["--from", "0"], "usage", "counted from 1".to_owned()),
+        (&["--relaxed", "--strict"], "usage", "--relaxed".to_owned()),
+    ] {
+        let said = replay(&world, &[more, &["--json"]].concat());
+        assert_eq!((said.code, said.error_code().as_str()), (Some(2), code), "{said:?}");
+        assert!(said.err.contains(&words), "{more:?}: {said:?}");
+    }
+}
+
+#[test]
+fn what_if_shows_where_the_changed_run_departs_and_how_both_end() {
+    let (world, journal) = recorded();
+    let stop = record_with(&journal, "agent.shutdown");
+    let changes = text(&world.path("changes.jsonl"));
+    let what_if = |lines: &str| {
+        fs::write(&changes, lines).unwrap();
+        move |more: &[&str]| replay(&world, &[&["--what-if", &changes], more].concat())
+    };
+    // Nobody had stopped it.
+    let ask = what_if(&format!("{{\"drop\":{stop}}}\n"));
+    let said = ask(&[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(
+        said.out.starts_with("replays exactly: ") && said.out.contains(" departures from the run as it was"),
+        "{said:?}"
+    );
+    assert!(
+        said.out.contains(&format!("record {stop}, dropped, at ")) && said.out.contains("  over: true -> false\n"),
+        "{said:?}"
+    );
+    let whole = ask(&["--json", "--show", "1"]).json();
+    assert_eq!((&whole["mode"], &whole["replaysExactly"]), (&json!("what-if"), &json!(true)));
+    assert_eq!((&whole["state"]["over"], &whole["whatIf"]["state"]["over"]), (&json!(true), &json!(false)));
+    let listed = whole["whatIf"]["listed"].as_array().unwrap();
+    assert_eq!((listed.len(), &listed[0]["record"], &listed[0]["how"]), (1, &json!(stop), &json!("dropped")));
+    assert!(whole["whatIf"]["departures"].as_u64() > Some(1), "{whole}");
+}
+
+#[test]
+fn changes_that_cannot_be_made_are_named_by_their_line() {
+    let (world, _) = recorded();
+    let changes = text(&world.path("changes.jsonl"));
+    for (lines, words) in [
+        (
+            "{\"change\":3,\"event\":{\"Sleep\":1}}",
+            "changes.jsonl, line 1: its event cannot be read: unknown variant `Sleep`",
+        ),
+        ("{\"drop\":3}\n{\"dorp\":4}", "changes.jsonl, line 2: unknown field `dorp`"),
+        ("{\"drop\":999999}", "changes.jsonl, line 1: record 999999 is not among those that are run"),
+        (
+            "{\"after\":3,\"ms\":99999999,\"event\":\"Wake\"}",
+            "changes.jsonl, line 1: 99999999 ms after record 3 is later",
+        ),
+        ("\n", "there is no change in it"),
+    ] {
+        fs::write(&changes, lines).unwrap();
+        let said = replay(&world, &["--what-if", &changes, "--json"]);
+        assert_eq!((said.code, said.error_code().as_str()), (Some(2), "what_if"), "{said:?}");
+        assert!(said.err.contains(words), "{said:?}");
+    }
+    let gone = replay(&world, &["--what-if", "/gone.jsonl"]);
+    assert!(gone.code == Some(2) && gone.err.contains("cannot read the changes from /gone.jsonl"), "{gone:?}");
+}
+
+#[test]
+fn a_run_that_is_recorded_otherwise_is_an_error_or_a_list() {
+    let (world, journal) = recorded();
+    // The same events, and one effect that this program never asks for: sealed as another version would have.
+    let text_of = fs::read_to_string(&journal).unwrap();
+    let taken = record_with(&journal, "\"Taken\"");
+    fs::write(&journal, resealed(&text_of, taken)).unwrap();
+    let strict = replay(&world, &["--json"]);
+    assert_eq!((strict.code, strict.error_code().as_str()), (Some(1), "journal_differs"), "{strict:?}");
+    let place = format!("line {}: event {}", taken, taken - 1);
+    assert!(strict.err.contains(&place) && strict.err.contains("other(effect)"), "{strict:?}");
+    let relaxed = replay(&world, &["--relaxed"]);
+    assert_eq!(relaxed.code, Some(0), "{relaxed:?}");
+    assert!(relaxed.out.starts_with("replays with 1 difference: ") && relaxed.out.contains(&place), "{relaxed:?}");
+    let listed = replay(&world, &["--relaxed", "--json"]).json();
+    assert_eq!((&listed["replaysExactly"], &listed["differences"]["count"]), (&json!(false), &json!(1)));
+    assert_eq!(listed["differences"]["listed"][0]["record"], json!(taken - 1));
+}
+
+/// The journal with other effects in this record, and every hash from there on made anew.
+fn resealed(journal: &str, record: u64) -> String {
+    let head = format!("{{\"n\":{record},");
+    let mut chain = 0;
+    let mut out = String::new();
+    for line in journal.lines() {
+        let (text, _) = line.rsplit_once(",\"h\":\"").unwrap();
+        let changed = match text.split_once("\"fx\":\"") {
+            Some((event, effects)) if line.starts_with(&head) => format!("{event}\"fx\":\"other(effect) {effects}"),
+            _ => text.to_owned(),
+        };
+        chain = xxhash_rust::xxh3::xxh3_64_with_seed(changed.as_bytes(), chain);
+        out.push_str(&format!("{changed},\"h\":\"{chain:016x}\"}}\n"));
+    }
+    out
 }
