@@ -96,9 +96,9 @@ pub(crate) fn run(args: &Args) -> Done {
         state: args.state,
     };
     if args.json {
-        replay_shown::json(&replayed, asked)?
+        replay_shown::json(&replayed, asked)?;
     } else {
-        replay_shown::words(&replayed, asked)?
+        replay_shown::words(&replayed, asked)?;
     }
     Ok(OK)
 }

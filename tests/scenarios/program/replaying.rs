@@ -3,6 +3,7 @@
 use super::world::{PATIENT, Said, World, text};
 use relay_runner_shell::journal::replay_path;
 use serde_json::{Value, json};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -238,7 +239,7 @@ fn resealed(journal: &str, record: u64) -> String {
             _ => text.to_owned(),
         };
         chain = xxhash_rust::xxh3::xxh3_64_with_seed(changed.as_bytes(), chain);
-        out.push_str(&format!("{changed},\"h\":\"{chain:016x}\"}}\n"));
+        let _ = writeln!(out, "{changed},\"h\":\"{chain:016x}\"}}");
     }
     out
 }

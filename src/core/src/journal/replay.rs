@@ -144,7 +144,7 @@ impl Replay {
                     return Ok(());
                 }
                 self.compare(&effects)?;
-                self.compare_with(core)
+                self.compare_with(&core)
             }
         }
     }
@@ -203,7 +203,7 @@ impl Replay {
         differs
     }
 
-    fn compare_with(&mut self, recorded: Box<Core>) -> Result<(), ReplayError> {
+    fn compare_with(&mut self, recorded: &Core) -> Result<(), ReplayError> {
         self.compared = true;
         let Some(today) = self.core.take() else { return Ok(()) };
         let differs = if *today == *recorded {

@@ -18,14 +18,13 @@ impl Until {
     /// Whether a line lies beyond it.
     pub const fn is_before(self, line: &Line) -> bool {
         match line {
-            Line::Header(_) => false,
             Line::Record { number, at, .. } => match self {
                 Self::Record(last) => *number > last,
                 Self::Mono(last) => at.mono > last,
                 Self::Wall(last) => at.wall > last,
             },
-            // It stands behind a record that was wanted, and holds the core as it was after it.
-            Line::Mark { .. } => false,
+            // A mark stands behind a record that was wanted, and holds the core as it was after it.
+            Line::Header(_) | Line::Mark { .. } => false,
         }
     }
 }

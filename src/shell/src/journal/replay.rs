@@ -152,7 +152,7 @@ fn places(runs: &Runs, plan: &ReplayPlan) -> Result<(Vec<Place>, Option<u64>), J
         return Ok((places, None));
     }
     let run = runs.choose(plan.run, plan.until)?;
-    let records = runs.records(run)?;
+    let records = run.records()?;
     if let Some(Until::Record(number)) = plan.until {
         runs.holds(run, number, records)?;
     }
@@ -243,7 +243,7 @@ impl Rerun {
                 self.stopped = true;
                 return Ok(());
             }
-            if self.replay.lines() % LOOK_EVERY == 0 {
+            if self.replay.lines().is_multiple_of(LOOK_EVERY) {
                 self.at.bytes = begun.wrapping_add(lines.bytes());
                 self.at.events = self.replay.events();
                 progress(self.at);

@@ -94,20 +94,6 @@ impl Runs {
         JournalError::NoSuch { path: self.path.clone(), asked, why }
     }
 
-    /// The records of a run that are still there: the number before the first, and the last.
-    pub(super) fn records(&self, run: &RecordedRun) -> Result<(u64, u64), JournalError> {
-        let before = match run.segments.first() {
-            Some(first) => seek::before_first(first)?.unwrap_or(0),
-            None => 0,
-        };
-        for segment in run.segments.iter().rev() {
-            if let Some(last) = seek::last(segment)? {
-                return Ok((before, last.max(before)));
-            }
-        }
-        Ok((before, before))
-    }
-
     /// Whether the run has this record; 0 is its beginning.
     pub(super) fn holds(&self, run: &RecordedRun, number: u64, records: (u64, u64)) -> Result<(), JournalError> {
         let (before, last) = records;
@@ -120,6 +106,22 @@ impl Runs {
         };
         let gone = if number < before { "; what came before went with older files" } else { "" };
         Err(self.no_such(Asked::Record, format!("run {} has no record {number}: {have}{gone}", run.number)))
+    }
+}
+
+impl RecordedRun {
+    /// The records that are still there: the number before the first, and the last.
+    pub(super) fn records(&self) -> Result<(u64, u64), JournalError> {
+        let before = match self.segments.first() {
+            Some(first) => seek::before_first(first)?.unwrap_or(0),
+            None => 0,
+        };
+        for segment in self.segments.iter().rev() {
+            if let Some(last) = seek::last(segment)? {
+                return Ok((before, last.max(before)));
+            }
+        }
+        Ok((before, before))
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn lines_before(path: &Path, end: u64) -> Result<u64, JournalError> {
     let (mut at, mut lines) = (0, 0);
     while at < end {
         let bytes = file.read(at, (end - at).min(CHUNK))?;
-        lines += bytes.iter().filter(|b| **b == b'\n').count() as u64;
+        lines += bytes.split(|b| *b == b'\n').count() as u64 - 1;
         at += CHUNK;
     }
     Ok(lines)

@@ -226,8 +226,8 @@ fn a_what_if_begins_at_the_mark_before_its_first_change() {
     let otherwise = changed.what_if.unwrap();
     let first = &otherwise.found[0].what;
     assert_eq!((first.number, first.how), (73, relay_runner_core::journal::How::Changed));
-    let line =
-        fs::read_to_string(&otherwise.found[0].file).unwrap().lines().nth(first.line as usize - 1).unwrap().to_owned();
+    let text = fs::read_to_string(&otherwise.found[0].file).unwrap();
+    let line = text.lines().nth(usize::try_from(first.line).unwrap() - 1).unwrap();
     assert!(line.starts_with("{\"n\":73,"), "{line}");
     assert!(otherwise.core.unwrap().view().ending.is_some() && changed.core.unwrap().view().ending.is_none());
     // The core of a connection that never was is the same without its report.
