@@ -18,8 +18,8 @@ fn changed(journal: &str, changes: &str) -> Result<(Core, Option<Core>, Vec<Depa
     what_if.end(&replay)?;
     let found = what_if.found().to_vec();
     assert_eq!(found.len() as u64, what_if.departures());
-    let changed = what_if.core().cloned();
-    Ok((replay.into_core().expect("it has begun"), changed, found))
+    let core = what_if.core().cloned();
+    Ok((replay.into_core().expect("it has begun"), core, found))
 }
 
 fn event_of(journal: &str, wanted: u64) -> String {
@@ -38,9 +38,9 @@ proptest! {
     #![proptest_config(depth(96))]
 
     #[test]
-    fn a_change_that_is_none_changes_nothing(seed in any::<u64>(), events in 2_u64..200, place in any::<prop::sample::Index>()) {
-        let journal = record(seed, events as usize);
-        let number = place.index(events as usize) as u64 + 1;
+    fn a_change_that_is_none_changes_nothing(seed in any::<u64>(), events in 2_usize..200, place in any::<prop::sample::Index>()) {
+        let journal = record(seed, events);
+        let number = place.index(events) as u64 + 1;
         let change = format!("{{\"change\":{number},\"event\":{}}}", event_of(&journal, number));
         let (was, is, found) = changed(&journal, &change).expect("it can be changed");
         // Worlds of the simulator wake late now and then; nothing else may happen.
@@ -51,9 +51,9 @@ proptest! {
     }
 
     #[test]
-    fn nothing_departs_before_the_change(seed in any::<u64>(), events in 2_u64..200, place in any::<prop::sample::Index>(), drop in any::<bool>()) {
-        let journal = record(seed, events as usize);
-        let number = place.index(events as usize) as u64 + 1;
+    fn nothing_departs_before_the_change(seed in any::<u64>(), events in 2_usize..200, place in any::<prop::sample::Index>(), drop in any::<bool>()) {
+        let journal = record(seed, events);
+        let number = place.index(events) as u64 + 1;
         let changes = if drop {
             format!("{{\"drop\":{number}}}")
         } else {
