@@ -11,6 +11,9 @@ mod process;
 mod relay;
 mod replaying;
 
+/// Its name, and what prints it: all of it, or only so much as shows that it works.
+type Figure = (&'static str, fn(bool));
+
 fn main() {
     let mut arguments = std::env::args().skip_while(|arg| arg != latency::AGENT).skip(1);
     if let Some(socket) = arguments.next() {
@@ -18,7 +21,7 @@ fn main() {
     }
     // `cargo test --benches` runs it as a test: then it only has to work.
     let quick = std::env::args().any(|arg| arg == "--test");
-    let figures: [(&str, fn(bool)); 4] = [
+    let figures: [Figure; 4] = [
         ("core", core_step::print),
         ("replay", replaying::print),
         ("latency", latency::print),
