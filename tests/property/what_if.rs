@@ -1,4 +1,4 @@
-//! What is run again in part, leniently, or with changes is the recorded run, but for what was changed.
+//! What is run again in part, relaxed, or with changes is the recorded run, but for what was changed.
 
 use proptest::prelude::*;
 use relay_runner_core::Core;
