@@ -292,3 +292,23 @@ fn a_first_prompt_that_the_process_has_is_not_said_again() {
     story.provider_comes_up();
     story.expects("prompt");
 }
+
+#[test]
+fn what_is_still_in_doubt_after_it_was_taken_up_blocks_its_task_after_a_while() {
+    let mut story = Story::up_with(adoptable());
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    story.accepts("task,t50,m5,in_progress");
+    story.hands_over(5);
+    // It is asked about this one, and does not account for it.
+    let mut story = asks(&story);
+    assert!(story.told[..].iter().any(|told| told.starts_with("adopt(") && told.contains(",m5.")), "{:?}", story.told);
+    ready(&mut story);
+    story.registers();
+    let claim = story.expects("claim,m5");
+    story.answers(claim, OpResult::Granted { fence: 4, lease: None });
+    story.after(30 * 60_000 - 1);
+    story.never("blocked");
+    story.after(1);
+    story.expects("task,t50,m5,blocked,f4");
+}
