@@ -74,6 +74,7 @@ proptest! {
             replay.line(line).map_err(|e| TestCaseError::fail(e.to_string()))?;
         }
         prop_assert_eq!(replay.events(), (segments * events) as u64);
+        prop_assert_eq!(replay.differences(), 0);
         prop_assert_eq!(replay.last().map(|last| last.0), Some((segments * events) as u64));
         prop_assert_eq!(replay.core(), Some(&journal.core));
         prop_assert_eq!(replay.into_core(), Some(journal.core));
