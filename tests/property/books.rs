@@ -54,6 +54,8 @@ struct Process {
     spawning: BTreeMap<OpId, Generation>,
     /// It was told to stop: its exit is asked for.
     stopped: bool,
+    /// It is of the run before, and was not heard of yet.
+    adopting: bool,
     /// When it ended by itself, unless somebody asked for another one since.
     died: Option<u64>,
 }
@@ -111,11 +113,12 @@ impl Books {
         self.commands.get(id)?.as_ref()
     }
 
-    /// The runner is killed with its process, and what it knows goes on with these facts.
-    pub(crate) fn restarts(&mut self, facts: &DurableFacts) {
+    /// The runner is killed, and what it knows goes on with these facts; so may the process that it left.
+    pub(crate) fn restarts(&mut self, facts: &DurableFacts, left: Option<Generation>) {
         let Self { process, offered, worked, commands, settled, status_seq, newest_op, .. } = std::mem::take(self);
         *self = Self { offered, worked, commands, settled, status_seq, newest_op, ..Self::default() };
         self.process.newest = process.newest;
+        self.process.living = left;
         self.settled.extend(&facts.settled);
         self.settled.extend(facts.set_aside.keys());
     }
@@ -143,7 +146,9 @@ impl Books {
 
     fn gone(&mut self, at: Stamp) {
         self.process.living = None;
-        self.process.died = (!self.process.stopped).then_some(at.mono);
+        // That one was gone before anybody looked asks for no pause.
+        let unseen = std::mem::take(&mut self.process.adopting) && !self.process.spawning.is_empty();
+        self.process.died = (!self.process.stopped && !unseen).then_some(at.mono);
         self.process.spawning.clear();
         self.offers.clear();
         self.turn = false;
@@ -172,17 +177,18 @@ impl Books {
             OpResult::Failed(failure) => Some(failure.kind),
             _ => None,
         };
-        if let Some(generation) = self.process.spawning.remove(&op)
-            && failure.is_some()
-            && self.process.living == Some(generation)
-        {
-            self.gone(at);
+        if let Some(generation) = self.process.spawning.get(&op).copied() {
+            if failure.is_some() && self.process.living == Some(generation) {
+                self.gone(at);
+            }
+            self.process.spawning.remove(&op);
         }
         if let Some(messages) = self.offers.remove(&op)
             && failure.is_some_and(|kind| !matches!(kind, FailureKind::TimedOut | FailureKind::Unreachable))
         {
-            // The provider did not get them: what was known of them before is what is known of them.
-            for (id, _) in messages.iter().filter(|(_, before)| !before) {
+            // The provider did not get them, but for those that it showed to have all the same: what was known of them
+            // before is what is known of them.
+            for (id, _) in messages.iter().filter(|(id, before)| !before && !self.taken.contains_key(id)) {
                 self.offered.remove(id);
             }
         }
@@ -229,6 +235,13 @@ impl Books {
         }
         match effect {
             Effect::Spawn { op, generation } => self.spawn(at, *op, *generation)?,
+            Effect::Adopt { op, generation, .. } => {
+                if self.process.living != Some(*generation) || !self.process.spawning.is_empty() {
+                    return Err(format!("invariant 1: {generation} is taken up, and {:?} lives", self.process.living));
+                }
+                self.process.spawning.insert(*op, *generation);
+                self.process.adopting = true;
+            }
             Effect::Stop { generation, .. } => self.process.stopped |= self.process.living == Some(*generation),
             Effect::Provider { op, generation, act } => self.act(*op, *generation, act)?,
             Effect::Connect { conn } => {

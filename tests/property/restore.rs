@@ -2,7 +2,7 @@
 //! nothing is lost, and no number is used again (behaviour 17).
 
 use proptest::prelude::*;
-use relay_runner_core::DurableFacts;
+use relay_runner_core::{Config, DurableFacts};
 
 use crate::depth;
 use crate::world::{Move, World, anything, config, play};
@@ -11,6 +11,12 @@ use crate::world::{Move, World, anything, config, play};
 fn facts(world: &World) -> DurableFacts {
     let text = serde_json::to_string(&world.core.facts()).expect("facts are JSON");
     serde_json::from_str(&text).expect("what was written can be read")
+}
+
+fn adoptable() -> Config {
+    let mut config = config();
+    config.adapter.adoptable = true;
+    config
 }
 
 proptest! {
@@ -37,6 +43,25 @@ proptest! {
             prop_assert!(after.commands.iter().all(|command| command.outcome.is_some()), "an open command");
         }
         play(&mut world, &again)?;
+        world.comes_to_rest()?;
+    }
+
+    /// The same where the process outlives its runner, goes on unheard, and is taken up.
+    #[test]
+    fn a_runner_takes_up_the_process_that_it_left(
+        lives in prop::collection::vec(prop::collection::vec(anything(), 0..50), 2..5),
+    ) {
+        let mut world = World::booted(adoptable());
+        for (n, life) in lives.iter().enumerate() {
+            if n > 0 {
+                let before = facts(&world);
+                world.restarts(before.clone());
+                if before.adoptable(&adoptable()).is_some() {
+                    prop_assert_eq!(facts(&world).provider, before.provider, "it is not forgotten, and not replaced");
+                }
+            }
+            play(&mut world, life)?;
+        }
         world.comes_to_rest()?;
     }
 

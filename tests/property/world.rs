@@ -15,7 +15,7 @@ use relay_runner_core::event::{
     RelayEvent, Signal, TurnEnd,
 };
 use relay_runner_core::{
-    Act, BodyRef, Call, Core, DurableFacts, Effect, Effects, Event, Frame, Generation, MessageId, OpId, Stamp,
+    Act, BodyRef, Call, Core, DurableFacts, Effect, Effects, Event, Frame, Generation, MessageId, Offers, OpId, Stamp,
 };
 use serde::Serialize;
 
@@ -118,6 +118,7 @@ enum Question {
     Shell,
     Call(Call),
     Spawn(Generation),
+    Adopt(Generation, Offers),
     Prompt,
     Offer(Generation),
     Act,
@@ -237,11 +238,16 @@ impl World {
         world
     }
 
-    /// The runner is killed and started again with its durable facts: the same relay, and no process.
+    /// The runner is killed and started again with its durable facts: the same relay, and no process but one that can be
+    /// taken up.
     pub(crate) fn restarts(&mut self, facts: DurableFacts) {
-        self.books.restarts(&facts);
+        let left = facts.adoptable(self.core.config()).and(facts.provider.as_ref()).map(|left| left.generation);
+        self.process = self.process.take().filter(|process| Some(process.generation) == left);
+        if let Some(process) = &mut self.process {
+            process.is_left();
+        }
+        self.books.restarts(&facts, left);
         self.core = Core::new(self.core.config().clone(), facts, self.now);
-        self.process = None;
         self.open.clear();
         self.conn = None;
         self.registered = false;
@@ -320,7 +326,9 @@ impl World {
                     |question: &Question| matches!(question, Question::Offer(_) | Question::Prompt | Question::Act);
                 self.open.retain(|open| !asked(&open.question));
                 let class = if process.told.is_some() { ExitClass::Signal } else { class };
-                Event::Provider(process.generation, exit(class))
+                // One that nobody has taken up yet ends unseen.
+                let seen = process.heard || process.asked.is_some();
+                if seen { Event::Provider(process.generation, exit(class)) } else { Event::Wake }
             }),
             Move::ComesUp
             | Move::Takes
@@ -338,6 +346,12 @@ impl World {
 
     fn provider_acts(&mut self, what: Move) -> Option<Event> {
         let process = self.process.as_mut()?;
+        let (generation, heard) = (process.generation, process.heard);
+        if what == Move::ComesUp && !heard {
+            let says = process.is_taken_up()?;
+            self.heard.extend(says.into_iter().map(|report| Event::Provider(generation, report)));
+            return self.heard.pop_front();
+        }
         let report = match what {
             Move::ComesUp => process.comes_up(),
             Move::Takes => process.takes(false),
@@ -348,7 +362,7 @@ impl World {
             Move::PersonInterrupts => process.gets_idle(TurnEnd::Interrupted { by_person: true }),
             _ => None,
         };
-        report.map(|report| Event::Provider(process.generation, report))
+        report.map(|report| if heard { Event::Provider(generation, report) } else { Event::Wake })
     }
 
     /// What the bus says, when it can; what it cannot say is found by fetching.
@@ -406,7 +420,9 @@ impl World {
         self.open.get(n).filter(|open| open.result.is_none() && open.until > now)?;
         let open = self.open.remove(n);
         self.cut_short |= open.is_last_word();
-        let Question::Spawn(generation) = open.question else { return Some(Event::Done(open.op, failed(kind))) };
+        let (Question::Spawn(generation) | Question::Adopt(generation, _)) = open.question else {
+            return Some(Event::Done(open.op, failed(kind)));
+        };
         // A start that fails has left no process.
         self.process.take_if(|process| process.generation == generation);
         Some(Event::Done(open.op, failed(FailureKind::Io)))
@@ -418,6 +434,16 @@ impl World {
             Question::Spawn(generation) => {
                 let pid = u32::try_from(generation.0).unwrap_or(0);
                 OpResult::Spawned(ProcessRef { pid, started: 1, boot: "boot".into() })
+            }
+            Question::Adopt(generation, offers) => {
+                match self.process.as_mut().filter(|process| process.generation == *generation) {
+                    Some(process) => {
+                        process.asked = Some(offers.to_vec());
+                        let pid = u32::try_from(generation.0).unwrap_or(0);
+                        OpResult::Spawned(ProcessRef { pid, started: 1, boot: "boot".into() })
+                    }
+                    None => failed(FailureKind::NotFound),
+                }
             }
             Question::Shell | Question::Prompt | Question::Offer(_) | Question::Act => OpResult::Ok,
         }
@@ -449,8 +475,10 @@ impl World {
         self.now = Stamp::new(at, self.now.wall + (at - self.now.mono));
         self.cut_short |= self.open.iter().any(Open::is_last_word);
         // What was not carried out by now never will be, except a start: its process is there.
-        self.open
-            .retain(|open| open.until > at || open.result.is_some() || matches!(open.question, Question::Spawn(_)));
+        self.open.retain(|open| {
+            let starts = matches!(open.question, Question::Spawn(_) | Question::Adopt(..));
+            open.until > at || open.result.is_some() || starts
+        });
         self.hears(Event::Wake);
     }
 
@@ -519,9 +547,12 @@ impl World {
                 self.process = Some(Process::new(*generation));
                 self.ask(*op, Question::Spawn(*generation), 90_000);
             }
-            Effect::Adopt { .. } => unreachable!("its adapter takes nothing up"),
+            Effect::Adopt { op, generation, offers, .. } => {
+                self.ask(*op, Question::Adopt(*generation, offers.clone()), 90_000);
+            }
             Effect::Provider { op, generation, act } => self.act(*op, *generation, act),
             Effect::Stop { generation, step } => {
+                self.answers_adoption(*generation);
                 if let Some(process) = self.process.as_mut().filter(|process| process.generation == *generation) {
                     process.told = process.told.max(Some(*step));
                 }
@@ -539,6 +570,16 @@ impl World {
             }
             Effect::Send { conn, frame } => self.frame(*conn, frame),
             Effect::UseToken { .. } | Effect::Answer { .. } | Effect::Finish { .. } => {}
+        }
+    }
+
+    /// Whoever takes a process up answers before it looks at what it is to do with it.
+    fn answers_adoption(&mut self, generation: Generation) {
+        let is_it = |open: &Open| matches!(&open.question, Question::Adopt(of, _) if *of == generation);
+        if let Some(at) = self.open.iter().position(is_it)
+            && let Some(answer) = self.answer(at)
+        {
+            self.heard.push_back(answer);
         }
     }
 
@@ -606,7 +647,7 @@ impl World {
                 | Call::Task { .. }
                 | Call::DeleteAgent => false,
             },
-            Question::Spawn(_) | Question::Prompt | Question::Offer(_) | Question::Act => false,
+            Question::Spawn(_) | Question::Adopt(..) | Question::Prompt | Question::Offer(_) | Question::Act => false,
         };
         if small && self.routine.small {
             let result = self.carry_out(&question);

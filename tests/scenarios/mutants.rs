@@ -55,6 +55,8 @@ const CAUGHT: [(Mutant, &str); Mutant::ALL.len()] = [
     (Mutant::InterruptsAgain, "urgent::an_urgent_message_interrupts_the_turn_once_and_goes_first"),
     (Mutant::BlamesWhatMadeWay, "urgent::a_message_that_makes_way_again_and_again_is_not_given_up"),
     (Mutant::ForgetsTheMissed, "urgent::an_offer_that_the_adapter_knows_was_missed_is_made_again"),
+    (Mutant::BelievesWhatWasKnown, "adopting::the_end_of_one_turn_is_not_taken_for_that_of_another"),
+    (Mutant::OffersTwiceToTheAdopted, "adopting::a_turn_goes_on_while_the_runner_is_gone_and_its_end_counts"),
 ];
 
 /// The story, told to a core that is wrong in this way, or in none.

@@ -24,6 +24,7 @@ use crate::lifecycle::{self, Happening, Lifecycle};
 use crate::link::Link;
 use crate::liveness::Liveness;
 use crate::matching::Given;
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::{Op, Ops};
 use crate::prompt::Prompt;
@@ -408,12 +409,19 @@ impl Core {
         item.nonce = fact.nonce;
         item.repeat = repeat;
         item.task_ended = fact.task_ended;
-        let may_have_it = self.lifecycle.is_to_adopt();
+        let may_have_it = self.lifecycle.is_to_adopt() && !self.config.is_mutant(Mutant::OffersTwiceToTheAdopted);
+        let believed = self.config.is_mutant(Mutant::BelievesWhatWasKnown);
         item.stage =
             match fact.stage {
                 // Its reports are taken up as well.
                 Stage::Worked | Stage::Settled | Stage::SetAside => fact.stage,
-                Stage::Offered | Stage::Taken | Stage::Ambiguous if may_have_it => Stage::Ambiguous,
+                Stage::Offered | Stage::Taken | Stage::Ambiguous if may_have_it => {
+                    if believed {
+                        fact.stage
+                    } else {
+                        Stage::Ambiguous
+                    }
+                }
                 Stage::Held | Stage::Claimed | Stage::Offered | Stage::Taken | Stage::Ambiguous => {
                     if fact.fence.is_some() { Stage::Claimed } else { Stage::Held }
                 }

@@ -99,10 +99,14 @@ pub enum Mutant {
     BlamesWhatMadeWay,
     /// An offer that the adapter knows was missed is not made again.
     ForgetsTheMissed,
+    /// What a process that is taken up may have is believed to be where the run before knew it.
+    BelievesWhatWasKnown,
+    /// What a process that is taken up may have is offered to it again.
+    OffersTwiceToTheAdopted,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::RedeliversWhenMarkingFails,
         Self::CountsTheLeaseFromArrival,
         Self::BelievesOneClock,
@@ -147,6 +151,8 @@ impl Mutant {
         Self::InterruptsAgain,
         Self::BlamesWhatMadeWay,
         Self::ForgetsTheMissed,
+        Self::BelievesWhatWasKnown,
+        Self::OffersTwiceToTheAdopted,
     ];
 }
 
@@ -174,6 +180,6 @@ mod tests {
         for (at, mutant) in Mutant::ALL.into_iter().enumerate() {
             assert_eq!(mutant as usize, at, "{mutant:?}");
         }
-        assert_eq!(Mutant::ForgetsTheMissed as usize + 1, Mutant::ALL.len(), "the last one is the last");
+        assert_eq!(Mutant::OffersTwiceToTheAdopted as usize + 1, Mutant::ALL.len(), "the last one is the last");
     }
 }

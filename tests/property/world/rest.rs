@@ -2,8 +2,9 @@
 //! must equal the runner's.
 
 use relay_runner_core::event::ExitClass;
+use relay_runner_core::view::MessageView;
 use relay_runner_core::{MessageId, View};
-use relay_runner_protocol::TaskStatus;
+use relay_runner_protocol::{Stage, TaskStatus};
 
 use super::relay::Mail;
 use super::{Command, Move, World};
@@ -20,7 +21,7 @@ impl World {
         let process = self.process.as_ref()?;
         if process.told.is_some() {
             Some(Move::Exits(ExitClass::Clean))
-        } else if !process.up {
+        } else if !process.up || !process.heard {
             Some(Move::ComesUp)
         } else if process.busy {
             Some(Move::Idle)
@@ -82,6 +83,8 @@ impl World {
             // The provider has it, or may have it, and a person is to say.
             Some("ambiguous") => true,
             Some("held") => !view.ready || (!gone && self.may_wait(id)),
+            // Its task is done once the rest of it is, which waits for a provider.
+            Some("worked") => !view.ready && rest_of_task_waits(view, id, mail),
             Some(_) => false,
             None => gone || given_up || !view.ready,
         };
@@ -137,4 +140,9 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn rest_of_task_waits(view: &View<'_>, id: MessageId, mail: &Mail) -> bool {
+    let held = |other: &MessageView| other.id != id && other.task == mail.message.task && other.stage == Stage::Held;
+    mail.message.task.is_some() && view.messages.iter().any(held)
 }
