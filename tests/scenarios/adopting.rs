@@ -2,8 +2,10 @@
 //! runner, or its death, does not cost a turn.
 
 use relay_runner_core::config::Config;
-use relay_runner_core::event::{ExitClass, FailureKind, ProcessRef, ProviderReport, Signal, TakenOffer};
+use relay_runner_core::effect::Repeat;
+use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, ProcessRef, ProviderReport, Signal, TakenOffer};
 use relay_runner_core::{BodyRef, Generation, OpResult};
+use relay_runner_protocol::ErrorCode;
 
 use crate::story::{Story, config, plain, task};
 
@@ -155,6 +157,7 @@ fn one_that_is_gone_is_followed_by_a_new_one_and_what_it_had_is_marked() {
         assert_eq!(story.generation(), Generation(2));
         story.provider_comes_up();
         story.expects("offer,m5/2");
+        assert_eq!(story.core.view().messages[0].repeat, Repeat::Redelivered, "it is known to have had it");
         assert!(story.core.facts().exits.is_empty(), "nobody saw how it ended, and it is not held against it");
     }
 }
@@ -311,4 +314,94 @@ fn what_is_still_in_doubt_after_it_was_taken_up_blocks_its_task_after_a_while() 
     story.never("blocked");
     story.after(1);
     story.expects("task,t50,m5,blocked,f4");
+}
+
+#[test]
+fn an_answer_that_does_not_come_leaves_no_process() {
+    let mut story = in_mid_task().the_next_run();
+    story.boot();
+    let adopt = story.expects("adopt(");
+    story.fails(adopt, FailureKind::TimedOut);
+    story.expects("stop(g1,Kill)");
+    story.never("spawn(");
+    story.exits(ExitClass::Signal);
+    story.after(2_000);
+    story.expects("spawn(");
+}
+
+#[test]
+fn only_a_process_that_is_there_and_stays_is_left() {
+    // It was asked for, and whether it came to be is not known yet.
+    let mut story = Story::with(adoptable(), crate::story::facts());
+    story.boot();
+    story.registers();
+    story.expects("spawn(");
+    story.signal(Signal::Usr2);
+    story.expects("stop(g1,Ask)");
+    // It is on its way out for a restart.
+    let mut story = Story::up_with(adoptable());
+    story.local_command("agent.restart");
+    story.signal(Signal::Usr2);
+    story.exits(ExitClass::Clean);
+    story.never("spawn(op2");
+    assert_eq!(story.core.facts().provider, None);
+    story.expects("finish(75)");
+}
+
+#[test]
+fn a_signal_to_end_stops_a_provider_that_was_to_be_left() {
+    let mut story = in_mid_task();
+    story.by_hand();
+    story.command("c1", "agent.dance");
+    story.signal(Signal::Usr2);
+    story.never("stop(");
+    story.signal(Signal::Term);
+    story.expects("stop(g1,Kill)");
+    story.by_routine();
+    story.exits(ExitClass::Signal);
+    story.expects("release,m5");
+    story.never("finish(75)");
+}
+
+#[test]
+fn whoever_ends_a_run_that_steps_aside_ends_it_for_good() {
+    let mut story = Story::up();
+    story.message(task(5, 50));
+    story.grants(5, 3);
+    story.accepts("task,t50,m5,in_progress");
+    story.by_hand();
+    story.command("c1", "agent.dance");
+    story.signal(Signal::Usr2);
+    story.exits(ExitClass::Clean);
+    story.never("release");
+    story.command("c2", "agent.shutdown");
+    story.by_routine();
+    for owed in ["command,c1,failed", "command,c2,succeeded", "release,m5"] {
+        story.accepts(owed);
+    }
+    story.accepts("delete-agent");
+    story.expects("finish(0)");
+}
+
+#[test]
+fn a_newer_instance_ends_even_a_provider_that_was_to_be_left_and_does_so_once() {
+    let superseded = |story: &mut Story| {
+        let message = "a newer instance holds the agent".into();
+        story.frame(BusFrame::Error { code: ErrorCode::Superseded, message });
+    };
+    let mut story = in_mid_task();
+    story.by_hand();
+    story.command("c1", "agent.dance");
+    story.signal(Signal::Usr2);
+    superseded(&mut story);
+    story.expects("stop(g1,Ask)");
+    // A stop that failed is not begun again.
+    let mut story = in_mid_task();
+    story.by_hand();
+    story.command("c1", "agent.kill");
+    story.after(11_000);
+    let stops = story.times("stop(");
+    assert_eq!(story.core.view().ending_phase, "reporting");
+    superseded(&mut story);
+    assert_eq!(story.times("stop("), stops);
 }

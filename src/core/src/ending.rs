@@ -150,6 +150,7 @@ impl Core {
 
     pub(crate) fn end_by_command(&mut self, hard: bool, timeout: Millis, fx: &mut Effects) {
         let why = if hard { Why::Kill } else { Why::Shutdown };
+        let instead = self.instead_of_stepping_aside(&why);
         if !self.ending.is_begun() {
             self.begin_end(why, ExitCode::Ok, hard, timeout, fx);
         } else if hard && !self.ending.hard && self.ending.phase <= Phase::Stopping {
@@ -160,9 +161,7 @@ impl Core {
         } else if self.ending.phase == Phase::Draining {
             self.ending.timeout = timeout;
             self.begin_stopping(fx);
-        } else if self.is_leaving_the_provider() {
-            self.ending.why = Some(why);
-            self.ending.code = Some(ExitCode::Ok);
+        } else if instead {
             self.ending.hard = hard;
             self.ending.timeout = timeout;
             self.begin_stopping(fx);
@@ -177,6 +176,16 @@ impl Core {
             // The provider is gone already.
             self.ends_are_done(self.ending.stop_failed, fx);
         }
+    }
+
+    /// The run ends for good after all: nothing is left for a next start. True when that has to be made up for.
+    fn instead_of_stepping_aside(&mut self, why: &Why) -> bool {
+        if !matches!(self.ending.why, Some(Why::StepAside)) || self.ending.is_leaving() {
+            return false;
+        }
+        self.ending.why = Some(why.clone());
+        self.ending.code = Some(ExitCode::Ok);
+        self.ending.phase == Phase::Reporting
     }
 
     /// A newer instance holds the agent: nothing more is said but releases, whatever end was under way.
@@ -230,12 +239,6 @@ impl Core {
         lives && self.config.adapter.adoptable
     }
 
-    /// Stepping aside, and the process stays.
-    fn is_leaving_the_provider(&self) -> bool {
-        let aside = matches!(self.ending.why, Some(Why::StepAside)) && self.ending.phase == Phase::Reporting;
-        aside && self.leaves_the_provider()
-    }
-
     fn drain_for(&mut self, why: Why, code: ExitCode, fx: &mut Effects) {
         let wait = self.config.timing.drain;
         let turn = self.turns.running().is_some() || self.deadlines.is_armed(TimerKey::TurnGrace);
@@ -266,10 +269,11 @@ impl Core {
 
     /// QUIT, or a second TERM: without asking.
     pub(crate) fn stop_now(&mut self, fx: &mut Effects) {
+        let instead = self.instead_of_stepping_aside(&Why::Signal);
         if !self.ending.is_begun() {
             let timeout = self.config.timing.shutdown;
             self.begin_end(Why::Signal, ExitCode::Ok, true, timeout, fx);
-        } else if self.ending.phase <= Phase::Stopping && !self.ending.hard {
+        } else if instead || self.ending.phase <= Phase::Stopping && !self.ending.hard {
             self.ending.hard = true;
             self.begin_stopping(fx);
         } else if self.ending.phase == Phase::Reporting {

@@ -202,9 +202,9 @@ impl Core {
             .inbox
             .iter()
             .filter_map(|(id, item)| match item.stage {
-                // One of an earlier run may have been known to have it.
-                Stage::Ambiguous if item.repeat == Repeat::Redelivered => Some((id, item.repeat, item.taken_over)),
-                Stage::Offered | Stage::Ambiguous => Some((id, Repeat::Ambiguous, item.taken_over)),
+                Stage::Offered => Some((id, Repeat::Ambiguous, item.taken_over)),
+                // The run before may have known that its process had it.
+                Stage::Ambiguous => Some((id, item.repeat, item.taken_over)),
                 Stage::Taken => Some((id, Repeat::Redelivered, item.taken_over)),
                 Stage::Held | Stage::Claimed | Stage::Worked | Stage::Settled | Stage::SetAside => None,
             })
