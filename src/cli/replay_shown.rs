@@ -31,6 +31,7 @@ pub(super) fn json(replayed: &Replayed, asked: Asked) -> Result<(), Failure> {
         "runs": replayed.runs,
         "files": replayed.segments,
         "torn": replayed.torn,
+        "broken": replayed.broken,
         "run": replayed.run,
         "fromMark": replayed.from,
         "last": last.map(|number| json!({"record": number, "at": at})),
@@ -73,6 +74,12 @@ pub(super) fn words(replayed: &Replayed, asked: Asked) -> Result<(), Failure> {
     for file in &replayed.torn {
         say::line(format_args!(
             "{}: its last line was torn (everything ended while it was written) and is left out",
+            file.display()
+        ))?;
+    }
+    for file in &replayed.broken {
+        say::line(format_args!(
+            "{}: it could not be written to its end, and is left out; name it to run what it has",
             file.display()
         ))?;
     }

@@ -40,6 +40,8 @@ pub struct Replayed {
     pub segments: u64,
     /// Files whose last line was torn, and left out.
     pub torn: Vec<PathBuf>,
+    /// Files beside them that could not be written to their end, and were not run.
+    pub broken: Vec<PathBuf>,
     /// Number of the run that the end belongs to.
     pub run: u64,
     /// The record whose mark it began behind; none: at the beginning.
@@ -101,11 +103,11 @@ pub fn replay(path: &Path, plan: ReplayPlan, progress: &mut dyn FnMut(Progress))
         what_if: plan.what_if.map(|changes| WhatIf::new(changes, plan.keep)),
         until: plan.until,
         pieces: Vec::with_capacity(places.len()),
-        torn: runs.unbegun.clone(),
+        torn: runs.unbegun,
         stopped: false,
         at: Progress { events: 0, bytes: 0, of_bytes },
     };
-    let mut replayed = Replayed { from, ..Replayed::default() };
+    let mut replayed = Replayed { from, broken: runs.broken, ..Replayed::default() };
     for place in &places {
         if rerun.stopped {
             break;

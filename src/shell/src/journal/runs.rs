@@ -16,6 +16,8 @@ pub(super) struct Runs {
     pub(super) all: Vec<RecordedRun>,
     /// Files that end within their header: a start of the program that got no further.
     pub(super) unbegun: Vec<PathBuf>,
+    /// Files that could not be written to their end. They are no part of it, and can be run by themselves.
+    pub(super) broken: Vec<PathBuf>,
 }
 
 /// What one start of the program wrote.
@@ -30,9 +32,14 @@ pub(super) struct RecordedRun {
 impl Runs {
     /// Those of a journal's file, its folder, or an agent's state folder.
     pub(super) fn of(path: &Path) -> Result<Self, JournalError> {
-        let mut runs = Self { path: path.to_owned(), all: Vec::new(), unbegun: Vec::new() };
+        let mut runs = Self { path: path.to_owned(), all: Vec::new(), unbegun: Vec::new(), broken: Vec::new() };
         for segment in segments_of(path)? {
             runs.add(segment)?;
+        }
+        if let Some(folder) = runs.all.first().and_then(|run| run.segments.first()?.path.parent())
+            && !path.is_file()
+        {
+            runs.broken = broken(folder)?;
         }
         Ok(runs)
     }
@@ -149,4 +156,16 @@ fn segments_of(path: &Path) -> Result<Vec<Segment>, JournalError> {
         }
     }
     Err(JournalError::None { path: path.to_owned() })
+}
+
+fn broken(folder: &Path) -> Result<Vec<PathBuf>, JournalError> {
+    let mut broken = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(JournalError::io("read the folder", folder))? {
+        let path = entry.map_err(JournalError::io("read the folder", folder))?.path();
+        if path.extension().is_some_and(|ending| ending == super::BROKEN) {
+            broken.push(path);
+        }
+    }
+    broken.sort();
+    Ok(broken)
 }

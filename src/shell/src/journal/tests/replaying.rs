@@ -124,6 +124,21 @@ fn a_torn_end_is_left_out_of_a_search_as_well() {
 }
 
 #[test]
+fn a_file_that_could_not_be_written_to_its_end_is_left_out_and_can_be_run_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    Run::begin(dir.path(), SMALL).end();
+    let mut run = Run::begin(dir.path(), ROOMY);
+    run.steps(5);
+    let last = run.journal.path().to_owned();
+    run.journal.give_up("write", &last, &std::io::Error::other("full"));
+    let all = replay_path(dir.path()).unwrap();
+    let broken = last.with_extension(BROKEN);
+    assert_eq!((all.runs, all.events, all.broken), (1, 1, vec![broken.clone()]));
+    let alone = replay_path(&broken).unwrap();
+    assert_eq!((alone.events, alone.broken.len()), (6, 0));
+}
+
+#[test]
 fn a_missing_file_in_the_middle_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = Run::begin(dir.path(), SMALL);
