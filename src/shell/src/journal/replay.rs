@@ -93,7 +93,8 @@ pub fn replay(path: &Path, plan: ReplayPlan, progress: &mut dyn FnMut(Progress))
     let began = crate::clock::Clock::start();
     let runs = Runs::of(path)?;
     let (places, from) = places(&runs, &plan)?;
-    let of_bytes = places.iter().map(|place| place.segment.bytes - place.skip.map_or(0, |mark| mark.at)).sum();
+    let of_bytes =
+        places.iter().map(|place| place.segment.bytes.saturating_sub(place.skip.map_or(0, |mark| mark.at))).sum();
     let mut replay = Replay::new();
     if plan.relaxed || plan.what_if.is_some() {
         replay = replay.relaxed(plan.keep);
