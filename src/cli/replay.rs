@@ -9,35 +9,39 @@ use relay_runner_core::journal::{Changes, Until};
 use relay_runner_shell::journal::{JournalError, ReplayPlan, replay};
 use std::path::{Path, PathBuf};
 
-const AFTER_HELP: &str = r#"The core is run over the recorded events; what it asks for must be what is recorded, byte for byte. A last line that was
+// Paragraphs are one line each: the terminal's width is known later.
+const AFTER_HELP: &str = "\
+The core is run over the recorded events; what it asks for must be what is recorded, byte for byte. A last line that was \
 torn by a crash is left out, and that is said.
 
-Places. A journal holds one or more runs: starts of the program, counted from 1, the oldest that is still recorded.
-Within a run, records are counted from 1; N is such a number ("n" in a line). Without --run it is one of the last run;
-for a TIME with a date, of the run that had begun by then. A span (90s, 10m, 3h) is counted from the start of the run.
-A mark holds the whole core; there is one at least every 4096 records, and --from begins at one.
+Places: a journal holds one or more runs, which are starts of the program, counted from 1, the oldest that is still \
+recorded. Within a run, records are counted from 1; N is such a number (\"n\" in a line), of the last run unless --run \
+says otherwise. A TIME with a date is one of the run that had begun by then. A span (90s, 10m, 3h) is counted from the \
+start of the run. A mark holds the whole core; there is one at least every 4096 records, and --from begins at one.
 
-Differences. --strict stops at the first one and shows both sides. --relaxed goes on with today's core, which is fed the
-recorded events, and believes no mark on the way: so it shows what today's program would have made of that run. Recorded
-answers go to what was asked for then, so later differences may follow from the first. Each run begins with the facts
+Differences: --strict stops at the first one and shows both sides. --relaxed goes on with today's core, which is fed the \
+recorded events, and believes no mark on the way: so it shows what this program would have made of that run. Recorded \
+answers go to what was asked for then, so later differences may follow from the first. Each run begins with the facts \
 that are recorded for it.
 
-Changes. --what-if reads JSON lines, each one of
-  {"drop":120}                                leave record 120 out
-  {"change":120,"event":"Wake"}               another event in its place, at its time
-  {"after":120,"ms":50,"event":"Wake"}        one more, 50 ms after record 120
-Events are written as in the journal's lines ("ev"). From the first change on, the run is run twice with today's core:
-as it is recorded, and with the changes; shown is after which events they part, and what is different at the end. Where
-the changed run waits for something and the record has no event in time, it is woken.
+Changes: --what-if reads JSON lines. Events are written as in the journal's lines, behind \"ev\":
+  {\"drop\":120}                           leave record 120 out
+  {\"change\":120,\"event\":\"Wake\"}          another event in its place, at its time
+  {\"after\":120,\"ms\":50,\"event\":\"Wake\"}   one more, 50 ms after record 120
 
-Examples:
-  relay-runner replay ~/.local/state/relay-runner/a1                        all that is recorded of an agent
-  relay-runner replay a1/journal/000003.jsonl                               one file
-  relay-runner replay a1 --relaxed                                          every difference, for another version
-  relay-runner replay a1 --until 2026-11-22T10:00:00Z --state               what it was doing at ten
-  relay-runner replay a1 --run 2 --until 10m --state                        ten minutes into the second run
-  relay-runner replay a1 --from 990000 --until 990000 --state               at once, however much comes before
-  echo '{"drop":120}' > lost.jsonl; relay-runner replay a1 --what-if lost.jsonl"#;
+From the first change on, the run is run twice with today's core: as it is recorded, and with the changes. Shown is \
+after which events they part, and what is different at the end. Where the changed run waits for something and the \
+record has no event in time, it is woken.
+
+Examples, in ~/.local/state/relay-runner, where a1 is an agent:
+  relay-runner replay a1                                          all that is recorded of it
+  relay-runner replay a1/journal/000003.jsonl                     one file
+  relay-runner replay a1 --relaxed                                every difference
+  relay-runner replay a1 --until 2026-11-22T10:00:00Z --state     what it was doing at ten
+  relay-runner replay a1 --run 2 --until 10m --state              ten minutes into the second run
+  relay-runner replay a1 --from 990000 --until 990000 --state     at once, however long the run
+  echo '{\"drop\":120}' > lost.jsonl
+  relay-runner replay a1 --what-if lost.jsonl                     had event 120 never come";
 
 /// Run a journal again: does the same happen, what was going on, what if something else had happened
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@
 
 mod damage;
 mod replay;
+mod rerun;
 mod resume;
 mod runs;
 mod seek;

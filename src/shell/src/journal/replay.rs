@@ -1,16 +1,14 @@
 //! Running a journal on disk again, line by line, in constant memory: the `replay` verb.
 
 use super::damage::{Asked, JournalError};
+use super::rerun::Rerun;
 use super::runs::{RecordedRun, Runs};
 use super::seek::{self, MarkAt};
-use super::segments::{Lines, Segment};
-use relay_runner_core::journal::{Changes, Departure, Difference, Replay, ReplayError, Until, WhatIf, WhatIfError};
+use super::segments::Segment;
+use relay_runner_core::journal::{Changes, Departure, Difference, Replay, Until, WhatIf};
 use relay_runner_core::{Core, Stamp};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Events between two looks at how far it is.
-const LOOK_EVERY: u64 = 1 << 14;
 
 /// What is run again, and how.
 #[derive(Debug, Clone, Default)]
@@ -99,18 +97,11 @@ pub fn replay(path: &Path, plan: ReplayPlan, progress: &mut dyn FnMut(Progress))
     if plan.relaxed || plan.what_if.is_some() {
         replay = replay.relaxed(plan.keep);
     }
-    let mut rerun = Rerun {
-        replay,
-        what_if: plan.what_if.map(|changes| WhatIf::new(changes, plan.keep)),
-        until: plan.until,
-        pieces: Vec::with_capacity(places.len()),
-        torn: runs.unbegun,
-        stopped: false,
-        at: Progress { events: 0, bytes: 0, of_bytes },
-    };
-    let mut replayed = Replayed { from, broken: runs.broken, ..Replayed::default() };
+    let what_if = plan.what_if.map(|changes| WhatIf::new(changes, plan.keep));
+    let mut rerun = Rerun::new(replay, what_if, plan.until, of_bytes);
+    let mut replayed = Replayed { from, torn: runs.unbegun, broken: runs.broken, ..Replayed::default() };
     for place in &places {
-        if rerun.stopped {
+        if rerun.has_stopped() {
             break;
         }
         if place.run != replayed.run {
@@ -134,10 +125,10 @@ pub fn replay_path(path: &Path) -> Result<Replayed, JournalError> {
 
 /// A file to be run, or what lies behind a mark in it.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     run: u64,
-    segment: Segment,
-    skip: Option<MarkAt>,
+    pub(super) segment: Segment,
+    pub(super) skip: Option<MarkAt>,
 }
 
 /// What is to be run, and the record behind which it begins if that is not the beginning.
@@ -202,152 +193,4 @@ fn begin_at(places: &mut Vec<Place>, number: u64) -> Result<Option<u64>, Journal
         return Ok(Some(mark.number));
     }
     Ok(None)
-}
-
-/// A journal while it is run.
-struct Rerun {
-    replay: Replay,
-    what_if: Option<WhatIf>,
-    until: Option<Until>,
-    pieces: Vec<Piece>,
-    torn: Vec<PathBuf>,
-    stopped: bool,
-    at: Progress,
-}
-
-/// A file that was run, for finding lines again.
-struct Piece {
-    path: PathBuf,
-    /// Lines that were read before it.
-    before: u64,
-    /// Bytes that were left out behind its header.
-    skipped: Option<u64>,
-}
-
-impl Rerun {
-    fn file(&mut self, place: &Place, progress: &mut dyn FnMut(Progress)) -> Result<(), JournalError> {
-        let path = &place.segment.path;
-        let skipped = place.skip.map(|mark| mark.at);
-        self.pieces.push(Piece { path: path.clone(), before: self.replay.lines(), skipped });
-        let mut lines = Lines::open(path)?;
-        let mut begun = self.at.bytes;
-        if let Some(mark) = place.skip {
-            // The header says how to read the rest.
-            if let Some(header) = lines.next()? {
-                let read = self.replay.read(header);
-                read.map_err(|e| self.located(e))?;
-            }
-            lines.skip_to(mark.at)?;
-            self.replay.skip_behind(mark.chain);
-            begun = begun.wrapping_sub(mark.at);
-        }
-        while let Some(text) = lines.next().map_err(|e| self.behind_what_was_left_out(e))? {
-            if !self.line(text).map_err(|e| self.explained(e))? {
-                self.stopped = true;
-                return Ok(());
-            }
-            if self.replay.lines().is_multiple_of(LOOK_EVERY) {
-                self.at.bytes = begun.wrapping_add(lines.bytes());
-                self.at.events = self.replay.events();
-                progress(self.at);
-            }
-        }
-        self.at.bytes = begun.wrapping_add(lines.bytes());
-        if lines.was_torn() {
-            self.torn.push(path.clone());
-        }
-        Ok(())
-    }
-
-    /// Takes a line, if it is wanted still.
-    fn line(&mut self, text: &str) -> Result<bool, WhatIfError> {
-        let line = self.replay.read(text)?;
-        if self.until.is_some_and(|until| until.is_before(&line)) {
-            self.replay.seal(&line)?;
-            return Ok(false);
-        }
-        match &mut self.what_if {
-            Some(what_if) => what_if.take(&mut self.replay, line)?,
-            None => self.replay.take(line)?,
-        }
-        Ok(true)
-    }
-
-    fn end(&mut self) -> Result<(), JournalError> {
-        match &mut self.what_if {
-            Some(what_if) => what_if.end(&self.replay).map_err(JournalError::Change),
-            None => Ok(()),
-        }
-    }
-
-    fn tell(self, replayed: &mut Replayed) -> Result<(), JournalError> {
-        replayed.events = self.replay.events();
-        replayed.stopped = self.stopped;
-        replayed.differences = self.replay.differences();
-        for difference in self.replay.found() {
-            let (file, line) = self.place(difference.line)?;
-            replayed.found.push(Found { file, what: Difference { line, ..difference.clone() } });
-        }
-        if let Some(what_if) = &self.what_if {
-            let mut found = Vec::new();
-            for departure in what_if.found() {
-                let (file, line) = self.place(departure.line)?;
-                found.push(Found { file, what: Departure { line, ..departure.clone() } });
-            }
-            let core = what_if.core().cloned();
-            let otherwise = Otherwise { departures: what_if.departures(), found, woken: what_if.woken(), core };
-            replayed.what_if = Some(otherwise);
-        }
-        let at = self.replay.last().map(|(number, at, _)| (*number, *at));
-        let marked = || Some((replayed.from?, self.replay.core()?.now()));
-        replayed.last = at.or_else(marked);
-        replayed.torn = self.torn;
-        replayed.core = self.replay.into_core();
-        Ok(())
-    }
-
-    fn explained(&self, error: WhatIfError) -> JournalError {
-        match error {
-            WhatIfError::Replay(error) => self.located(error),
-            WhatIfError::Change(error) => JournalError::Change(error),
-        }
-    }
-
-    fn located(&self, error: ReplayError) -> JournalError {
-        let line = match &error {
-            ReplayError::Damaged(line, _) => *line,
-            ReplayError::Differs(difference) => difference.line,
-            ReplayError::Empty => 0,
-        };
-        match self.place(line) {
-            Ok((path, line)) => JournalError::replay(&path, error, |_| line),
-            Err(failed) => failed,
-        }
-    }
-
-    /// An error of the file's reader, which has not seen the lines that were left out.
-    fn behind_what_was_left_out(&self, error: JournalError) -> JournalError {
-        match (error, self.pieces.last()) {
-            (JournalError::Damaged { path, line, damage }, Some(Piece { skipped: Some(bytes), .. })) => {
-                match seek::lines_before(&path, *bytes) {
-                    Ok(before) => JournalError::Damaged { path, line: line - 1 + before, damage },
-                    Err(failed) => failed,
-                }
-            }
-            (error, _) => error,
-        }
-    }
-
-    /// The file that holds a line, and which of its lines that is.
-    fn place(&self, line: u64) -> Result<(PathBuf, u64), JournalError> {
-        // Line 0 is no line: something differs before the first.
-        let piece = self.pieces.iter().rev().find(|piece| piece.before < line).or(self.pieces.first());
-        let Some(piece) = piece else { return Ok((PathBuf::new(), line)) };
-        let within = line - piece.before;
-        let line = match piece.skipped {
-            Some(bytes) if within > 1 => within - 1 + seek::lines_before(&piece.path, bytes)?,
-            Some(_) | None => within,
-        };
-        Ok((piece.path.clone(), line))
-    }
 }
