@@ -20,13 +20,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 const AFTER_HELP: &str = "\
 Examples:
-  relay-runner upgrade a1             step aside, and wait for whoever starts it again, a service for example
-  relay-runner upgrade a1 --wait 0s   step aside only; then start it again as before: relay-runner run ...
+  relay-runner upgrade a1             step aside, and wait for a service to start it again
+  relay-runner upgrade a1 --wait 0s   step aside only; start it again yourself, as before
 
-The runner ends with 75 and leaves its claims and its registration. An agent that listens (run command --listen) is
-left running, in the middle of its turn, and taken up by the next start. Any other may end its turn first
-(--drain-timeout of its `run`), and is stopped then; the next start begins a new one.
-A service that starts the runner again on 75 ends with the new program on the old agent.";
+The runner ends with 75 and leaves its claims and its registration. An agent that listens
+(run command --listen) is left running, in the middle of its turn, and taken up by the next start.
+Any other may end its turn first (--drain-timeout of its `run`), and is stopped then; the next start
+begins a new one. A service that starts the runner again on 75 ends with the new program on the old
+agent.";
 
 /// Let a new version of this program take over a running agent
 #[derive(Debug, clap::Args)]

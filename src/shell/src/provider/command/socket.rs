@@ -67,7 +67,11 @@ pub(super) async fn converse(path: &Path, mut resume: Option<String>, speaker: &
         speaker.lost().await;
         match silence {
             Silence::Broken => tracing::debug!("the connection to the provider broke; connecting again"),
-            Silence::Asked | Silence::Over => return speaker.refuse_all("the provider is being stopped").await,
+            Silence::Asked | Silence::Over => {
+                // It has said its last: nothing more is waited for after its exit.
+                speaker.quiet.send_replace(true);
+                return speaker.refuse_all("the provider is being stopped").await;
+            }
         }
     }
 }
