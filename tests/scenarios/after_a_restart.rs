@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use relay_runner_core::OpResult;
-use relay_runner_core::event::{BusFrame, ExitClass, RelayEvent};
+use relay_runner_core::event::{BusFrame, ExitClass, ProcessRef, ProviderReport, RelayEvent};
 
 use crate::story::{Story, plain, task};
 
@@ -226,4 +226,63 @@ fn a_relay_that_says_neither_who_nor_where_it_is_may_be_the_same() {
     assert_eq!(meets(3), 3, "it is where it was");
     assert_eq!(meets(0), 3, "it does not say");
     assert_eq!(meets(1), 0, "it began anew");
+}
+
+#[test]
+fn a_task_whose_end_was_accepted_is_settled_by_the_next_run_without_a_claim() {
+    let mut story = Story::holding_a_task();
+    story.works(5);
+    story.accepts("task,t50,m5,done");
+    // The runner dies before the read mark is accepted.
+    story.expects("read,m5");
+    let mut later = the_run_after_is_up(&story);
+    later.expects_no("claim,m5");
+    later.accepts("read,m5");
+    assert_eq!(later.times("delivery,m5,settled"), 1);
+}
+
+#[test]
+fn a_task_whose_end_was_accepted_unheard_is_settled_by_the_next_run() {
+    let mut story = Story::holding_a_task();
+    story.works(5);
+    // Accepted, and the runner dies before it hears of it.
+    story.expects("task,t50,m5,done");
+    let mut later = the_run_after_is_up(&story);
+    let claim = later.expects("claim,m5");
+    later.answers(claim, OpResult::Refused { by: Some("a1".into()) });
+    later.accepts("read,m5");
+    assert_eq!(later.times("delivery,m5,settled"), 1);
+    later.never("task,t50,m5,done");
+    later.never("offer,m5");
+}
+
+#[test]
+fn a_stage_that_may_have_been_told_keeps_its_key_for_itself() {
+    let mut adoptable = crate::story::config();
+    adoptable.adapter.adoptable = true;
+    let mut before = Story::up_with(adoptable);
+    before.by_hand();
+    before.message(plain(3));
+    before.hands_over(3);
+    // Told, and the runner dies before it hears the answer.
+    before.expects("delivery,m3,offered");
+    let mut story = before.the_next_run();
+    story.boot();
+    let adopt = story.expects("adopt(");
+    story.answers(adopt, OpResult::Spawned(ProcessRef { pid: 101, started: 1, boot: "boot".into() }));
+    story.takes(3);
+    story.busy();
+    story.provider(ProviderReport::Ready);
+    story.registers();
+    story.idle();
+    story.accepts("read,m3");
+    assert_eq!(story.times("delivery,m3,settled"), 1);
+    let key = |text: &String| text.split(',').nth(1).map(str::to_owned);
+    let told =
+        |story: &Story, what: &str| story.told.iter().filter(|text| text.contains(what)).map(key).collect::<Vec<_>>();
+    let first = told(&before, "delivery,m3,offered");
+    for stage in ["ambiguous", "taken", "worked", "settled"] {
+        let later = told(&story, &format!("delivery,m3,{stage}"));
+        assert!(!later.contains(&first[0]), "{stage} under the key of another stage: {later:?}");
+    }
 }

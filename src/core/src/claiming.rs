@@ -59,6 +59,7 @@ impl Core {
         self.touched.claims = true;
         match result {
             OpResult::Granted { fence, lease } => self.granted(id, fence, lease, asked, fx),
+            OpResult::Refused { by } if self.ended_by_us(id, by.as_deref()) => self.task_had_ended(id, fx),
             OpResult::Refused { .. } => self.refused(id, fx),
             OpResult::Failed(failure) => match failure.kind {
                 FailureKind::NotFound
@@ -140,6 +141,12 @@ impl Core {
             }
             self.work.open(Own::Task(task), self.now.wall);
         }
+    }
+
+    /// The holder of a claim is given it again, unless it has ended the task meanwhile.
+    fn ended_by_us(&self, id: MessageId, by: Option<&str>) -> bool {
+        let worked = self.inbox.get(id).is_some_and(|item| item.stage == Stage::Worked);
+        worked && by == Some(&*self.config.identity.agent_id)
     }
 
     /// Somebody else has it, or it is gone.

@@ -58,7 +58,7 @@ impl Core {
             }
             self.reports.make_room();
         }
-        self.reports.push(key, call);
+        self.reports.owe(key, call);
         self.touched.reports = true;
     }
 

@@ -72,8 +72,14 @@ impl Reports {
         self.len() == 0
     }
 
-    pub(crate) fn push(&mut self, key: OpId, call: Call) {
+    /// A new one.
+    pub(crate) fn owe(&mut self, key: OpId, call: Call) {
         self.put(Report { key, call, tries: 0, sent: None, not_before: 0 });
+    }
+
+    /// One that the run before owed. It may have been sent, so its key stands for this call and for no other.
+    pub(crate) fn push(&mut self, key: OpId, call: Call) {
+        self.put(Report { key, call, tries: 1, sent: None, not_before: 0 });
     }
 
     fn put(&mut self, report: Report) {

@@ -88,11 +88,17 @@ impl Core {
         }
     }
 
-    /// The end of a task was accepted: its worked messages have nothing more to wait for.
+    /// The end of a task was accepted: its worked messages have nothing more to wait for. Their claims ended with it: asked
+    /// for again, or renewed, they would be refused, as if another had them.
     pub(crate) fn task_has_ended(&mut self, task: TaskId, fx: &mut Effects) {
         let mut last = None;
         while let Some(id) = self.inbox.next_of_task(task, last) {
-            self.inbox.update(id, |item| item.task_ended |= item.stage == Stage::Worked);
+            let worked = self.inbox.get(id).is_some_and(|item| item.stage == Stage::Worked);
+            if worked {
+                self.inbox.update(id, |item| item.task_ended = true);
+                self.claims.remove(id, &mut self.inbox);
+                self.touched.claims = true;
+            }
             last = Some(id);
         }
         let mut last = None;
@@ -100,6 +106,18 @@ impl Core {
             self.settle_message(id, fx);
             last = Some(id);
         }
+    }
+
+    /// We are refused our own claim: the end of its task was accepted, and the run that reported it did not hear of that.
+    pub(crate) fn task_had_ended(&mut self, id: MessageId, fx: &mut Effects) {
+        let Some(task) = self.inbox.get(id).and_then(|item| item.meta.task) else { return };
+        let unread = self.reports.any(|call| matches!(call, Call::Read { message } if *message == id));
+        self.silence(id);
+        if unread && !self.reports.owes(id) {
+            self.report(Call::Read { message: id }, fx);
+        }
+        fx.sync = true;
+        self.task_has_ended(task, fx);
     }
 
     /// Once the relay has accepted all that is owed for a message, it is over; its claim is forgotten, never released.
