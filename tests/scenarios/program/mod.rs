@@ -10,6 +10,7 @@ mod callers;
 mod calling;
 mod demonstrating;
 mod ending;
+mod killing;
 mod processes;
 mod proxy;
 mod refusing;

@@ -362,6 +362,15 @@ impl Process {
         line
     }
 
+    /// Killed at once. False when it had ended before.
+    pub(super) fn killed(mut self) -> bool {
+        let mut child = self.child.take().unwrap();
+        let lived = child.try_wait().unwrap().is_none();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lived
+    }
+
     /// Its exit code. A process that does not end is a failure.
     #[track_caller]
     pub(super) fn ends(mut self) -> Option<i32> {
