@@ -12,7 +12,6 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,10 +46,11 @@ enum End {
 pub(crate) fn run(args: &Args) -> Done {
     let (lines, heard) = channel();
     let runner = if let Some(path) = std::env::var_os("AGENT_RELAY_COMMAND_SOCKET") {
-        Some(listen(Path::new(&path), lines)?)
+        listen(Path::new(&path), lines)?;
+        Runner::Awaited
     } else {
-        std::thread::spawn(move || hear_out(io::stdin(), &lines));
-        None
+        std::thread::spawn(move || hear_out(io::stdin(), None, &lines));
+        Runner::OnPipes
     };
     let mut agent =
         Agent { runner, heard, waiting: VecDeque::new(), log: args.log.clone(), step: args.step, had: VecDeque::new() };
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Done {
         let end = match agent.waiting.pop_front() {
             Some(message) => agent.work(&message)?,
             None => match agent.heard.recv() {
-                Ok(line) => agent.hear(&line)?,
+                Ok(line) => agent.hear(line)?,
                 Err(_) => Some(End::Shutdown),
             },
         };
@@ -68,31 +68,30 @@ pub(crate) fn run(args: &Args) -> Done {
     }
 }
 
+/// A line, and with the first of a connection the way back to who said it.
+type Line = (String, Option<UnixStream>);
+
 /// Hands lines on until there are no more. A thread does this, so that work can be interrupted by what is said
 /// meanwhile. False once nobody wants them.
-fn hear_out(from: impl Read, lines: &Sender<String>) -> bool {
-    BufReader::new(from).lines().map_while(Result::ok).all(|line| lines.send(line).is_ok())
+fn hear_out(from: impl Read, mut back: Option<UnixStream>, lines: &Sender<Line>) -> bool {
+    BufReader::new(from).lines().map_while(Result::ok).all(|line| lines.send((line, back.take())).is_ok())
 }
 
-/// The runner at the other end of the socket that it has named: whoever connected last, as a runner that was killed is
-/// followed by another. Ends with the process, or when no runner comes any more.
-fn listen(path: &Path, lines: Sender<String>) -> Result<Arc<Mutex<Option<UnixStream>>>, Failure> {
+/// Listens at the socket that the runner has named, to whoever connected last, as a runner that was killed is followed by
+/// another. Ends with the process, or when no runner comes any more.
+fn listen(path: &Path, lines: Sender<Line>) -> Result<(), Failure> {
     let failed = |e: &io::Error| unconnected(&format!("{}: {e}", path.display()));
     let listener = UnixListener::bind(path).map_err(|e| failed(&e))?;
-    let runner = Arc::new(Mutex::new(None));
-    let shared = Arc::clone(&runner);
     std::thread::spawn(move || {
         while let Some(stream) = accepted_within(&listener, ALONE_MOST) {
-            let Ok(to) = stream.try_clone() else { continue };
-            *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
-            if !hear_out(&stream, &lines) {
+            let Ok(back) = stream.try_clone() else { continue };
+            if !hear_out(&stream, Some(back), &lines) {
                 return;
             }
-            *shared.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         // Nobody has come back: dropping the sender ends the work.
     });
-    Ok(runner)
+    Ok(())
 }
 
 /// The next runner; none when there is none for so long.
@@ -113,10 +112,18 @@ fn unconnected(why: &str) -> Failure {
     Failure::failed("demo_agent", format!("the demo agent cannot listen for its runner: {why}"))
 }
 
+/// Whom the agent speaks to.
+enum Runner {
+    OnPipes,
+    /// There is none, or it has not said anything yet. What it is told before it asks to `resume` would come before what
+    /// was said earlier, and is said again then.
+    Awaited,
+    Connected(UnixStream),
+}
+
 struct Agent {
-    /// None: over the pipes.
-    runner: Option<Arc<Mutex<Option<UnixStream>>>>,
-    heard: Receiver<String>,
+    runner: Runner,
+    heard: Receiver<Line>,
     /// Messages that came while another was worked on.
     waiting: VecDeque<Value>,
     log: Option<PathBuf>,
@@ -127,7 +134,8 @@ struct Agent {
 
 /// What was said of a message, to be said again to a runner that takes the agent up.
 struct Had {
-    id: u64,
+    /// None: a turn of its own, as that of a prompt.
+    id: Option<u64>,
     nonce: Value,
     turn: String,
     /// The line that ended its turn.
@@ -136,8 +144,11 @@ struct Had {
 
 impl Agent {
     /// What a line means for the work at hand.
-    fn hear(&mut self, line: &str) -> Result<Option<End>, Failure> {
-        let Ok(said) = serde_json::from_str::<Value>(line) else { return Ok(None) };
+    fn hear(&mut self, (line, back): Line) -> Result<Option<End>, Failure> {
+        if let Some(back) = back {
+            self.runner = Runner::Connected(back);
+        }
+        let Ok(said) = serde_json::from_str::<Value>(&line) else { return Ok(None) };
         match said["type"].as_str() {
             Some("message" | "prompt") => self.waiting.push_back(said),
             Some("resume") => self.say_again(&said["messages"])?,
@@ -152,7 +163,7 @@ impl Agent {
     /// A runner that has not seen the end of these messages asks what became of them.
     fn say_again(&mut self, asked: &Value) -> Result<(), Failure> {
         let asked = asked.as_array().map_or(&[][..], Vec::as_slice);
-        let is = |had: &Had, one: &Value| one["id"] == had.id && one["nonce"] == had.nonce;
+        let is = |had: &Had, one: &Value| had.id.is_some_and(|id| one["id"] == id) && one["nonce"] == had.nonce;
         let mut lines = Vec::new();
         for one in asked {
             let waits = self.waiting.iter().any(|said| said["id"] == one["id"] && said["nonce"] == one["nonce"]);
@@ -172,7 +183,10 @@ impl Agent {
             }
         }
         lines.push(json!({"type": "resumed"}));
-        lines.iter().try_for_each(|line| self.say(line))
+        for line in &lines {
+            self.say(line)?;
+        }
+        Ok(())
     }
 
     fn work(&mut self, message: &Value) -> Result<Option<End>, Failure> {
@@ -180,11 +194,11 @@ impl Agent {
         let attempt = message["attempt"].as_u64().unwrap_or(1);
         let turn = id.map_or_else(|| "prompt".to_owned(), |id| format!("m{id}-{attempt}"));
         let steps = if message["payload"]["taskId"].is_u64() { TASK_STEPS } else { MESSAGE_STEPS };
+        self.had.push_back(Had { id, nonce: message["nonce"].clone(), turn: turn.clone(), end: None });
+        if self.had.len() > HAD_MOST {
+            self.had.pop_front();
+        }
         if let Some(id) = id {
-            self.had.push_back(Had { id, nonce: message["nonce"].clone(), turn: turn.clone(), end: None });
-            if self.had.len() > HAD_MOST {
-                self.had.pop_front();
-            }
             // Before `busy`: what is taken while idle belongs to the turn that begins next.
             self.say(&json!({"type": "taken", "ids": [id]}))?;
         }
@@ -224,7 +238,7 @@ impl Agent {
             }
             match self.heard.recv_timeout(rest) {
                 Ok(line) => {
-                    if let Some(end) = self.hear(&line)? {
+                    if let Some(end) = self.hear(line)? {
                         return Ok(end);
                     }
                 }
@@ -234,14 +248,17 @@ impl Agent {
         }
     }
 
-    fn say(&self, line: &Value) -> Result<(), Failure> {
-        let Some(runner) = &self.runner else { return say::json(line) };
-        let stream = runner.lock().unwrap_or_else(PoisonError::into_inner);
-        // What a runner that is gone does not hear, the next one asks for.
-        if let Some(mut stream) = stream.as_ref()
-            && let Err(error) = stream.write_all(format!("{line}\n").as_bytes())
-        {
-            say::aside(format_args!("demo agent: the runner is gone: {error}"));
+    fn say(&mut self, line: &Value) -> Result<(), Failure> {
+        match &mut self.runner {
+            Runner::OnPipes => return say::json(line),
+            Runner::Awaited => {}
+            // What a runner that is gone does not hear, the next one asks for.
+            Runner::Connected(stream) => {
+                if let Err(error) = stream.write_all(format!("{line}\n").as_bytes()) {
+                    say::aside(format_args!("demo agent: the runner is gone: {error}"));
+                    self.runner = Runner::Awaited;
+                }
+            }
         }
         Ok(())
     }

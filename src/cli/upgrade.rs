@@ -97,9 +97,9 @@ async fn step_aside(args: &Args) -> Result<Left, Failure> {
     let stays = || provider.filter(|pid| u32::try_from(*pid).is_ok_and(local::is_alive));
     let what = format!("the runner of {} (process {}) to step aside", runner.agent_id, runner.pid);
     // The longest that its own settings can make of it: a day; who waits is told, and may go.
-    waits(&what, Duration::from_hours(24) + BESIDES, || (!runner.is_alive()).then_some(())).await.ok_or_else(|| {
-        Failure::failed("timeout", format!("{what}: it has not done so; `relay-runner status` shows what it does"))
-    })?;
+    waits(&what, Duration::from_hours(24) + BESIDES, async || (!runner.is_alive()).then_some(())).await.ok_or_else(
+        || Failure::failed("timeout", format!("{what}: it has not done so; `relay-runner status` shows what it does")),
+    )?;
     Ok(Left { agent_pid: stays(), runner })
 }
 
@@ -111,11 +111,17 @@ async fn provider(client: &Client) -> Result<Option<u64>, Failure> {
 async fn successor(args: &Args, left: &Left) -> Result<Found, Failure> {
     let env = Environment::ours();
     let agent = Some(left.runner.agent_id.as_str());
-    let look = || match local::runner(env, agent, args.state_dir.as_deref()) {
-        Ok(Here::Runs(found, _)) if found.pid != left.runner.pid => Some(found),
+    // It has what was left once it says so itself.
+    let look = async || match local::runner(env, agent, args.state_dir.as_deref()) {
+        Ok(Here::Runs(found, client)) if found.pid != left.runner.pid => {
+            let state = client.state().await.ok()?;
+            let up = matches!(state["process"]["state"].as_str(), Some("waiting" | "working"));
+            up.then(|| (found, state["process"]["process"]["pid"].as_u64()))
+        }
         Ok(Here::Runs(..) | Here::Dead(_) | Here::None) | Err(_) => None,
     };
-    waits(&format!("somebody to start {} again", left.runner.agent_id), args.wait, look).await.ok_or_else(|| {
+    let what = format!("somebody to start {} again", left.runner.agent_id);
+    let (found, provider) = waits(&what, args.wait, look).await.ok_or_else(|| {
         let text = format!(
             "nobody has started {} again within {} s (--wait); start it as before (relay-runner run ...): it takes up \
              where it was. As a service, let it be started again when it ends with 75",
@@ -123,17 +129,28 @@ async fn successor(args: &Args, left: &Left) -> Result<Found, Failure> {
             args.wait.as_secs_f32()
         );
         Failure::failed("not_started_again", text)
-    })
+    })?;
+    if left.agent_pid.is_some() && left.agent_pid != provider {
+        let text = format!(
+            "process {} runs {} now, but with a new provider: that of before (process {}) was gone, or was started with \
+             other settings; the log says which",
+            found.pid,
+            left.runner.agent_id,
+            left.agent_pid.unwrap_or_default()
+        );
+        return Err(Failure::failed("provider_replaced", text));
+    }
+    Ok(found)
 }
 
 /// Waits, and says so now and then. None when it takes longer than the limit.
-async fn waits<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+async fn waits<T>(what: &str, limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     let mut looks = interval(LOOK_EVERY);
     let mut next_word = began + QUIET;
     loop {
         looks.tick().await;
-        if let Some(found) = look() {
+        if let Some(found) = look().await {
             return Some(found);
         }
         if began.elapsed() >= limit {

@@ -3,8 +3,10 @@
 
 use relay_runner_core::config::Config;
 use relay_runner_core::effect::Repeat;
-use relay_runner_core::event::{BusFrame, ExitClass, FailureKind, ProcessRef, ProviderReport, Signal, TakenOffer};
-use relay_runner_core::{BodyRef, Generation, OpResult};
+use relay_runner_core::event::{
+    BusFrame, ExitClass, FailureKind, ProcessRef, ProviderReport, RelayEvent, Signal, TakenOffer,
+};
+use relay_runner_core::{BodyRef, Event, Generation, OpResult, Order};
 use relay_runner_protocol::ErrorCode;
 
 use crate::story::{Story, config, plain, task};
@@ -404,4 +406,90 @@ fn a_newer_instance_ends_even_a_provider_that_was_to_be_left_and_does_so_once() 
     assert_eq!(story.core.view().ending_phase, "reporting");
     superseded(&mut story);
     assert_eq!(story.times("stop("), stops);
+}
+
+#[test]
+fn a_message_that_is_deleted_before_the_process_was_heard_is_told_of_once_it_shows_that_it_has_it() {
+    let mut before = Story::up_with(adoptable());
+    before.message(plain(3));
+    before.hands_over(3);
+    before.takes(3);
+    before.busy();
+    let mut story = asks(&before);
+    story.registers();
+    story.relay_says(RelayEvent::MessageDeleted { message: 3 });
+    story.never("tell");
+    story.takes(3);
+    story.busy();
+    ready(&mut story);
+    story.idle();
+    story.expects("tell,m3");
+    story.never("read,m3");
+    story.never("offer,m3");
+}
+
+#[test]
+fn a_first_prompt_that_may_have_arrived_is_not_said_again() {
+    let mut with_prompt = adoptable();
+    with_prompt.first_prompt = Some(BodyRef::of("begin"));
+    let mut before = Story::with(with_prompt, crate::story::facts());
+    before.boot();
+    before.registers();
+    before.provider_comes_up();
+    before.expects("prompt");
+    let mut story = asks(&before);
+    ready(&mut story);
+    story.never("prompt");
+}
+
+#[test]
+fn a_restart_replaces_a_process_that_is_being_taken_up() {
+    let mut story = asks(&in_mid_task());
+    story.registers();
+    story.local_command("agent.restart");
+    story.expects("stop(g1,Ask)");
+    story.exits(ExitClass::Clean);
+    story.expects("spawn(");
+    story.never("answer(r1,succeeded");
+}
+
+#[test]
+fn a_shutdown_wins_over_stepping_aside_to_the_last() {
+    let mut story = in_mid_task();
+    story.by_hand();
+    story.signal(Signal::Usr2);
+    let reports: Vec<_> = ["delivery", "task"].into_iter().filter(|what| story.times(what) > 0).collect();
+    assert!(!reports.is_empty());
+    while story.core.view().ending_phase == "reporting" {
+        story.after(5_000);
+    }
+    assert_eq!(story.core.view().ending_phase, "leaving");
+    story.local_command("agent.shutdown");
+    story.expects("stop(g1,Ask)");
+    story.by_routine();
+    story.exits(ExitClass::Clean);
+    story.never("finish(75)");
+}
+
+#[test]
+fn a_provider_that_ends_while_the_runner_steps_aside_is_not_started_again() {
+    let mut story = in_mid_task();
+    story.by_hand();
+    story.command("c1", "agent.dance");
+    story.signal(Signal::Usr2);
+    story.exits(ExitClass::Crash);
+    story.after(2_000);
+    story.never("spawn(op2");
+    assert_eq!(story.times("spawn("), 1);
+    assert_eq!(story.core.facts().provider, None);
+}
+
+#[test]
+fn nothing_is_left_by_a_run_whose_journal_is_broken() {
+    let mut story = in_mid_task();
+    story.hears(Event::Order(Order::JournalBroken { why: "no space left".into() }));
+    story.signal(Signal::Usr2);
+    story.idle();
+    story.accepts("task,t50,m5,done");
+    story.expects("stop(g1,Ask)");
 }

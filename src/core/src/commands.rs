@@ -255,7 +255,8 @@ impl Core {
         }
         self.commands.restarts.push(waiting);
         // Before the first provider it joins its start, which may still wait for the relay.
-        if self.lifecycle.is_starting() || (self.lifecycle.never_started() && !self.lifecycle.is_parked()) {
+        let starts = self.lifecycle.is_starting() && !self.lifecycle.is_adopting();
+        if starts || (self.lifecycle.never_started() && !self.lifecycle.is_parked()) {
             return;
         }
         // A second one joins the first.

@@ -180,17 +180,18 @@ impl Core {
 
     /// The run ends for good after all: nothing is left for a next start. True when that has to be made up for.
     fn instead_of_stepping_aside(&mut self, why: &Why) -> bool {
-        if !matches!(self.ending.why, Some(Why::StepAside)) || self.ending.is_leaving() {
+        if !matches!(self.ending.why, Some(Why::StepAside)) || self.ending.is_over() {
             return false;
         }
         self.ending.why = Some(why.clone());
         self.ending.code = Some(ExitCode::Ok);
-        self.ending.phase == Phase::Reporting
+        self.ending.phase >= Phase::Reporting
     }
 
     /// A newer instance holds the agent: nothing more is said but releases, whatever end was under way.
     pub(crate) fn superseded(&mut self, fx: &mut Effects) {
-        if self.ending.is_leaving() || self.is_superseded() {
+        let aside = matches!(self.ending.why, Some(Why::StepAside));
+        if self.ending.is_over() || self.ending.is_leaving() && !aside || self.is_superseded() {
             return;
         }
         self.close_link(fx);
@@ -199,7 +200,7 @@ impl Core {
         if self.ending.is_begun() {
             self.ending.why = Some(Why::Superseded);
             self.ending.code = Some(ExitCode::Superseded);
-            if self.ending.phase == Phase::Reporting && self.lifecycle.is_alive() && !self.ending.stop_failed {
+            if self.ending.phase >= Phase::Reporting && self.lifecycle.is_alive() && !self.ending.stop_failed {
                 // It was to be left for the next start, which will not be ours.
                 self.begin_stopping(fx);
             }
@@ -236,7 +237,8 @@ impl Core {
     /// The process can be taken up by the next start, and nobody has asked it to end.
     fn leaves_the_provider(&self) -> bool {
         let lives = self.lifecycle.process().is_some() && !self.lifecycle.is_being_stopped();
-        lives && self.config.adapter.adoptable
+        // Without a journal the next start would not know of it.
+        lives && self.config.adapter.adoptable && self.status.journal_broken().is_none()
     }
 
     fn drain_for(&mut self, why: Why, code: ExitCode, fx: &mut Effects) {

@@ -363,7 +363,7 @@ impl Core {
             self.deadlines.arm(TimerKey::Claims, self.now.mono, 0);
         }
         self.check_credential(fx);
-        if self.lifecycle.cooling_until().is_some_and(|until| until <= self.now.wall) {
+        if !self.ending.is_begun() && self.lifecycle.cooling_until().is_some_and(|until| until <= self.now.wall) {
             self.lifecycle_input(&lifecycle::Input::Due(TimerKey::Cooling), fx);
         }
     }

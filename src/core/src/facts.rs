@@ -31,7 +31,7 @@ pub struct DurableFacts {
     pub given: Option<Given>,
     pub provider: Option<ProviderFact>,
     pub first_prompt_done: bool,
-    /// It was handed over to the living process; that its turn has begun is not known yet.
+    /// It was handed over to the living process, or was about to be; that its turn has begun is not known yet.
     #[serde(default)]
     pub first_prompt_said: bool,
     /// When providers exited, within the restart window.

@@ -150,6 +150,10 @@ impl Core {
                 self.tell(id, why.into());
                 self.forget_message(id, fx);
             }
+            // The process that is being taken up may be at work on it, and is told once it shows that it has it.
+            Stage::Ambiguous if self.lifecycle.is_adopting() || self.lifecycle.is_to_adopt() => {
+                self.inbox.update(id, |item| item.taken_over = true);
+            }
             Stage::Held | Stage::Claimed | Stage::Ambiguous | Stage::SetAside | Stage::Worked | Stage::Settled => {
                 self.forget_message(id, fx);
             }

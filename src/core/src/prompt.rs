@@ -37,9 +37,9 @@ impl Prompt {
         self.phase == Phase::Done
     }
 
-    /// Handed over, and that its turn has begun is not known yet.
+    /// Handed over, or about to be, and that its turn has begun is not known yet.
     pub(crate) fn is_said(&self) -> bool {
-        self.phase == Phase::Said
+        matches!(self.phase, Phase::Saying | Phase::Said)
     }
 
     pub(crate) const fn name(&self) -> &'static str {
@@ -59,7 +59,7 @@ impl Core {
             return;
         }
         if self.prompt.is_said() {
-            // The process was taken up, and has it.
+            // The process was taken up, and may have it: it is said once.
             self.deadlines.arm(TimerKey::FirstPrompt, self.now.mono, self.config.timing.first_prompt);
             return;
         }

@@ -149,6 +149,8 @@ impl Core {
         match gone.next {
             Next::Off | Next::Respawning => {}
             Next::NotAdopted => self.start_instead(fx),
+            // It ended while the runner steps aside: the next start begins a new one.
+            Next::Cooling if self.ending.is_begun() => self.deadlines.clear(TimerKey::Cooling),
             Next::Cooling => self.restart_failed_for(gone.class, &gone.detail, fx),
             Next::Parked => {
                 self.release_claims(fx);

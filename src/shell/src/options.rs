@@ -74,6 +74,24 @@ pub enum ProviderSpec {
     Command(CommandSpec),
 }
 
+impl Options {
+    /// A number that stands for all that a process is started with and cannot be told later: one that was started with
+    /// something else is not taken up.
+    pub(crate) fn launch(&self) -> u64 {
+        let ProviderSpec::Command(CommandSpec { argv, listen, .. }) = &self.provider;
+        let words = argv.iter().map(|word| word.as_encoded_bytes());
+        let more = [
+            self.cwd.as_os_str().as_encoded_bytes(),
+            self.relay.base().as_bytes(),
+            self.config.identity.approval.as_str().as_bytes(),
+            if *listen { b"listens" } else { b"pipes" },
+        ];
+        // No word holds a NUL, so no two lists give the same text.
+        let all: Vec<&[u8]> = words.chain(more).collect();
+        xxhash_rust::xxh3::xxh3_64(&all.join(&0))
+    }
+}
+
 impl ProviderSpec {
     /// What the adapter of this provider can do.
     pub fn adapter(&self) -> Adapter {

@@ -335,7 +335,9 @@ impl Runner {
                 Err(why) => tracing::error!("{why}"),
             }
         }
-        self.provider.end(code == Some(ExitCode::Temporary)).await;
+        // Without a journal the next start would not know of it.
+        let leave = code == Some(ExitCode::Temporary) && self.journal.to_sync().is_some();
+        self.provider.end(leave).await;
         self.requests.clear();
         while self.waiting.recv().await.is_some() {}
         if let Some(control) = self.control.take() {

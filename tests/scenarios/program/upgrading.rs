@@ -137,3 +137,33 @@ fn a_runner_that_steps_aside_and_is_not_started_again_says_what_to_do() {
     assert_eq!(agent(&world), before);
     ends_in_order(&world, later, before);
 }
+
+#[test]
+fn a_start_that_forgets_everything_leaves_no_agent_behind() {
+    let world = World::new();
+    let runner = listening(&world);
+    world.is_ready();
+    let before = agent(&world);
+    signal(runner.pid(), "KILL");
+    assert_eq!(runner.ends(), None);
+    let later = world.start(&[&LISTENING[..4], &["--fresh"], &LISTENING[4..]].concat(), &[]);
+    eventually("the old agent is gone", || (!is_alive(&before.to_string())).then_some(()));
+    let after = eventually("another agent is there", || Some(agent(&world)).filter(|pid| *pid != before));
+    ends_in_order(&world, later, after);
+}
+
+#[test]
+fn an_agent_that_was_started_with_other_settings_is_replaced_and_not_passed_off_as_one_with_these() {
+    let world = World::new();
+    let runner = listening(&world);
+    world.is_ready();
+    let before = agent(&world);
+    signal(runner.pid(), "USR2");
+    assert_eq!(runner.ends(), Some(75));
+    let later = world.start(&[&LISTENING[..4], &["--approval", "read-only"], &LISTENING[4..]].concat(), &[]);
+    eventually("the old agent is gone", || (!is_alive(&before.to_string())).then_some(()));
+    let after = eventually("another agent is there", || Some(agent(&world)).filter(|pid| *pid != before));
+    assert!(world.log().contains("it is replaced"), "{}", world.log());
+    ends_in_order(&world, later, after);
+    world.replays_exactly(2);
+}

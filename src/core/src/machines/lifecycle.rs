@@ -53,6 +53,7 @@ pub(super) const MACHINE: Machine = Machine {
         when("adopting", "spawn failed", "it is gone, and there is a relay", "starting"),
         when("adopting", "spawn failed", "it is gone, and there is no relay yet", "idle"),
         row("adopting", "start overdue", "killing"),
+        row("adopting", "restart", "draining"),
         row("adopting", "end", "draining"),
         row("adopting", "kill", "killing"),
         row("parked", "restart", "starting"),
@@ -106,7 +107,7 @@ pub(super) const MACHINE: Machine = Machine {
         ignored(&["off"], &["cooled"], "no deadline is armed"),
         ignored(&["parked", "cooling", "alive"], &["start"], "only the first start is the boot's business"),
         ignored(&["idle"], &["restart"], "joins the first start, which waits for the relay"),
-        ignored(&["adopting", "starting"], &["restart"], "joins the start that is under way"),
+        ignored(&["starting"], &["restart"], "joins the start that is under way"),
         ignored(
             &["adopting", "starting"],
             &["busy", "idle"],

@@ -7,6 +7,8 @@
 use super::process::Group;
 use relay_runner_core::Text;
 use relay_runner_core::event::ProcessRef;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -62,25 +64,77 @@ fn of_session(_session: &str, _runner_dir: &Path) -> Option<ProcessRef> {
     None
 }
 
-/// Waits for the end of a process that is not our child; none when it is not the same one any more, or where the system
-/// cannot tell.
+/// Waits for the end of a process that is not our child; none when it is not the same one any more.
 #[cfg(target_os = "linux")]
 pub(crate) fn end_of(process: &ProcessRef) -> Option<impl Future<Output = ()> + Send + use<>> {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
     use tokio::net::unix::pipe::Receiver;
+    const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(200);
     let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
-    let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let handle = pidfd_open(pid, PidfdFlags::empty());
     // Looked at after it was opened: from now on the handle is about this process, whoever gets its number.
-    if started(process.pid) != Some(process.started) || process.boot != boot_id() {
+    if !lives(process) {
         return None;
     }
     // Not a pipe; of all that can be waited for, it only has to become readable.
-    let handle = Receiver::from_owned_fd_unchecked(handle).ok()?;
+    let handle = handle.map_err(std::io::Error::from).and_then(Receiver::from_owned_fd_unchecked);
+    let process = process.clone();
     Some(async move {
-        // Readable once it has ended. An error says that there is nothing to wait for.
-        let _ = handle.readable().await;
+        let seen = match handle {
+            // Readable once it has ended.
+            Ok(handle) => handle.readable().await.is_ok(),
+            Err(error) => {
+                tracing::debug!("process {} is looked at now and then, as it cannot be watched: {error}", process.pid);
+                false
+            }
+        };
+        if !seen {
+            let mut looks = tokio::time::interval(LOOK_EVERY);
+            while lives(&process) {
+                looks.tick().await;
+            }
+        }
     })
 }
+
+/// It is the same one, and has not ended: one that only waits to be asked about by its parent has.
+#[cfg(target_os = "linux")]
+fn lives(process: &ProcessRef) -> bool {
+    let known = process.started != 0 && process.boot == boot_id() && started(process.pid) == Some(process.started);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+    known && !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+}
+
+/// The token that a process was started with, which may be another one than that in force now.
+pub(crate) fn token_of(process: &ProcessRef) -> Option<SecretString> {
+    let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).ok()?;
+    let token = environment.split(|byte| *byte == 0).find_map(|one| one.strip_prefix(b"AGENT_RELAY_TOKEN="))?;
+    String::from_utf8(token.to_vec()).ok().map(SecretString::from)
+}
+
+/// What is written down of a process beside the journal, so that a start without a journal does not leave it running.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Noted {
+    pub(crate) process: ProcessRef,
+    /// Of what it was started with; another one is not taken up.
+    pub(crate) launch: u64,
+    pub(crate) runner_dir: PathBuf,
+}
+
+impl Noted {
+    /// None when there is none that can be read: then there was no process, or it was started by an earlier version.
+    pub(crate) fn read(state_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(state_dir.join(NOTED)).ok()?).ok()
+    }
+
+    pub(crate) fn write(&self, state_dir: &Path) -> std::io::Result<()> {
+        let (path, new) = (state_dir.join(NOTED), state_dir.join(format!("{NOTED}.new")));
+        std::fs::write(&new, serde_json::to_vec(self)?)?;
+        std::fs::rename(new, path)
+    }
+}
+
+const NOTED: &str = "provider.json";
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn end_of(_process: &ProcessRef) -> Option<std::future::Pending<()>> {

@@ -9,13 +9,14 @@ use crate::http::Job;
 use crate::info::Info;
 use crate::input::{Input, Task};
 use crate::options::SettingsSource;
+use crate::provider::leftover::token_of;
 use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Deed, Handed, Start};
 use crate::secret::Redactor;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::ids::Conn;
 use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, Offers, OpId, OpResult, TokenSlot, ids, wire};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
 impl Runner {
@@ -43,7 +44,7 @@ impl Runner {
             }
             Effect::Spawn { op, generation } => self.spawn(op, generation),
             Effect::Adopt { op, generation, process, offers } => {
-                let reporter = self.reporter(generation);
+                let reporter = self.reporter(generation, token_of(&process));
                 self.provider.adopt(Adopt { op, generation, process, offers, reporter });
             }
             Effect::Provider { op, generation, act } => self.act(op, generation, act),
@@ -146,12 +147,14 @@ impl Runner {
                 provider_session: &session,
             },
         );
-        let reporter = self.reporter(generation);
+        let reporter = self.reporter(generation, None);
         self.provider.start(Start { op, generation, env, cwd: self.options.cwd.clone(), reporter });
     }
 
-    fn reporter(&self, generation: Generation) -> Reporter {
-        let secrets = [self.tokens.current().cloned(), self.control.as_ref().map(|control| control.secret.clone())];
+    /// `older` is a token that the process may know besides.
+    fn reporter(&self, generation: Generation, older: Option<SecretString>) -> Reporter {
+        let control = self.control.as_ref().map(|control| control.secret.clone());
+        let secrets = [self.tokens.current().cloned(), control, older];
         let redactor = Redactor::new(secrets.into_iter().flatten());
         Reporter::new(self.inputs.clone(), generation, redactor)
     }

@@ -15,7 +15,7 @@ use crate::lock::Lock;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
 use crate::provider::command::Command;
-use crate::provider::leftover::{kill_leftover, kill_unknown};
+use crate::provider::leftover::{Noted, kill_leftover, kill_unknown};
 use crate::runner_dir::{self, Places};
 use crate::secret::random_id;
 use crate::tokens::Tokens;
@@ -51,7 +51,8 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
 
     let folder = journal::folder(&state_dir);
     let facts = facts(&folder, options.fresh)?;
-    clean_up(&facts, &options.config, &runner_dir);
+    let launch = options.launch();
+    let facts = clean_up(facts, &options.config, &state_dir, &runner_dir, launch);
     let at = clock.stamp();
     let opening = Opening { folder, program: &options.program, config: &options.config, facts: &facts, at };
     let journal = Journal::open(opening)?;
@@ -86,7 +87,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         bus: None,
         farewell: None,
         http: Http::new(relay, inputs.clone()),
-        provider: provider(&options.provider, &runner_dir, &state_dir, &inputs),
+        provider: provider(&options.provider, &runner_dir, &state_dir, launch, &inputs),
         fetches: BTreeMap::new(),
         control: None,
         info: InfoFile::new(&runner_dir, options.info_file.as_deref()),
@@ -101,25 +102,49 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     Ok((runner, handle))
 }
 
-/// What the last run left and this one does not take up goes, before anything new is started.
-fn clean_up(facts: &DurableFacts, config: &Config, runner_dir: &Path) {
+/// What the last run left and this one does not take up goes, before anything new is started: also where nothing else is
+/// known of that run, as with `--fresh`.
+fn clean_up(
+    mut facts: DurableFacts,
+    config: &Config,
+    state_dir: &Path,
+    runner_dir: &Path,
+    launch: u64,
+) -> DurableFacts {
+    let noted = Noted::read(state_dir);
     if facts.adoptable(config).is_some() {
-        return;
+        if noted.as_ref().is_none_or(|noted| noted.launch == launch) {
+            return facts;
+        }
+        tracing::warn!(
+            "the provider that still runs was started with another command, folder, relay or approval mode; it is replaced"
+        );
     }
-    let Some(ProviderFact { generation, process }) = &facts.provider else { return };
-    let killed = match process {
-        Some(process) => kill_leftover(process, runner_dir).then_some(process.pid),
-        None => kill_unknown(&provider_session(&facts.run_id, *generation), runner_dir),
-    };
-    if let Some(pid) = killed {
+    let mut killed = Vec::new();
+    if let Some(ProviderFact { generation, process }) = facts.provider.take() {
+        killed.extend(match process {
+            Some(process) => kill_leftover(&process, runner_dir).then_some(process.pid),
+            None => kill_unknown(&provider_session(&facts.run_id, generation), runner_dir),
+        });
+    }
+    killed
+        .extend(noted.and_then(|noted| kill_leftover(&noted.process, &noted.runner_dir).then_some(noted.process.pid)));
+    for pid in killed {
         tracing::warn!("the provider of the last run (process {pid}) had left processes; they were killed");
     }
+    facts
 }
 
-fn provider(spec: &ProviderSpec, runner_dir: &Path, state_dir: &Path, inputs: &Inputs) -> Box<dyn Provider> {
+fn provider(
+    spec: &ProviderSpec,
+    runner_dir: &Path,
+    state_dir: &Path,
+    launch: u64,
+    inputs: &Inputs,
+) -> Box<dyn Provider> {
     match spec {
         ProviderSpec::Command(spec) => {
-            Box::new(Command::new(spec.clone(), runner_dir.to_owned(), state_dir.to_owned(), inputs.clone()))
+            Box::new(Command::new(spec.clone(), runner_dir.to_owned(), state_dir.to_owned(), launch, inputs.clone()))
         }
     }
 }

@@ -5,12 +5,13 @@
 //! another way.
 
 use super::socket;
-use super::talk::{Speaker, listen, overhear};
+use super::talk::{Account, Speaker, listen, overhear};
 use super::{CommandSpec, Halt, Say, words};
 use crate::input::caught;
+use crate::provider::leftover::{self, Noted};
 use crate::provider::process::{self, Group, Launch, Process};
 use crate::provider::reporter::Reporter;
-use crate::provider::{Adopt, Start, leftover};
+use crate::provider::{Adopt, Start};
 use process_wrap::tokio::ChildWrapper;
 use relay_runner_core::event::{ExitClass, FailureKind, ProcessRef};
 use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
@@ -49,7 +50,8 @@ pub(super) struct Running {
     pub(super) spec: CommandSpec,
     pub(super) runner_dir: PathBuf,
     pub(super) socket: Option<PathBuf>,
-    pub(super) log: PathBuf,
+    pub(super) state_dir: PathBuf,
+    pub(super) launch: u64,
     pub(super) begin: Begin,
     pub(super) said: mpsc::Receiver<Say>,
     pub(super) stops: mpsc::UnboundedReceiver<Halt>,
@@ -66,8 +68,9 @@ impl Running {
     }
 
     async fn live(self) {
-        let Self { spec, runner_dir, socket, log, begin, said, mut stops } = self;
+        let Self { spec, runner_dir, state_dir, launch, socket, begin, said, mut stops } = self;
         let reporter = begin.reporter().clone();
+        let log = state_dir.join("provider.log");
         let begun = match begin {
             Begin::Start(start) => started(&spec, start, socket.as_deref(), &log),
             Begin::Adopt(adopt) => taken_up(adopt, &runner_dir, &log),
@@ -76,7 +79,11 @@ impl Running {
             Ok(held) => held,
             Err((op, kind, why)) => return reporter.fail(op, kind, &why).await,
         };
-        reporter.answer(op, OpResult::Spawned(process)).await;
+        let noted = Noted { process, launch, runner_dir };
+        if let Err(error) = noted.write(&state_dir) {
+            tracing::warn!("a start without the journal will not know of the provider's process: {error}");
+        }
+        reporter.answer(op, OpResult::Spawned(noted.process)).await;
 
         let ask = Notify::new();
         let (quiet, mut quieted) = watch::channel(false);
@@ -213,7 +220,7 @@ async fn talk(way: Way<'_>, speaker: &mut Speaker<'_>, last_words: &mut String) 
         tokio::join!(
             async {
                 if let Some(stdout) = pipes.stdout {
-                    listen(stdout, &reporter, &Notify::new()).await;
+                    listen(stdout, &reporter, &Account::default()).await;
                 }
             },
             async {

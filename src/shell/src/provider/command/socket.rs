@@ -1,7 +1,8 @@
 //! A program that listens: it is connected to, again and again, as long as it lives.
 
-use super::talk::{Silence, Speaker, listen};
+use super::talk::{Account, Silence, Speaker, listen};
 use crate::clock;
+use crate::provider::reporter::Reporter;
 use relay_runner_core::ProviderReport;
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
@@ -11,7 +12,6 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::Notify;
 use tokio::time::interval_at;
 
 /// What the program's own output may take on disk.
@@ -36,14 +36,15 @@ pub(super) async fn converse(path: &Path, mut resume: Option<String>, speaker: &
         };
         speaker.quiet.send_replace(false);
         let (from, mut to) = stream.into_split();
-        let resumed = Notify::new();
-        let mut listening = Box::pin(listen(from, &reporter, &resumed));
+        let account = if resume.is_some() { Account::awaited() } else { Account::default() };
+        let mut listening = Box::pin(listen(from, &reporter, &account));
         if let Some(asked) = &resume {
-            let known = tokio::select! {
-                known = ask(asked, &mut to, &resumed) => known,
-                () = &mut listening => false,
-            };
-            if !known {
+            tokio::select! {
+                () = ask(asked, &mut to, &account, &reporter) => {}
+                () = &mut listening => {}
+            }
+            if account.is_awaited() {
+                // The connection broke before all of it was said.
                 continue;
             }
             resume = None;
@@ -76,18 +77,22 @@ pub(super) async fn converse(path: &Path, mut resume: Option<String>, speaker: &
     }
 }
 
-/// Asks what became of the offers. False when the connection broke meanwhile.
-async fn ask(what: &str, to: &mut (impl AsyncWrite + Unpin), resumed: &Notify) -> bool {
-    if to.write_all(what.as_bytes()).await.is_err() {
-        return false;
-    }
-    if tokio::time::timeout(RESUME_WITHIN, resumed.notified()).await.is_err() {
+/// Asks what became of the offers, and waits for all of the answer.
+async fn ask(what: &str, to: &mut (impl AsyncWrite + Unpin), account: &Account, reporter: &Reporter) {
+    let answered = async {
+        match to.write_all(what.as_bytes()).await {
+            Ok(()) => account.comes().await,
+            // The end of the connection is heard by whoever listens.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    if tokio::time::timeout(RESUME_WITHIN, answered).await.is_err() {
         tracing::warn!(
             "the provider did not answer `resume` within {} s; what it had is in doubt (docs/command-provider.md)",
             RESUME_WITHIN.as_secs()
         );
+        account.is_whole(reporter).await;
     }
-    true
 }
 
 async fn connect(path: &Path) -> UnixStream {

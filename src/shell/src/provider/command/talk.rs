@@ -7,6 +7,7 @@ use crate::provider::reporter::Reporter;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::{OpId, OpResult, ProviderReport};
 use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -124,9 +125,60 @@ async fn farewell(mut to: impl AsyncWrite + Unpin) -> Silence {
     Silence::Asked
 }
 
-/// Turns the program's lines into reports, until its end of the way is closed. `resumed` hears when it has said all that
-/// it was asked about.
-pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter, resumed: &Notify) {
+/// What a program says to `resume`. It counts as a whole or not at all: a part of it, and then all of it over another
+/// connection, would end a turn twice.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    /// What was said so far; none when nothing is held back.
+    said: Mutex<Option<Vec<ProviderReport>>>,
+    whole: Notify,
+}
+
+impl Account {
+    /// More than a program can have to say about what it was asked.
+    const MOST: usize = 64 * 1024;
+
+    /// From now on reports are held back.
+    pub(super) fn awaited() -> Self {
+        Self { said: Mutex::new(Some(Vec::new())), whole: Notify::new() }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Option<Vec<ProviderReport>>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The report, unless it is held back.
+    fn keeps(&self, report: ProviderReport) -> Option<ProviderReport> {
+        match &mut *self.said() {
+            Some(said) if said.len() < Self::MOST => {
+                said.push(report);
+                None
+            }
+            Some(_) => None,
+            None => Some(report),
+        }
+    }
+
+    /// All that is held back counts, and so does what follows.
+    pub(super) async fn is_whole(&self, reporter: &Reporter) {
+        let said = self.said().take();
+        for report in said.into_iter().flatten() {
+            reporter.report(report).await;
+        }
+        self.whole.notify_one();
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        self.said().is_some()
+    }
+
+    pub(super) async fn comes(&self) {
+        self.whole.notified().await;
+    }
+}
+
+/// Turns the program's lines into reports, until its end of the way is closed.
+pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter, account: &Account) {
     let mut lines = Lines::new(from, LINE_MOST);
     let mut oddities = Oddities::default();
     loop {
@@ -144,8 +196,12 @@ pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter, re
         };
         match heard {
             Heard::Nothing => {}
-            Heard::Resumed => resumed.notify_one(),
-            Heard::Report(report) => reporter.report(report).await,
+            Heard::Resumed => account.is_whole(reporter).await,
+            Heard::Report(report) => {
+                if let Some(report) = account.keeps(report) {
+                    reporter.report(report).await;
+                }
+            }
             Heard::Log { level, message } => log(level, &message, reporter),
             Heard::Malformed(reason) => {
                 if let Some(reason) = oddities.worth_saying(reason) {

@@ -56,11 +56,13 @@ async fn a_process_of_an_earlier_run_is_asked_what_it_knows_before_it_is_ready()
     adopt(&mut stage, agent.is());
     assert_eq!(stage.event().await, Event::Done(OpId(1), OpResult::Spawned(agent.is())));
 
-    let (first, resume) = asked(&mut stage, &listener).await;
+    let (mut first, resume) = asked(&mut stage, &listener).await;
     let wanted =
         r#"{"messages":[{"attempt":2,"id":3,"nonce":"000007"},{"attempt":2,"id":4,"nonce":"000007"}],"type":"resume"}"#;
     assert_eq!(resume.trim(), wanted);
-    // The connection breaks before there is an answer: it is asked again.
+    // The connection breaks in the middle of the answer: it is asked again, and the half counts for nothing.
+    let half = "{\"type\":\"taken\",\"ids\":[3]}\n{\"type\":\"busy\"}\n{\"type\":\"idle\"}\n";
+    first.write_all(half.as_bytes()).await.unwrap();
     drop(first);
     let (mut second, again) = asked(&mut stage, &listener).await;
     assert_eq!(again, resume);
