@@ -16,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use relay_runner_core::config::{Adapter, Config, Identity};
+use relay_runner_core::journal::KeptBodies;
 use relay_runner_shell::{CommandSpec, Options, Program, ProviderSpec, RelayUrl, Runner};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc};
@@ -134,6 +135,7 @@ fn options(addr: SocketAddr, socket: &Path, folder: &Path) -> Options {
         info_file: None,
         program: Program { version: String::from("figures"), commit: None },
         settings: None,
+        bodies: KeptBodies::Hash,
         fresh: true,
         signals: false,
     }

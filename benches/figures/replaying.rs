@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use relay_runner_core::journal::{Composer, Header, Reader, Replay, SCHEMA, Start};
+use relay_runner_core::journal::{Composer, Header, KeptBodies, Reader, Replay, SCHEMA, Start};
 use relay_runner_sim::{Mood, Run};
 
 pub(crate) fn print(quick: bool) {
@@ -12,7 +12,7 @@ pub(crate) fn print(quick: bool) {
         schema: SCHEMA,
         program: String::from("figures"),
         commit: None,
-        flags: Box::default(),
+        bodies: KeptBodies::Hash,
         config: run.core.config().clone(),
         at: run.now,
         start: Start::Facts(Box::new(run.core.facts())),

@@ -79,6 +79,7 @@ impl From<StartError> for Failure {
             StartError::Randomness { .. } => (ExitCode::Failed, "randomness"),
             StartError::RunnerDir { .. } => (ExitCode::Usage, "runner_dir"),
             StartError::Client(_) => (ExitCode::Failed, "client"),
+            StartError::NoJournal(_) => (ExitCode::Failed, "journal_unwritable"),
             StartError::Journal(journal) => (ExitCode::Failed, journal_code(journal)),
         };
         Self::of(exit, code, error)
@@ -102,7 +103,10 @@ impl From<JournalError> for Failure {
             | JournalError::NoSuch { .. }
             | JournalError::TooEarly { .. }
             | JournalError::Change(_) => ExitCode::Usage,
-            JournalError::Damaged { .. } | JournalError::Differs { .. } | JournalError::Gap { .. } => ExitCode::Failed,
+            JournalError::Damaged { .. }
+            | JournalError::OtherAgent { .. }
+            | JournalError::Differs { .. }
+            | JournalError::Gap { .. } => ExitCode::Failed,
         };
         Self::of(exit, journal_code(&error), error)
     }
@@ -112,8 +116,9 @@ fn journal_code(error: &JournalError) -> &'static str {
     use relay_runner_core::journal::Damage;
     match error {
         JournalError::Io { .. } => "journal_unreadable",
-        JournalError::Damaged { damage: Damage::Newer { .. }, .. } => "journal_newer",
+        JournalError::Damaged { damage: Damage::Newer { .. } | Damage::NewerFlag { .. }, .. } => "journal_newer",
         JournalError::Damaged { .. } => "journal_damaged",
+        JournalError::OtherAgent { .. } => "journal_of_another_agent",
         JournalError::Differs { .. } => "journal_differs",
         JournalError::None { .. } => "journal_missing",
         JournalError::Gap { .. } => "journal_gap",

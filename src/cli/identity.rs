@@ -10,6 +10,7 @@ use std::path::Path;
 const AGENT_ID: Key = key("--agent-id", "AGENT_RELAY_ID");
 const LABEL: Key = key("--label", "AGENT_RELAY_LABEL");
 const APPROVAL: Key = key("--approval", "AGENT_RELAY_APPROVAL");
+const MACHINE: Key = key("--machine", "AGENT_RELAY_MACHINE");
 const MODEL: Key = key("--model", "AGENT_RELAY_MODEL");
 const EFFORT: Key = key("--effort", "AGENT_RELAY_EFFORT");
 const PROFILE: Key = key("--profile", "AGENT_RELAY_PROFILE");
@@ -24,7 +25,10 @@ pub(crate) fn identity(
     env: Environment<'_>,
     cwd: &Path,
 ) -> Result<Identity, Failure> {
-    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let machine = match env.text(args.machine.as_deref(), MACHINE)? {
+        Some((machine, _)) => machine,
+        None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    };
     let agent_id = match env.text(args.agent_id.as_deref(), AGENT_ID)? {
         Some((id, source)) => checked_id(id, source)?,
         None => format!("{provider}-{machine}"),

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     pub(crate) provider: String,
     #[command(flatten)]
     pub(crate) relay: RelayArgs,
-    /// Who the agent is on the relay [env: AGENT_RELAY_ID] [default: <provider>-<host name>]
+    /// Who the agent is on the relay [env: AGENT_RELAY_ID] [default: <provider>-<machine>]
     #[arg(long, value_name = "ID")]
     pub(crate) agent_id: Option<String>,
     /// A name that it can be reached by as label:NAME [env: AGENT_RELAY_LABEL]
@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// A capability, likewise [env: AGENT_RELAY_CAPS] [default: chat]
     #[arg(long = "cap", value_name = "CAP")]
     pub(crate) caps: Vec<String>,
+    /// What the relay shows as the machine [env: AGENT_RELAY_MACHINE] [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) machine: Option<String>,
     /// Where the provider works [env: AGENT_RELAY_CWD] [default: here]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) cwd: Option<String>,
@@ -73,6 +76,10 @@ pub(crate) struct Args {
     /// [default: $XDG_STATE_HOME/relay-runner/<agent>]
     #[arg(long, value_name = "FOLDER")]
     pub(crate) state_dir: Option<String>,
+    /// What the journal keeps of the words of messages and commands: none, their hash, or full, in files of its own
+    /// beside it [env: AGENT_RELAY_BODIES] [default: hash]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) bodies: Option<String>,
     /// End with 69 when the relay cannot be reached for this long, 60s unless it says otherwise
     /// [env: AGENT_RELAY_FAIL_FAST]
     #[arg(long, value_name = "SPAN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -6,6 +6,7 @@ use super::identity::identity;
 use super::run_args::Args;
 use super::{books, places, program, span};
 use relay_runner_core::config::{Adapter, Delivery, Mode, Timing};
+use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::{Config, Text, TokenRecord};
 use relay_runner_shell::{CommandSpec, EnvironmentPolicy, Options, Program, ProviderSpec, RelayUrl};
 use secrecy::SecretString;
@@ -18,6 +19,7 @@ const HEADLESS: Key = key("--headless", "AGENT_RELAY_HEADLESS");
 const INTERACTIVE: Key = key("--interactive", "AGENT_RELAY_INTERACTIVE");
 const PROMPT: Key = key("--prompt", "AGENT_RELAY_PROMPT");
 const STATE_DIR: Key = key("--state-dir", "AGENT_RELAY_STATE_DIR");
+const BODIES: Key = key("--bodies", "AGENT_RELAY_BODIES");
 const FAIL_FAST: Key = key("--fail-fast", "AGENT_RELAY_FAIL_FAST");
 const DELIVER: Key = key("--deliver", "AGENT_RELAY_DELIVER");
 const DRAIN: Key = key("--drain-timeout", "AGENT_RELAY_DRAIN_TIMEOUT");
@@ -77,6 +79,7 @@ pub(crate) struct Asked {
     cwd: PathBuf,
     prompt: Option<String>,
     info_file: Option<PathBuf>,
+    bodies: KeptBodies,
     fresh: bool,
 }
 
@@ -118,6 +121,7 @@ impl Asked {
             cwd,
             prompt: env.text(args.prompt.as_deref(), PROMPT)?.map(|(text, _)| text),
             info_file: env.raw("AGENT_RELAY_RUNNER_INFO_FILE").map(PathBuf::from),
+            bodies: bodies(args, env)?,
             fresh: env.switch(args.fresh, FRESH)?,
         })
     }
@@ -149,6 +153,7 @@ impl Asked {
                 commit: option_env!("RELAY_RUNNER_COMMIT").map(str::to_owned),
             },
             settings: None,
+            bodies: self.bodies,
             fresh: self.fresh,
             signals: true,
         }
@@ -206,6 +211,12 @@ fn deliver(args: &Args, env: Environment<'_>) -> Result<Delivery, Failure> {
     const WAYS: [(&str, Delivery); 3] =
         [("queue", Delivery::Queue), ("steer", Delivery::Steer), ("interrupt", Delivery::Interrupt)];
     Ok(env.parsed(args.deliver.as_deref(), DELIVER, word(&WAYS))?.unwrap_or_default())
+}
+
+fn bodies(args: &Args, env: Environment<'_>) -> Result<KeptBodies, Failure> {
+    const KEPT: [(&str, KeptBodies); 3] =
+        [("none", KeptBodies::None), ("hash", KeptBodies::Hash), ("full", KeptBodies::Full)];
+    Ok(env.parsed(args.bodies.as_deref(), BODIES, word(&KEPT))?.unwrap_or_default())
 }
 
 fn timing(args: &Args, env: Environment<'_>, fail_fast: Option<Duration>) -> Result<Timing, Failure> {

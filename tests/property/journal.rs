@@ -1,7 +1,10 @@
 //! A journal replays exactly, and whatever is changed in it is found.
 
 use proptest::prelude::*;
-use relay_runner_core::journal::{Composer, Header, Replay, ReplayError, SCHEMA, Start};
+use relay_runner_core::Effects;
+use relay_runner_core::journal::{Composer, Header, KeptBodies, Replay, ReplayError, SCHEMA, Start};
+use relay_runner_core::{Core, DurableFacts};
+use relay_runner_protocol::Stage;
 use relay_runner_sim::{Mood, Run};
 
 use crate::depth;
@@ -13,7 +16,7 @@ pub(crate) fn record(seed: u64, events: usize) -> String {
         schema: SCHEMA,
         program: "test".into(),
         commit: None,
-        flags: Box::default(),
+        bodies: KeptBodies::Hash,
         config: run.core.config().clone(),
         at: run.now,
         start: Start::Facts(Box::new(run.core.facts())),
@@ -38,12 +41,55 @@ fn replay(journal: &str) -> Result<u64, ReplayError> {
     Ok(replay.events())
 }
 
+/// As much of the facts as somebody outside has been told, or acts upon.
+fn shown(facts: &DurableFacts) -> impl PartialEq + std::fmt::Debug + use<> {
+    let shown = |stage: Stage| match stage {
+        Stage::Taken | Stage::Worked | Stage::Settled | Stage::SetAside | Stage::Ambiguous => Some(stage),
+        Stage::Held | Stage::Claimed | Stage::Offered => None,
+    };
+    let messages = facts.messages.iter().filter_map(|(id, fact)| Some((*id, shown(fact.stage)?))).collect::<Vec<_>>();
+    let claims = facts.messages.iter().filter_map(|(id, fact)| Some((*id, fact.fence?))).collect::<Vec<_>>();
+    let outcomes = facts.commands.iter().filter_map(|fact| Some((fact.id.clone(), fact.outcome.clone()?)));
+    (messages, claims, facts.set_aside.clone(), outcomes.collect::<Vec<_>>())
+}
+
 proptest! {
     #![proptest_config(depth(256))]
+
+    /// What others have been told is on the disk before they are told (behaviour 17).
+    #[test]
+    fn whatever_is_shown_to_others_is_forced_to_the_disk_before(seed in any::<u64>(), events in 1_usize..300) {
+        let mut run = Run::new(seed, Mood::ROUGH);
+        let mut before = shown(&Core::facts(&run.core));
+        for _ in 0..events {
+            let (_, event) = run.step();
+            let now = shown(&run.core.facts());
+            prop_assert!(now == before || run.fx.sync, "after {:?}\n{:?}\n{:?}", event, before, now);
+            before = now;
+        }
+    }
 
     #[test]
     fn a_journal_replays_exactly(seed in any::<u64>(), events in 1_usize..300) {
         prop_assert_eq!(replay(&record(seed, events)), Ok(events as u64));
+    }
+
+    /// Whatever a run keeps of bodies, it decides the same.
+    #[test]
+    fn no_decision_depends_on_the_digest_of_a_body(seed in any::<u64>(), events in 1_usize..300) {
+        let mut run = Run::new(seed, Mood::ROUGH);
+        let mut without = run.core.clone();
+        let mut fx = Effects::new();
+        for _ in 0..events {
+            let (at, mut event) = run.step();
+            event.forget_digests();
+            fx.clear();
+            without.step(at, event, &mut fx);
+            prop_assert_eq!(&fx, &run.fx);
+        }
+        let mut facts = run.core.facts();
+        facts.forget_digests();
+        prop_assert_eq!(facts, without.facts());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Journals in segments, journals of which only the end is there, and journals that another program wrote.
 
 use proptest::prelude::*;
-use relay_runner_core::journal::{Composer, Damage, Header, Line, Reader, Replay, ReplayError, SCHEMA, Start};
+use relay_runner_core::journal::{
+    Composer, Damage, Header, KeptBodies, Line, Reader, Replay, ReplayError, SCHEMA, Start,
+};
 use relay_runner_core::{Core, Effects};
 use relay_runner_sim::{Mood, Run};
 
@@ -12,7 +14,7 @@ fn header(run: &Run, start: Start) -> Header {
         schema: SCHEMA,
         program: "test".into(),
         commit: None,
-        flags: Box::default(),
+        bodies: KeptBodies::Hash,
         config: run.core.config().clone(),
         at: run.now,
         start,
@@ -97,7 +99,7 @@ proptest! {
             prop_assert!(reader.read(line).is_ok());
         }
         let behind = u64::from_str_radix(&hash_of(journal.segments[last].lines().next().unwrap_or_default()), 16);
-        let mut replay = Replay::behind(behind.expect("sixteen digits"));
+        let mut replay = Replay::behind(behind.expect("sixteen digits"), SCHEMA);
         for line in from_mark {
             replay.line(line).map_err(|e| TestCaseError::fail(e.to_string()))?;
         }
@@ -163,7 +165,7 @@ fn a_record_is_read_only_behind_the_one_before_it() {
     let all: Vec<_> = lines(&journal.segments).collect();
     let chain = u64::from_str_radix(&hash_of(all[1]), 16).expect("sixteen digits");
     // The chain is right, but what came before is not known.
-    match Reader::behind(chain).read(all[2]) {
+    match Reader::behind(chain, SCHEMA).read(all[2]) {
         Err(damage @ Damage::OutOfOrder { .. }) => {
             assert_eq!(damage.to_string(), "it is out of order: record 2 follows record 0");
         }

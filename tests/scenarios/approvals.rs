@@ -3,6 +3,7 @@
 
 use relay_runner_core::config::{Mode, Timing};
 use relay_runner_core::event::{ApprovalRequest, BusFrame, ExitClass, Params, PermissionAsk, ProviderReport};
+use relay_runner_core::flags::Flags;
 use relay_runner_core::{Config, Event, OpResult, Order, RequestId};
 
 use crate::story::{Story, config};
@@ -171,6 +172,39 @@ fn nobody_decides_in_time() {
     asks(&mut story, &session, 1, "p1");
     story.after(60_000);
     story.expects("answer(r1,permission,none");
+}
+
+/// An agent that asks and gets no answer waits for ever.
+#[test]
+fn a_request_that_finds_too_many_open_is_denied_at_once() {
+    let mut story = Story::up();
+    let most = config().limits.approvals;
+    for n in 0..most {
+        adapter_asks(&mut story, &format!("p{n}"));
+    }
+    story.never("decide,");
+    adapter_asks(&mut story, "one-more");
+    let denied = story.expects("decide,one-more,Deny,too%20;many");
+    story.answers(denied, OpResult::Ok);
+    assert_eq!(open(&story).len(), most);
+    // One that is open already, asked for again, is still waiting.
+    adapter_asks(&mut story, "p0");
+    story.never("decide,p0");
+    // Whoever asks without reading the answers gets no more than so many at a time.
+    for n in 0..2 * most {
+        adapter_asks(&mut story, &format!("q{n}"));
+    }
+    assert_eq!(story.times("decide,q"), most);
+}
+
+/// As the first journals have it.
+#[test]
+fn without_its_flag_a_request_beyond_the_limit_is_only_noted() {
+    let mut story = Story::up_with(Config { flags: Flags::none(), ..config() });
+    for n in 0..=config().limits.approvals {
+        adapter_asks(&mut story, &format!("p{n}"));
+    }
+    story.never("decide,");
 }
 
 #[test]

@@ -28,6 +28,8 @@ mod lost_and_taken_over;
 mod machines;
 mod mutants;
 mod offering;
+mod old_journals;
+mod on_disk;
 mod one_process_one_operation;
 mod program;
 mod replaying;

@@ -1,7 +1,7 @@
 //! A recorded run holds every later version of the core to what it did: a decision that changes is found, and named by
 //! the first event that it shows in.
 
-use relay_runner_core::journal::{Composer, Header, Line, Replay, ReplayError, SCHEMA, Start};
+use relay_runner_core::journal::{Composer, Header, KeptBodies, Line, Replay, ReplayError, SCHEMA, Start};
 use relay_runner_core::mutant::Mutant;
 use relay_runner_core::{Core, Effects};
 use relay_runner_sim::{Mood, Run};
@@ -14,7 +14,7 @@ fn recorded(seed: u64, events: usize, mutant: Mutant) -> (String, Option<u64>) {
         schema: SCHEMA,
         program: "test".into(),
         commit: None,
-        flags: Box::default(),
+        bodies: KeptBodies::Hash,
         config: run.core.config().clone(),
         at: run.now,
         start: Start::Facts(Box::new(run.core.facts())),

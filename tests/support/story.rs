@@ -142,7 +142,7 @@ impl Story {
     pub(crate) fn hears(&mut self, event: Event) -> &mut Self {
         let mut fx = Effects::new();
         self.core.step(self.now, event, &mut fx);
-        self.synced = fx.sync;
+        self.synced |= fx.sync;
         self.noted.append(&mut fx.notes);
         for effect in fx.effects {
             self.told.push(effect.to_string());

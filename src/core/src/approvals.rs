@@ -13,11 +13,13 @@ use serde::{Deserialize, Serialize};
 use crate::Core;
 use crate::config::Mode;
 use crate::deadlines::TimerKey;
-use crate::effect::{Answer, Decision, Effect, Effects};
+use crate::effect::{Act, Answer, Decision, Effect, Effects};
 use crate::event::{ApprovalRequest, PermissionAsk};
+use crate::flags::Flag;
 use crate::ids::{OpId, RequestId, Text, TurnNumber};
 use crate::mutant::Mutant;
 use crate::note::Note;
+use crate::ops::Op;
 use crate::time::{Mono, Wall};
 use crate::view::{ApprovalOverView, ApprovalView};
 
@@ -123,7 +125,23 @@ impl Approvals {
 impl Core {
     /// The adapter's: it waits for a decision that is passed on to it.
     pub(crate) fn approval_opened(&mut self, request: ApprovalRequest, fx: &mut Effects) {
-        self.open_approval(request, None, fx);
+        let id = request.id.clone();
+        if !self.open_approval(request, None, fx) && !self.approvals.open.contains_key(&id) {
+            self.turn_away(id, fx);
+        }
+    }
+
+    /// There is no room for it. An agent that asked waits for an answer; one that asks faster than it reads gets no
+    /// more than so many at a time.
+    fn turn_away(&mut self, approval: Text, fx: &mut Effects) {
+        let under_way = self.ops.count(|op| matches!(op, Op::Decide(..)));
+        if !self.config.flags.has(Flag::DeniesApprovalsBeyondTheLimit) || under_way >= self.config.limits.approvals {
+            return;
+        }
+        let generation = self.lifecycle.generation();
+        let op = self.ops.start(Op::Decide(generation, approval.clone()), self.after(self.config.timing.call_deadline));
+        let reason = Some("too many requests are open already; ask again once some of them are decided".into());
+        fx.push(Effect::Provider { op, generation, act: Act::Decide { approval, decision: Decision::Deny, reason } });
     }
 
     /// A hook's, which waits at the control server: of the living session, or nobody decides about it.

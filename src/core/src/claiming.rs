@@ -266,7 +266,6 @@ impl Core {
             claim.next = if claim.again == 0 { now } else { now.max(claim.again.saturating_add(pause)) };
         });
         self.touched.claims = true;
-        fx.sync = true;
     }
 
     fn ask_again(&mut self, id: MessageId, fx: &mut Effects) {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::body::BodyRef;
 use crate::event::TokenRecord;
+use crate::flags::Flags;
 use crate::ids::Text;
 use crate::time::{HOUR, MINUTE, Millis, SECOND};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub seed: u64,
     pub timing: Timing,
     pub limits: Limits,
+    /// The changes of behaviour in force.
+    pub flags: Flags,
     /// In which way this core is wrong, in tests of tests.
     #[cfg(feature = "mutants")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +47,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// A headless agent with every figure at its default.
+    /// A headless agent with every figure at its default, and all that this program can do.
     pub fn new(identity: Identity, adapter: Adapter, seed: u64) -> Self {
         Self {
             identity,
@@ -61,6 +64,7 @@ impl Config {
             seed,
             timing: Timing::default(),
             limits: Limits::default(),
+            flags: Flags::all(),
             #[cfg(feature = "mutants")]
             mutant: None,
         }

@@ -10,11 +10,13 @@ mod difference;
 mod line;
 mod replay;
 mod until;
+mod upcast;
 mod what_if;
 
 pub use changes::{Change, ChangeError, Changes};
 pub use difference::{Compared, Difference, Length, said, sides};
-pub use line::{Composer, Damage, Header, Line, Reader, SCHEMA, Start};
+pub use line::{Composer, Damage, Header, KeptBodies, Line, Reader, Start};
 pub use replay::{Replay, ReplayError};
 pub use until::Until;
+pub use upcast::SCHEMA;
 pub use what_if::{Departure, How, WhatIf, WhatIfError};

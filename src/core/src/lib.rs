@@ -16,6 +16,7 @@ pub mod draw;
 pub mod effect;
 pub mod event;
 pub mod facts;
+pub mod flags;
 pub mod format;
 pub mod ids;
 pub mod journal;

@@ -208,6 +208,10 @@ impl Ops {
         self.open.iter().any(|(_, _, op)| test(op))
     }
 
+    pub(crate) fn count(&self, test: impl Fn(&Op) -> bool) -> usize {
+        self.open.iter().filter(|(_, _, op)| test(op)).count()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Mono> {
         Some(self.least).filter(|least| *least != Mono::MAX)
     }

@@ -221,7 +221,6 @@ impl Core {
             TurnEnd::Interrupted { .. } => "interrupted",
         };
         fx.note(Note::TurnEnded { turn: number, how });
-        fx.sync = true;
         let any = self.config.is_mutant(Mutant::CompletesAtAnyIdle);
         let had = |item: &Item| {
             matches!(item.stage, Stage::Taken | Stage::Ambiguous) && item.turn == Some(number)

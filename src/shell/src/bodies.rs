@@ -41,11 +41,7 @@ impl Bodies {
         Self { messages: BTreeMap::new(), by_use: BTreeMap::new(), uses: 0, bytes: 0, most, contents: VecDeque::new() }
     }
 
-    pub(crate) fn keep(&mut self, message: Message) {
-        self.keep_shared(Arc::new(message));
-    }
-
-    pub(crate) fn keep_shared(&mut self, message: Arc<Message>) {
+    pub(crate) fn keep(&mut self, message: Arc<Message>) {
         self.forget(message.id);
         let bytes = size(&message);
         self.uses += 1;
@@ -110,9 +106,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn message(id: u64, body: usize) -> Message {
-        serde_json::from_value(json!({"id": id, "from": "a", "to": "b", "body": "x".repeat(body), "createdAt": 0}))
-            .unwrap()
+    fn message(id: u64, body: usize) -> Arc<Message> {
+        let message = json!({"id": id, "from": "a", "to": "b", "body": "x".repeat(body), "createdAt": 0});
+        Arc::new(serde_json::from_value(message).unwrap())
     }
 
     #[test]

@@ -31,6 +31,10 @@ pub enum StartError {
         "the journal of the agent's earlier runs cannot be taken up: {0}\nNothing was changed. Start with --fresh to move it aside and forget what it knew"
     )]
     Journal(#[from] JournalError),
+    #[error(
+        "the journal of this run cannot be begun: {0}\nNothing was started. Make room on the disk, or make the folder writable, or give another state folder (--state-dir)"
+    )]
+    NoJournal(#[source] JournalError),
 }
 
 /// The run was broken off: a fault of the program, not of its surroundings.

@@ -3,6 +3,7 @@
 //! Each start of the program opens a new segment, and so does a full one. Written ahead: a record is handed to the
 //! system before the core steps, in one `write`. What the lines say is the core's business ([`relay_runner_core::journal`]).
 
+mod bodies;
 mod damage;
 mod replay;
 mod rerun;
@@ -12,6 +13,7 @@ mod seek;
 mod segments;
 mod writer;
 
+pub(crate) use bodies::BodyOf;
 pub use damage::{Asked, JournalError};
 pub use replay::{Found, Otherwise, Progress, ReplayPlan, Replayed, replay, replay_path};
 pub(crate) use resume::{is_broken, last_facts, move_aside};

@@ -5,6 +5,7 @@ use crate::provider::command::CommandSpec;
 use crate::relay_url::RelayUrl;
 use relay_runner_core::Config;
 use relay_runner_core::config::{Adapter, Settings};
+use relay_runner_core::journal::KeptBodies;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Options {
     pub program: Program,
     /// Where HUP reads the configuration again; none where there is nothing to read.
     pub settings: Option<SettingsSource>,
+    /// What the journal keeps of the words of messages and commands.
+    pub bodies: KeptBodies,
     /// Forget the earlier runs: their journal is moved aside.
     pub fresh: bool,
     /// Whether the signals of the process are this run's. Not so in a process with several.

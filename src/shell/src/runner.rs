@@ -14,15 +14,16 @@ use crate::handle::Handle;
 use crate::http::Http;
 use crate::info::InfoFile;
 use crate::input::{Input, Inputs, Task, panic_text};
-use crate::journal::Journal;
+use crate::journal::{BodyOf, Journal};
 use crate::lock::Lock;
 use crate::options::Options;
 use crate::provider::Provider;
 use crate::tokens::{self, Tokens};
 use crate::{StartError, notes, signals};
 use relay_runner_core::event::{BusFrame, Failure, FailureKind};
+use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::time::Mono;
-use relay_runner_core::{Answer, Core, Effects, Event, ExitCode, OpId, OpResult, Order, RequestId};
+use relay_runner_core::{Answer, Core, Effects, Event, ExitCode, OpId, OpResult, Order, RequestId, Text};
 use relay_runner_protocol::Message;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, VecDeque};
@@ -132,7 +133,12 @@ impl Runner {
 
     async fn take_in(&mut self, input: Input) -> Result<Option<ExitCode>, RunError> {
         match self.event_of(input) {
-            Some(event) => self.step(event).await,
+            Some(mut event) => {
+                if self.options.bodies == KeptBodies::None {
+                    event.forget_digests();
+                }
+                self.step(event).await
+            }
             None => Ok(None),
         }
     }
@@ -145,10 +151,10 @@ impl Runner {
             Input::Bus { conn, frame, words } => {
                 self.bus.as_ref().filter(|bus| bus.conn == conn)?;
                 if let Some(message) = words.message {
-                    self.bodies.keep(*message);
+                    self.keep(Arc::new(*message));
                 }
                 if let (Some(content), BusFrame::Command { command, .. }) = (words.content, &frame) {
-                    self.bodies.keep_content(command.id.clone(), content);
+                    self.keep_content(&command.id, content);
                 }
                 Some(Event::Bus(conn, frame))
             }
@@ -171,7 +177,7 @@ impl Runner {
             Input::ToAttach { op, deadline, message } => match message {
                 Ok(message) => {
                     let message = Arc::new(*message);
-                    self.bodies.keep_shared(Arc::clone(&message));
+                    self.keep(Arc::clone(&message));
                     self.fetch_attached(op, &message, deadline);
                     None
                 }
@@ -192,7 +198,7 @@ impl Runner {
             Input::Command { order, content, answer } => {
                 let request = self.request(answer)?;
                 if let Some(content) = content {
-                    self.bodies.keep_content(order.id.clone(), content);
+                    self.keep_content(&order.id, content);
                 }
                 Some(Event::Order(Order::Command { request, command: order }))
             }
@@ -230,8 +236,19 @@ impl Runner {
 
     fn keep_all(&mut self, messages: Vec<Message>) {
         for message in messages {
-            self.bodies.keep(message);
+            self.keep(Arc::new(message));
         }
+    }
+
+    /// Its words are at hand when it is offered, and stand beside the journal where they are kept.
+    fn keep(&mut self, message: Arc<Message>) {
+        self.journal.keep_body(BodyOf::Message(message.id), &message.body);
+        self.bodies.keep(message);
+    }
+
+    fn keep_content(&mut self, command: &Text, content: Arc<str>) {
+        self.journal.keep_body(BodyOf::Command(command.clone()), &content);
+        self.bodies.keep_content(command.clone(), content);
     }
 
     fn request(&mut self, answer: oneshot::Sender<Answer>) -> Option<RequestId> {

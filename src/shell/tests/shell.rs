@@ -7,6 +7,7 @@ mod relay;
 use relay::Relay;
 use relay_runner_core::config::{Adapter, Config, Identity};
 use relay_runner_core::event::Signal;
+use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::{Order, Outcome};
 use relay_runner_shell::client::Client;
 use relay_runner_shell::journal::replay_path;
@@ -60,6 +61,7 @@ fn options(dir: &Path, relay: &str, argv: &[&str]) -> Options {
         info_file: Some(dir.join("info.json")),
         program: Program { version: "0.0.0".to_owned(), commit: None },
         settings: None,
+        bodies: KeptBodies::Hash,
         fresh: false,
         signals: false,
     }

@@ -14,7 +14,7 @@ fn wrong_command_lines_are_refused_with_2() {
     let agent = world.script("agent", PATIENT);
     let not_executable = text(&world.path("file"));
     std::fs::write(&not_executable, "text").unwrap();
-    let cases: [(&[&str], &str); 26] = [
+    let cases: [(&[&str], &str); 27] = [
         (&["run", "gemini"], "unknown_provider"),
         (&["run", "claude"], "provider_not_there_yet"),
         (&["run", "codex", "--", "codex"], "provider_not_there_yet"),
@@ -34,6 +34,7 @@ fn wrong_command_lines_are_refused_with_2() {
         (&["run", "command", "--approval", "maybe", "--", &agent], "configuration"),
         (&["run", "command", "--drain-timeout", "soon", "--", &agent], "configuration"),
         (&["run", "command", "--token-file", "/no/such/file", "--", &agent], "configuration"),
+        (&["run", "command", "--bodies", "some", "--", &agent], "configuration"),
         (&["run", "command", "--approval-timeout", "soon", "--", &agent], "configuration"),
         (&["relay", "--token-lifetime", "0"], "configuration"),
         (&["relay", "--calls-per-second", "many"], "configuration"),
@@ -68,6 +69,7 @@ fn a_variable_is_named_when_its_value_is_wrong_and_the_command_line_wins() {
         ("AGENT_RELAY_APPROVAL_TIMEOUT", "soon"),
         ("AGENT_RELAY_FAIL_FAST", "perhaps"),
         ("AGENT_RELAY_DELIVER", "never"),
+        ("AGENT_RELAY_BODIES", "some"),
         ("AGENT_RELAY_LISTEN", "perhaps"),
         ("AGENT_RELAY_ID", "two words"),
         ("AGENT_RELAY_TOKEN_FILE", "/no/such/file"),

@@ -73,7 +73,7 @@ fn a_torn_last_line_is_left_out_and_that_is_said() {
 fn a_journal_of_a_newer_program_says_so() {
     let (world, journal) = recorded();
     let whole = fs::read_to_string(&journal).unwrap();
-    fs::write(&journal, whole.replacen("\"schema\":1", "\"schema\":999", 1)).unwrap();
+    fs::write(&journal, whole.replacen("\"schema\":2", "\"schema\":999", 1)).unwrap();
     let said = world.ask(&["replay", &text(&journal), "--json"]);
     assert_eq!((said.code, said.error_code().as_str()), (Some(1), "journal_newer"), "{said:?}");
     assert!(said.err.contains("999") && said.err.contains("newer"), "{said:?}");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::upcast::{self, Part, SCHEMA};
 use crate::Core;
 use crate::config::Config;
 use crate::effect::Effects;
@@ -14,22 +15,33 @@ use crate::event::Event;
 use crate::facts::DurableFacts;
 use crate::time::Stamp;
 
-/// The number of the journal's form. A reader refuses a higher one.
-pub const SCHEMA: u32 = 1;
-
 /// What opens a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
+    /// The one that it was written under; what is read has today's shape.
     pub schema: u32,
     /// Version of the program that wrote it.
     pub program: String,
     /// Its commit, where it is known.
     pub commit: Option<String>,
-    /// Numbers of behaviour flags in force; never reused.
-    pub flags: Box<[u32]>,
+    /// What was kept of the words of messages and commands.
+    pub bodies: KeptBodies,
+    /// With the flags in force.
     pub config: Config,
     pub at: Stamp,
     pub start: Start,
+}
+
+/// What a run keeps of the words of messages and commands. No decision depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeptBodies {
+    /// Lengths only: not even a digest, by which a short body could be guessed.
+    None,
+    /// Lengths and digests.
+    #[default]
+    Hash,
+    /// And the words, in a file of their own beside each segment.
+    Full,
 }
 
 /// How the core of a segment comes to be.
@@ -175,6 +187,8 @@ pub enum Damage {
     Changed { recorded: String, computed: String },
     /// Written by a newer program.
     Newer { schema: u64 },
+    /// Its run had a behaviour that this program does not know.
+    NewerFlag { flag: u32 },
     /// The journal does not begin with a header, or a number is missing.
     OutOfOrder { why: String },
 }
@@ -191,6 +205,10 @@ impl core::fmt::Display for Damage {
                 f,
                 "it was written by a newer program (journal schema {schema}; this program reads up to {SCHEMA}); use that program"
             ),
+            Self::NewerFlag { flag } => write!(
+                f,
+                "it was written by a newer program (behaviour flag {flag}, which this program does not know); use that program"
+            ),
             Self::OutOfOrder { why } => write!(f, "it is out of order: {why}"),
         }
     }
@@ -201,6 +219,8 @@ impl core::fmt::Display for Damage {
 pub struct Reader {
     chain: Option<u64>,
     number: u64,
+    /// The schema of the segment that is being read; 0 before its header.
+    schema: u32,
 }
 
 impl Reader {
@@ -208,9 +228,10 @@ impl Reader {
         Self::default()
     }
 
-    /// A reader that begins in the middle of a journal, at the mark behind a line with this chain hash.
-    pub const fn behind(chain: u64) -> Self {
-        Self { chain: Some(chain), number: 0 }
+    /// A reader that begins in the middle of a segment that was written under this schema, at the mark behind a line
+    /// with this chain hash.
+    pub const fn behind(chain: u64, schema: u32) -> Self {
+        Self { chain: Some(chain), number: 0, schema }
     }
 
     /// Goes on in the middle of the segment whose header was read last, at the mark behind a line with this chain hash.
@@ -227,13 +248,13 @@ impl Reader {
         whole.push('}');
         let parsed = self.parse(&whole);
         // A newer program's lines need not be readable, and a changed one gives no useful parser's message.
-        if let Err(damage @ Damage::Newer { .. }) = parsed {
+        if let Err(damage @ (Damage::Newer { .. } | Damage::NewerFlag { .. })) = parsed {
             return Err(damage);
         }
         let before = match &parsed {
             Ok(Line::Header(header)) => match header.start {
                 Start::Facts(_) => 0,
-                Start::Continued { chain } => self.chain.unwrap_or(chain),
+                Start::Continued { chain } => chain,
             },
             Ok(_) | Err(_) => self.chain.unwrap_or(0),
         };
@@ -243,15 +264,21 @@ impl Reader {
             return Err(Damage::Changed { recorded, computed: alloc::format!("{computed:016x}") });
         }
         let line = parsed?;
-        self.chain = Some(computed);
         match &line {
             Line::Header(header) => {
-                if matches!(header.start, Start::Facts(_)) {
-                    self.number = 0;
+                match header.start {
+                    Start::Facts(_) => self.number = 0,
+                    Start::Continued { chain } if self.chain.is_some_and(|ours| ours != chain) => {
+                        let why = "it goes on from other lines than those before it: a part of the journal is missing";
+                        return Err(Damage::OutOfOrder { why: why.to_string() });
+                    }
+                    Start::Continued { .. } => {}
                 }
+                self.schema = header.schema;
             }
             Line::Record { number, .. } | Line::Mark { number, .. } => self.number = *number,
         }
+        self.chain = Some(computed);
         Ok(line)
     }
 
@@ -261,22 +288,28 @@ impl Reader {
         if text.starts_with("{\"journal\":") {
             let raw: HeaderLine<Box<RawValue>> = serde_json::from_str(text).map_err(unreadable)?;
             let Schema { schema } = serde_json::from_str(raw.journal.get()).map_err(unreadable)?;
-            if schema > u64::from(SCHEMA) {
-                return Err(Damage::Newer { schema });
+            let schema = match u32::try_from(schema) {
+                Ok(0) => return Err(Damage::Unreadable { why: "there is no journal schema 0".to_string() }),
+                Ok(known @ ..=SCHEMA) => known,
+                Ok(_) | Err(_) => return Err(Damage::Newer { schema }),
+            };
+            let header: Box<Header> = upcast::read(Part::Header, schema, raw.journal.get()).map_err(unreadable)?;
+            if let Some(flag) = header.config.flags.unknown() {
+                return Err(Damage::NewerFlag { flag });
             }
-            return Ok(Line::Header(serde_json::from_str(raw.journal.get()).map_err(unreadable)?));
+            return Ok(Line::Header(header));
         }
         if self.chain.is_none() {
             return out_of_order("a journal begins with a header".to_string());
         }
         if text.starts_with("{\"mark\":") {
-            let MarkIn { mark, fx, core } = serde_json::from_str(text).map_err(unreadable)?;
+            let MarkIn { mark, fx, core } = upcast::read(Part::Mark, self.schema, text).map_err(unreadable)?;
             if self.number != 0 && mark != self.number {
                 return out_of_order(alloc::format!("a mark of record {mark} follows record {}", self.number));
             }
             return Ok(Line::Mark { number: mark, effects: fx, core });
         }
-        let RecordIn { n, at, ev, fx } = serde_json::from_str(text).map_err(unreadable)?;
+        let RecordIn { n, at, ev, fx } = upcast::read(Part::Record, self.schema, text).map_err(unreadable)?;
         if n != self.number + 1 {
             return out_of_order(alloc::format!("record {n} follows record {}", self.number));
         }

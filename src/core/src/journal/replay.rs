@@ -84,9 +84,10 @@ impl Replay {
         self.relaxed.as_ref().map_or(&[], |relaxed| &relaxed.found)
     }
 
-    /// Begins in the middle of a journal, at the mark behind a line with this chain hash.
-    pub fn behind(chain: u64) -> Self {
-        Self { reader: Reader::behind(chain), ..Self::default() }
+    /// Begins in the middle of a segment that was written under this schema, at the mark behind a line with this chain
+    /// hash.
+    pub fn behind(chain: u64, schema: u32) -> Self {
+        Self { reader: Reader::behind(chain, schema), ..Self::default() }
     }
 
     /// Goes on in the middle of the segment whose header was read last, at the mark behind a line with this chain hash.

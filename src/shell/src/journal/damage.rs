@@ -16,6 +16,11 @@ pub enum JournalError {
         path.display()
     )]
     Differs { path: PathBuf, difference: Box<Difference>, text: Box<str> },
+    #[error(
+        "{} is of the agent `{theirs}`, and this is `{ours}`; give this one a state folder of its own (--state-dir), or the id of that one (--agent-id)",
+        path.display()
+    )]
+    OtherAgent { path: PathBuf, theirs: String, ours: String },
     #[error("{}: there is no journal here; name a journal's file, its folder, or an agent's state folder", path.display())]
     None { path: PathBuf },
     #[error(

@@ -4,27 +4,56 @@ use super::BROKEN;
 use super::damage::JournalError;
 use super::segments::{self, Lines, Segment};
 use relay_runner_core::DurableFacts;
-use relay_runner_core::journal::Replay;
+use relay_runner_core::journal::{Damage, Header, Replay, Start};
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// The facts at the end of the last run; none when there was none.
-pub(crate) fn last_facts(folder: &Path) -> Result<Option<DurableFacts>, JournalError> {
+/// The facts at the end of the last run; none when there was none. They must be of this agent.
+pub(crate) fn last_facts(folder: &Path, agent: &str) -> Result<Option<DurableFacts>, JournalError> {
+    let mut segments = segments::list(folder)?;
+    // The first may be gone, by the cap; one in between was taken away.
+    for pair in segments.windows(2) {
+        if pair[1].number != pair[0].number + 1 {
+            let missing = segments::path(folder, pair[0].number + 1);
+            return Err(JournalError::Gap { missing, behind: pair[1].path.clone() });
+        }
+    }
     let mut later: Vec<Segment> = Vec::new();
-    for segment in segments::list(folder)?.into_iter().rev() {
+    while let Some(segment) = segments.pop() {
         // A segment whose head was never written whole: everything ended while it was being opened.
-        let Some(begins_run) = segments::begins_run(&segment)? else { continue };
-        if let Some(mark) = last_mark(&segment)? {
+        let Some(header) = segments::header(&segment)? else { continue };
+        is_of(agent, &header, &segment)?;
+        goes_on(&header, &segment, segments.last())?;
+        if let Some(mark) = last_mark(&segment, header.schema)? {
             return facts_from(Some(mark), &segment, &later);
         }
-        if begins_run {
+        if matches!(header.start, Start::Facts(_)) {
             return facts_from(None, &segment, &later);
         }
         // Continued, but without the mark that belongs there: the segments before it have one.
         later.insert(0, segment);
     }
     Ok(None)
+}
+
+fn is_of(agent: &str, header: &Header, segment: &Segment) -> Result<(), JournalError> {
+    let theirs = &*header.config.identity.agent_id;
+    if theirs == agent {
+        return Ok(());
+    }
+    let path = segment.path.clone();
+    Err(JournalError::OtherAgent { path, theirs: theirs.to_owned(), ours: agent.to_owned() })
+}
+
+/// A segment that continues another one continues the one before it.
+fn goes_on(header: &Header, segment: &Segment, before: Option<&Segment>) -> Result<(), JournalError> {
+    let (Start::Continued { chain }, Some(before)) = (&header.start, before) else { return Ok(()) };
+    if segments::last_chain(before)? == Some(*chain) {
+        return Ok(());
+    }
+    let why = format!("it does not go on from the last line of {}", before.path.display());
+    Err(JournalError::Damaged { path: segment.path.clone(), line: 1, damage: Damage::OutOfOrder { why } })
 }
 
 /// Whether the last run could not write its journal to the end: then what it says is out of date.
@@ -67,7 +96,7 @@ fn facts_from(
         Some(mark) => {
             let mut file = File::open(&segment.path).map_err(JournalError::io("open", &segment.path))?;
             file.seek(SeekFrom::Start(mark.at)).map_err(JournalError::io("read", &segment.path))?;
-            (Replay::behind(mark.chain).relaxed(0), Lines::of(&segment.path, file), mark.lines_before)
+            (Replay::behind(mark.chain, mark.schema).relaxed(0), Lines::of(&segment.path, file), mark.lines_before)
         }
         None => (Replay::new().relaxed(0), Lines::open(&segment.path)?, 0),
     };
@@ -103,9 +132,11 @@ struct LastMark {
     lines_before: u64,
     /// The chain hash at the end of the line before it.
     chain: u64,
+    /// What its segment was written under.
+    schema: u32,
 }
 
-fn last_mark(segment: &Segment) -> Result<Option<LastMark>, JournalError> {
+fn last_mark(segment: &Segment, schema: u32) -> Result<Option<LastMark>, JournalError> {
     let mut lines = Lines::open(&segment.path)?;
     let mut last = None;
     let (mut at, mut lines_before) = (0, 0);
@@ -113,17 +144,11 @@ fn last_mark(segment: &Segment) -> Result<Option<LastMark>, JournalError> {
     while let Some(text) = lines.next()? {
         // Behind a line whose hash cannot be read nothing can begin: the replay from the head will name it.
         if let Some(chain) = chain.filter(|_| text.starts_with("{\"mark\":")) {
-            last = Some(LastMark { at, lines_before, chain });
+            last = Some(LastMark { at, lines_before, chain, schema });
         }
-        chain = chain_hash(text);
+        chain = segments::chain_hash(text);
         at += text.len() as u64 + 1;
         lines_before += 1;
     }
     Ok(last)
-}
-
-/// The 16 hexadecimal digits that end every line: `...,"h":"0123456789abcdef"}`.
-fn chain_hash(line: &str) -> Option<u64> {
-    let start = line.len().checked_sub(18)?;
-    u64::from_str_radix(line.get(start..start + 16)?, 16).ok()
 }

@@ -1,9 +1,10 @@
 //! Segments: which there are, what opens them, and how their lines are read.
 
 use super::damage::JournalError;
-use relay_runner_core::journal::{Line, Reader, Start};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use relay_runner_core::journal::{Damage, Header, Line, Reader};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A file of the journal.
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) path: PathBuf,
+    /// With the words that are kept beside it.
     pub(super) bytes: u64,
 }
 
@@ -18,18 +20,30 @@ pub(super) struct Segment {
 pub(super) fn list(folder: &Path) -> Result<Vec<Segment>, JournalError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(JournalError::io("read the folder", folder)(error)),
     };
     let mut segments = Vec::new();
     for entry in entries {
         let entry = entry.map_err(JournalError::io("read the folder", folder))?;
         let Some(number) = number(&entry.path()) else { continue };
-        let bytes = entry.metadata().map_err(JournalError::io("look at", &entry.path()))?.len();
-        segments.push(Segment { number, path: entry.path(), bytes });
+        let own = entry.metadata().map_err(JournalError::io("look at", &entry.path()))?.len();
+        // Mostly there are none.
+        let words = std::fs::metadata(bodies(&entry.path())).map_or(0, |words| words.len());
+        segments.push(Segment { number, path: entry.path(), bytes: own + words });
     }
     segments.sort_by_key(|s| s.number);
     Ok(segments)
+}
+
+/// Where the words are kept that first came in this segment.
+pub(super) fn bodies(segment: &Path) -> PathBuf {
+    segment.with_extension("bodies")
+}
+
+/// A file of the journal, for its owner only.
+pub(super) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
 }
 
 pub(super) fn path(folder: &Path, number: u64) -> PathBuf {
@@ -95,7 +109,7 @@ impl Lines {
             Err(error) => Err(JournalError::Damaged {
                 path: self.path.clone(),
                 line: self.number,
-                damage: relay_runner_core::journal::Damage::Unreadable { why: error.to_string() },
+                damage: Damage::Unreadable { why: error.to_string() },
             }),
         }
     }
@@ -121,13 +135,37 @@ impl Lines {
     }
 }
 
-/// Whether a segment was opened by a start of the program; none when it does not even hold its header.
-pub(super) fn begins_run(segment: &Segment) -> Result<Option<bool>, JournalError> {
+/// What opens a segment; none when it does not even hold that whole.
+pub(super) fn header(segment: &Segment) -> Result<Option<Header>, JournalError> {
     let mut lines = Lines::open(&segment.path)?;
     let Some(text) = lines.next()? else { return Ok(None) };
     match Reader::new().read(text) {
-        Ok(Line::Header(header)) => Ok(Some(matches!(header.start, Start::Facts(_)))),
-        Ok(Line::Record { .. } | Line::Mark { .. }) => Ok(Some(false)),
+        Ok(Line::Header(header)) => Ok(Some(*header)),
+        Ok(Line::Record { .. } | Line::Mark { .. }) => {
+            let why = "a part of a journal begins with a header".to_owned();
+            Err(JournalError::Damaged { path: segment.path.clone(), line: 1, damage: Damage::OutOfOrder { why } })
+        }
         Err(damage) => Err(JournalError::Damaged { path: segment.path.clone(), line: 1, damage }),
     }
+}
+
+/// The chain hash of a segment's last line; none when that is torn.
+pub(super) fn last_chain(segment: &Segment) -> Result<Option<u64>, JournalError> {
+    const TAIL: u64 = "0123456789abcdef\"}\n".len() as u64;
+    let mut file = File::open(&segment.path).map_err(JournalError::io("open", &segment.path))?;
+    let read = |file: &mut File| {
+        let bytes = file.metadata()?.len();
+        file.seek(SeekFrom::Start(bytes.saturating_sub(TAIL)))?;
+        let mut tail = Vec::new();
+        file.read_to_end(&mut tail)?;
+        Ok(tail)
+    };
+    let tail = read(&mut file).map_err(JournalError::io("read", &segment.path))?;
+    Ok(tail.strip_suffix(b"\n").and_then(|line| chain_hash(std::str::from_utf8(line).ok()?)))
+}
+
+/// The 16 hexadecimal digits that end every line: `...,"h":"0123456789abcdef"}`.
+pub(super) fn chain_hash(line: &str) -> Option<u64> {
+    let start = line.len().checked_sub(18)?;
+    u64::from_str_radix(line.get(start..start + 16)?, 16).ok()
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::options::Program;
 use relay_runner_core::config::{Config, Identity};
 use relay_runner_core::event::LinkReport;
+use relay_runner_core::journal::{Damage, KeptBodies};
 use relay_runner_core::{Core, DurableFacts, Effects, Event, Stamp};
 use std::fs;
 use std::path::PathBuf;
@@ -35,12 +36,17 @@ impl Run {
     }
 
     fn begin_at(state: &Path, limits: Limits, wall: u64) -> Self {
+        Self::keeping(KeptBodies::Hash, state, limits, wall)
+    }
+
+    fn keeping(bodies: KeptBodies, state: &Path, limits: Limits, wall: u64) -> Self {
         let folder = folder(state);
-        let facts =
-            last_facts(&folder).unwrap().unwrap_or_else(|| DurableFacts::new("the-run".into(), "the-instance".into()));
+        let facts = last_facts(&folder, "a1")
+            .unwrap()
+            .unwrap_or_else(|| DurableFacts::new("the-run".into(), "the-instance".into()));
         let program = Program { version: "0.0.0".to_owned(), commit: None };
         let (config, at) = (config(), Stamp::new(0, wall));
-        let opening = Opening { folder, program: &program, config: &config, facts: &facts, at };
+        let opening = Opening { folder, program: &program, config: &config, facts: &facts, at, bodies };
         let journal = Journal::open_with(opening, limits).unwrap();
         let core = Core::new(config.clone(), facts, at);
         let mut run = Self { journal, core, fx: Effects::new(), now: 0, wall };
@@ -85,7 +91,7 @@ fn what_was_written_is_replayed_and_resumed() {
     run.steps(20);
     let known = run.core.facts();
     run.end();
-    assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap(), known);
     let mut again = Run::begin(dir.path(), ROOMY);
     again.steps(3);
     again.end();
@@ -104,7 +110,7 @@ fn a_run_without_a_clean_end_is_resumed_from_its_head_or_last_mark() {
         run.steps(18);
         let known = run.core.facts();
         drop(run);
-        assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+        assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap(), known);
     }
 }
 
@@ -120,7 +126,7 @@ fn a_full_segment_is_followed_by_the_next_and_the_chain_goes_on() {
     assert!(all[0].ends_with("000001.jsonl"));
     let summary = replay_path(dir.path()).unwrap();
     assert_eq!((summary.events, summary.runs, summary.segments), (201, 1, all.len() as u64));
-    assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap(), known);
     // The first are gone by the cap: the rest still replays.
     fs::remove_file(&all[0]).unwrap();
     assert!(replay_path(dir.path()).unwrap().events < 201);
@@ -150,11 +156,11 @@ fn a_torn_last_line_is_dropped() {
         fs::write(file, &text[..text.len() - cut]).unwrap();
         let summary = replay_path(dir.path()).unwrap();
         assert_eq!((summary.events, summary.torn.len()), (5, 1));
-        assert!(last_facts(&folder(dir.path())).unwrap().is_some());
+        assert!(last_facts(&folder(dir.path()), "a1").unwrap().is_some());
     }
     // Torn in the header itself: nothing was known yet.
     fs::write(file, &text[..40]).unwrap();
-    assert_eq!(last_facts(&folder(dir.path())).unwrap(), None);
+    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap(), None);
 }
 
 #[test]
@@ -167,13 +173,13 @@ fn a_head_that_was_never_written_whole_gives_way_to_the_run_before() {
     let all = files(dir.path());
     // A start that did not get beyond its first bytes.
     fs::write(segments::path(&folder(dir.path()), all.len() as u64 + 1), "{\"journ").unwrap();
-    assert_eq!(last_facts(&folder(dir.path())).unwrap().unwrap(), known);
+    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap(), known);
     fs::remove_file(segments::path(&folder(dir.path()), all.len() as u64 + 1)).unwrap();
     // A continuation whose mark is torn: what came before it counts.
     let last = all.last().unwrap();
     let head = fs::read_to_string(last).unwrap().lines().next().unwrap().to_owned() + "\n{\"mark\":1";
     fs::write(last, head).unwrap();
-    assert!(last_facts(&folder(dir.path())).unwrap().is_some());
+    assert!(last_facts(&folder(dir.path()), "a1").unwrap().is_some());
 }
 
 #[test]
@@ -185,7 +191,7 @@ fn other_damage_names_file_and_line_and_the_way_on() {
     let file = &files(dir.path())[0];
     let text = fs::read_to_string(file).unwrap();
     fs::write(file, text.replace("fault 2", "fault 9")).unwrap();
-    let at_start = last_facts(&folder(dir.path())).unwrap_err();
+    let at_start = last_facts(&folder(dir.path()), "a1").unwrap_err();
     for error in [&at_start, &replay_path(file).unwrap_err()] {
         let JournalError::Damaged { line, .. } = error else { panic!("{error}") };
         assert_eq!(*line, 5);
@@ -195,7 +201,7 @@ fn other_damage_names_file_and_line_and_the_way_on() {
     assert!(crate::StartError::from(at_start).to_string().contains("--fresh"));
     let aside = move_aside(&folder(dir.path())).unwrap().unwrap();
     assert!(aside.ends_with("journal.old-1") && aside.join("000001.jsonl").exists());
-    assert_eq!(last_facts(&folder(dir.path())).unwrap(), None);
+    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap(), None);
     assert_eq!(move_aside(&folder(dir.path())).unwrap(), None);
 }
 
@@ -208,8 +214,138 @@ fn a_changed_line_behind_the_last_mark_is_named_by_its_number_in_the_file() {
     let file = &files(dir.path())[0];
     let text = fs::read_to_string(file).unwrap();
     fs::write(file, text.replace("fault 4", "fault 9")).unwrap();
-    let JournalError::Damaged { line, .. } = last_facts(&folder(dir.path())).unwrap_err() else { panic!("damage") };
+    let JournalError::Damaged { line, .. } = last_facts(&folder(dir.path()), "a1").unwrap_err() else {
+        panic!("damage")
+    };
     assert_eq!(usize::try_from(line).unwrap(), lines(file));
+}
+
+/// As the last program of schema 1 wrote it.
+#[test]
+fn a_journal_of_schema_1_is_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(folder(dir.path())).unwrap();
+    let path = segments::path(&folder(dir.path()), 1);
+    let whole = include_str!("../../../../tests/scenarios/recorded/schema-1.jsonl");
+    fs::write(&path, whole).unwrap();
+    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap().settled.len(), 4);
+    // Behind its mark, and from its head.
+    let marked = whole.lines().count();
+    let headed: String = whole.lines().take(marked - 1).flat_map(|line| [line, "\n"]).collect();
+    fs::write(&path, headed).unwrap();
+    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap().settled.len(), 4);
+    // The next run goes on with it, in today's form.
+    Run::begin(dir.path(), ROOMY).end();
+    let summary = replay_path(dir.path()).unwrap();
+    assert_eq!((summary.runs, summary.segments), (3, 2));
+}
+
+#[test]
+fn the_journal_of_another_agent_is_not_taken_up() {
+    let dir = tempfile::tempdir().unwrap();
+    Run::begin(dir.path(), ROOMY).end();
+    let refused = last_facts(&folder(dir.path()), "b2").unwrap_err();
+    assert!(matches!(&refused, JournalError::OtherAgent { theirs, .. } if theirs == "a1"), "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("`a1`") && said.contains("`b2`") && said.contains("--state-dir"), "{said}");
+}
+
+#[test]
+fn a_missing_segment_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(dir.path(), SMALL);
+    run.steps(100);
+    drop(run);
+    let all = files(dir.path());
+    let missing = &all[all.len() - 2];
+    fs::remove_file(missing).unwrap();
+    for error in [last_facts(&folder(dir.path()), "a1").unwrap_err(), replay_path(dir.path()).unwrap_err()] {
+        assert!(matches!(&error, JournalError::Missing { path } if path == missing), "{error}");
+    }
+    // Somebody closes the gap with another part: what does not go on from it says so.
+    fs::copy(&all[0], missing).unwrap();
+    let error = last_facts(&folder(dir.path()), "a1").unwrap_err();
+    let JournalError::Damaged { path, line: 1, damage: Damage::OutOfOrder { .. } } = &error else { panic!("{error}") };
+    assert_eq!(path, all.last().unwrap());
+    assert!(replay_path(dir.path()).unwrap_err().to_string().contains("missing"));
+}
+
+fn words(segment: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(segments::bodies(segment)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn words_stand_beside_their_segment_once_and_go_with_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::keeping(KeptBodies::Full, dir.path(), Limits { journal: 20_000, ..SMALL }, 1_000);
+    for _ in 0..2 {
+        run.journal.keep_body(BodyOf::Message(7), "hello");
+        run.journal.keep_body(BodyOf::Command("c1".into()), "remember");
+    }
+    run.journal.keep_body(BodyOf::Message(7), "hello again");
+    let first = files(dir.path())[0].clone();
+    let digest = |text| relay_runner_core::BodyRef::of(text).digest;
+    let expected = [
+        serde_json::json!({"message": 7, "digest": digest("hello"), "body": "hello"}),
+        serde_json::json!({"command": "c1", "digest": digest("remember"), "body": "remember"}),
+        serde_json::json!({"message": 7, "digest": digest("hello again"), "body": "hello again"}),
+    ];
+    assert_eq!(words(&first), expected);
+    assert_eq!(fs::metadata(segments::bodies(&first)).unwrap().permissions().mode() & 0o777, 0o600);
+    run.steps(60);
+    let second = files(dir.path()).last().unwrap().clone();
+    assert_ne!(first, second);
+    assert!(!segments::bodies(&second).exists(), "nothing has come there");
+    run.journal.keep_body(BodyOf::Message(7), "hello");
+    assert_eq!(words(&second).len(), 1, "each segment stands for itself");
+    run.steps(500);
+    assert!(!first.exists() && !segments::bodies(&first).exists());
+    // The rest replays without them.
+    drop(run);
+    for segment in files(dir.path()) {
+        let _ = fs::remove_file(segments::bodies(&segment));
+    }
+    replay_path(dir.path()).unwrap();
+}
+
+#[test]
+fn long_words_fill_a_segment_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::keeping(KeptBodies::Full, dir.path(), Limits { segment: 100_000, ..ROOMY }, 1_000);
+    run.journal.keep_body(BodyOf::Message(1), &"x".repeat(100_000));
+    run.steps(1);
+    assert_eq!(files(dir.path()).len(), 2);
+}
+
+#[test]
+fn words_that_cannot_be_kept_end_neither_the_journal_nor_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::keeping(KeptBodies::Full, dir.path(), SMALL, 1_000);
+    let first = files(dir.path())[0].clone();
+    fs::create_dir(segments::bodies(&first)).unwrap();
+    run.journal.keep_body(BodyOf::Message(7), "hello");
+    run.journal.keep_body(BodyOf::Message(8), "hello");
+    run.steps(60);
+    // The next segment tries again.
+    run.journal.keep_body(BodyOf::Message(8), "hello");
+    let last = files(dir.path()).last().unwrap().clone();
+    assert_eq!(words(&last).len(), 1);
+    run.end();
+    fs::remove_dir(segments::bodies(&first)).unwrap();
+    assert_eq!(replay_path(dir.path()).unwrap().events, 61);
+}
+
+#[test]
+fn without_words_no_file_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    for bodies in [KeptBodies::Hash, KeptBodies::None] {
+        let mut run = Run::keeping(bodies, dir.path(), ROOMY, 1_000);
+        run.journal.keep_body(BodyOf::Message(7), "hello");
+        run.end();
+    }
+    assert!(files(dir.path()).iter().all(|segment| !segments::bodies(segment).exists()));
 }
 
 #[test]

@@ -2,15 +2,15 @@
 //!
 //! When the disk refuses, the run goes on without a journal, and says so once.
 
+use super::bodies::{BodyFile, BodyOf};
 use super::damage::JournalError;
 use super::segments::{self, Segment};
 use super::{BROKEN, JOURNAL_MOST, MARK_EVERY, SEGMENT_MOST};
 use crate::options::Program;
-use relay_runner_core::journal::{Composer, Header, SCHEMA, Start};
+use relay_runner_core::journal::{Composer, Header, KeptBodies, SCHEMA, Start};
 use relay_runner_core::{Config, Core, DurableFacts, Effects, Event, Stamp};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub(crate) struct Journal {
     /// The line being written; kept, so that a record allocates none.
     line: String,
     since_mark: u64,
+    /// Where words are kept; none where they are not.
+    bodies: Option<BodyFile>,
 }
 
 /// What a journal is opened with.
@@ -38,6 +40,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) config: &'a Config,
     pub(crate) facts: &'a DurableFacts,
     pub(crate) at: Stamp,
+    pub(crate) bodies: KeptBodies,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,27 +63,32 @@ impl Journal {
     }
 
     pub(super) fn open_with(opening: Opening<'_>, limits: Limits) -> Result<Self, JournalError> {
-        let Opening { folder, program, config, facts, at } = opening;
+        let Opening { folder, program, config, facts, at, bodies } = opening;
         crate::runner_dir::make_private(&folder).map_err(JournalError::io("make the folder", &folder))?;
         let before = segments::list(&folder)?;
         let number = before.last().map_or(0, |s| s.number) + 1;
         let path = segments::path(&folder, number);
-        let file = create(&path).map_err(JournalError::io("create", &path))?;
+        let file = segments::create(&path).map_err(JournalError::io("create", &path))?;
         let header = Header {
             schema: SCHEMA,
             program: program.version.clone(),
             commit: program.commit.clone(),
-            flags: Box::default(),
+            bodies,
             config: config.clone(),
             at,
             start: Start::Facts(Box::new(facts.clone())),
         };
         let mut line = String::with_capacity(4 * 1024);
         let composer = Composer::begin(&header, &mut line);
-        (&file).write_all(line.as_bytes()).map_err(JournalError::io("write", &path))?;
+        if let Err(error) = (&file).write_all(line.as_bytes()) {
+            // Nothing begins with half a header. What cannot even be removed is known by that later.
+            let _ = std::fs::remove_file(&path);
+            return Err(JournalError::io("write", &path)(error));
+        }
         drop_oldest(&before, limits.journal);
         Ok(Self {
             folder,
+            bodies: (bodies == KeptBodies::Full).then(|| BodyFile::beside(&path)),
             path,
             bytes: line.len() as u64,
             file: Some(Arc::new(file)),
@@ -109,6 +117,16 @@ impl Journal {
         self.write()
     }
 
+    /// Keeps the words of a message or a command, where words are kept. That this fails is said once a segment, and
+    /// changes nothing.
+    pub(crate) fn keep_body(&mut self, of: BodyOf, body: &str) {
+        if let Some(bodies) = self.bodies.as_mut().filter(|_| self.file.is_some())
+            && let Err(why) = bodies.keep(of, body)
+        {
+            tracing::warn!("{why}");
+        }
+    }
+
     /// Keeps what the step did.
     pub(crate) fn stepped(&mut self, fx: &Effects) {
         self.composer.stepped(fx);
@@ -124,7 +142,7 @@ impl Journal {
         if self.file.is_none() {
             return Ok(());
         }
-        if self.bytes >= self.limits.segment {
+        if self.bytes + self.bodies.as_ref().map_or(0, BodyFile::bytes) >= self.limits.segment {
             return self.next_segment(at, core);
         }
         if self.since_mark >= self.limits.mark_every {
@@ -146,7 +164,7 @@ impl Journal {
 
     fn next_segment(&mut self, at: Stamp, core: &Core) -> Result<(), String> {
         let path = segments::path(&self.folder, self.number + 1);
-        let file = match create(&path) {
+        let file = match segments::create(&path) {
             Ok(file) => file,
             Err(error) => return Err(self.give_up("create", &path, &error)),
         };
@@ -158,6 +176,7 @@ impl Journal {
         self.composer.mark(core, &mut self.line);
         self.since_mark = 0;
         self.number += 1;
+        self.bodies = self.bodies.take().map(|_| BodyFile::beside(&path));
         self.path = path;
         self.bytes = 0;
         self.file = Some(Arc::new(file));
@@ -200,10 +219,6 @@ impl Journal {
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
-}
-
 /// Takes the oldest away until the rest fits.
 fn drop_oldest(segments: &[Segment], most: u64) {
     let mut all: u64 = segments.iter().map(|s| s.bytes).sum();
@@ -211,7 +226,11 @@ fn drop_oldest(segments: &[Segment], most: u64) {
         if all <= most {
             return;
         }
-        match std::fs::remove_file(&segment.path) {
+        let words = match std::fs::remove_file(segments::bodies(&segment.path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        };
+        match words.and_then(|()| std::fs::remove_file(&segment.path)) {
             Ok(()) => all -= segment.bytes,
             Err(error) => {
                 tracing::warn!("cannot remove the old journal segment {}: {error}", segment.path.display());

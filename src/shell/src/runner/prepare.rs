@@ -10,7 +10,7 @@ use crate::handle::Handle;
 use crate::http::{Http, Relay};
 use crate::info::InfoFile;
 use crate::input::Inputs;
-use crate::journal::{self, Journal, Opening};
+use crate::journal::{self, BodyOf, Journal, Opening};
 use crate::lock::Lock;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
@@ -22,6 +22,7 @@ use crate::tokens::Tokens;
 use relay_runner_core::body::BodyRef;
 use relay_runner_core::facts::ProviderFact;
 use relay_runner_core::ids::provider_session;
+use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::{Config, Core, DurableFacts, Effects};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -50,12 +51,20 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     let relay = Relay::new(&options.relay, tokens.current(), agent_id.clone())?;
 
     let folder = journal::folder(&state_dir);
-    let facts = facts(&folder, options.fresh)?;
+    let mut facts = facts(&folder, &agent_id, options.fresh)?;
+    if options.bodies == KeptBodies::None {
+        facts.forget_digests();
+        options.config.first_prompt = options.config.first_prompt.map(BodyRef::without_digest);
+    }
     let launch = options.launch();
     let facts = clean_up(facts, &options.config, &state_dir, &runner_dir, launch);
     let at = clock.stamp();
-    let opening = Opening { folder, program: &options.program, config: &options.config, facts: &facts, at };
-    let journal = Journal::open(opening)?;
+    let (program, bodies) = (&options.program, options.bodies);
+    let opening = Opening { folder, program, config: &options.config, facts: &facts, at, bodies };
+    let mut journal = Journal::open(opening).map_err(StartError::NoJournal)?;
+    if let Some(prompt) = &options.first_prompt {
+        journal.keep_body(BodyOf::FirstPrompt(true), prompt);
+    }
     let core = Core::new(options.config.clone(), facts, at);
 
     let (inputs, waiting) = Inputs::channel();
@@ -160,7 +169,7 @@ fn runner_folder(options: &Options, agent_id: &str, state_dir: &Path) -> Result<
     runner_dir::prepare(&Places { agent_id, state_dir, runtime: runtime.as_deref(), temporary: &temporary })
 }
 
-fn facts(folder: &Path, fresh: bool) -> Result<DurableFacts, StartError> {
+fn facts(folder: &Path, agent: &str, fresh: bool) -> Result<DurableFacts, StartError> {
     if fresh {
         if let Some(aside) = journal::move_aside(folder)? {
             tracing::info!("the old journal is now {}", aside.display());
@@ -168,7 +177,7 @@ fn facts(folder: &Path, fresh: bool) -> Result<DurableFacts, StartError> {
     } else if journal::is_broken(folder)? {
         tracing::warn!("the last run could not write its journal to the end; what it knew is not taken up");
         journal::move_aside(folder)?;
-    } else if let Some(facts) = journal::last_facts(folder)? {
+    } else if let Some(facts) = journal::last_facts(folder, agent)? {
         return Ok(facts);
     }
     Ok(DurableFacts::new(random_id()?.into(), random_id()?.into()))

@@ -1,0 +1,69 @@
+//! Changes of what the core decides, by number. A journal names those that were in force, and is run again with them
+//! and no others; whoever starts a new run has them all (docs/decisions, "Upcasts and flags").
+
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// A change of behaviour. Its number stands in journals: it is never given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Flag {
+    /// An adapter's approval that finds too many open is denied at once; without it, it is only noted, and the agent
+    /// waits for an answer that never comes.
+    DeniesApprovalsBeyondTheLimit = 1,
+}
+
+impl Flag {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 1] = [Self::DeniesApprovalsBeyondTheLimit];
+
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+}
+
+/// The flags in force, by number and in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Flags(Vec<u32>);
+
+impl Flags {
+    /// What a new run has.
+    pub fn all() -> Self {
+        Self(Flag::ALL.into_iter().map(Flag::number).collect())
+    }
+
+    /// What the first journals have.
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    pub fn has(&self, flag: Flag) -> bool {
+        self.0.contains(&flag.number())
+    }
+
+    /// One that this program does not know: a newer one wrote it.
+    pub fn unknown(&self) -> Option<u32> {
+        self.0.iter().copied().find(|number| Flag::ALL.iter().all(|known| known.number() != *number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_never_given_twice_and_the_list_is_whole() {
+        // A flag that is added without being listed here has no number in a journal.
+        let Flag::DeniesApprovalsBeyondTheLimit = Flag::ALL[0];
+        assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+        assert_eq!(Flag::ALL[0].number(), 1);
+    }
+
+    #[test]
+    fn a_flag_of_a_newer_program_is_known_as_such() {
+        assert_eq!((Flags::all().unknown(), Flags::none().unknown()), (None, None));
+        assert_eq!(Flags(alloc::vec![1, 999]).unknown(), Some(999));
+        assert!(!Flags::none().has(Flag::DeniesApprovalsBeyondTheLimit));
+    }
+}
