@@ -2,75 +2,80 @@
 //! was decided, and only there. A killed runner loses nothing either way; this is for power that fails.
 
 use relay_runner_core::OpResult;
-use relay_runner_core::event::{ExitClass, LinkReport};
+use relay_runner_core::event::{ExitClass, LinkReport, ProviderReport};
 use relay_runner_core::{Event, Order};
 
 use crate::story::{Story, config, facts, plain, task};
 
 /// Whether any step of this is forced to the disk.
-fn forced(story: &mut Story, step: impl FnOnce(&mut Story)) -> bool {
+fn forced(story: &mut Story, step: impl FnOnce(&mut Story) -> &mut Story) -> bool {
     story.synced = false;
     step(story);
     story.synced
 }
 
 #[track_caller]
-fn must(story: &mut Story, step: impl FnOnce(&mut Story)) {
+fn must(story: &mut Story, step: impl FnOnce(&mut Story) -> &mut Story) {
     assert!(forced(story, step), "this is forced to the disk; it was told:\n{}", story.list());
 }
 
 #[track_caller]
-fn need_not(story: &mut Story, step: impl FnOnce(&mut Story)) {
+fn need_not(story: &mut Story, step: impl FnOnce(&mut Story) -> &mut Story) {
     assert!(!forced(story, step), "this need not be on the disk; it was told:\n{}", story.list());
 }
 
 #[test]
-fn coming_up_and_staying_up_need_no_disk() {
+fn the_number_of_a_process_is_on_the_disk_before_it_begins_and_staying_up_needs_no_disk() {
     let mut story = Story::with(config(), facts());
-    need_not(&mut story, |s| s.boot());
-    need_not(&mut story, |s| drop(s.registers()));
-    need_not(&mut story, |s| drop(s.provider_comes_up()));
-    need_not(&mut story, |s| drop(s.after(60_000)));
-    need_not(&mut story, |s| drop(s.busy().idle()));
-    need_not(&mut story, |s| drop(s.exits(ExitClass::Crash).after(500).provider_comes_up()));
-    need_not(&mut story, |s| drop(s.link_breaks().after(60_000).registers()));
-    need_not(&mut story, |s| drop(s.hears(Event::Link(99, LinkReport::Opened))));
-    need_not(&mut story, |s| drop(s.hears(Event::Order(Order::JournalBroken { why: "full".into() }))));
+    need_not(&mut story, |s| {
+        s.boot();
+        s
+    });
+    // No number, and no session id that is made of it, is given to two processes.
+    must(&mut story, |s| s.registers());
+    must(&mut story, |s| s.spawns());
+    need_not(&mut story, |s| s.provider(ProviderReport::Ready));
+    need_not(&mut story, |s| s.after(60_000));
+    need_not(&mut story, |s| s.busy().idle());
+    must(&mut story, |s| s.exits(ExitClass::Crash).after(500));
+    story.provider_comes_up();
+    need_not(&mut story, |s| s.link_breaks().after(5_000).registers());
+    need_not(&mut story, |s| s.hears(Event::Link(99, LinkReport::Opened)));
+    need_not(&mut story, |s| s.hears(Event::Order(Order::JournalBroken { why: "full".into() })));
 }
 
 #[test]
 fn of_a_message_what_was_shown_to_others_is_on_the_disk_before() {
     let mut story = Story::up();
     story.by_hand();
-    need_not(&mut story, |s| drop(s.message(plain(5))));
-    need_not(&mut story, |s| drop(s.hands_over(5)));
-    must(&mut story, |s| drop(s.takes(5)));
-    need_not(&mut story, |s| drop(s.busy()));
-    must(&mut story, |s| drop(s.idle()));
-    story.accepts("delivery,m5");
-    must(&mut story, |s| drop(s.accepts("read,m5")));
+    need_not(&mut story, |s| s.message(plain(5)));
+    need_not(&mut story, |s| s.hands_over(5));
+    must(&mut story, |s| s.takes(5));
+    need_not(&mut story, |s| s.busy());
+    must(&mut story, |s| s.idle());
+    story.by_routine();
+    must(&mut story, |s| s.accepts("read,m5"));
 }
 
 #[test]
 fn of_a_task_its_claim_and_its_end_as_well() {
     let mut story = Story::up();
-    story.by_hand();
-    need_not(&mut story, |s| drop(s.message(task(5, 50))));
-    must(&mut story, |s| drop(s.grants(5, 3)));
-    need_not(&mut story, |s| drop(s.accepts("task,t50,m5,in_progress")));
+    need_not(&mut story, |s| s.message(task(5, 50)));
+    must(&mut story, |s| s.grants(5, 3));
+    need_not(&mut story, |s| s.accepts("task,t50,m5,in_progress"));
     story.hands_over(5).takes(5).busy();
-    must(&mut story, |s| drop(s.idle()));
-    must(&mut story, |s| drop(s.accepts("task,t50,m5,done")));
+    must(&mut story, |s| s.idle());
+    must(&mut story, |s| s.accepts("task,t50,m5,done"));
 }
 
 #[test]
 fn a_lost_claim_is_on_the_disk_before_anybody_hears_of_it() {
     let mut story = Story::holding_a_task();
     story.by_hand();
-    story.hands_over(5).takes(5);
-    need_not(&mut story, |s| drop(s.after(300_000)));
+    story.hands_over(5).takes(5).busy();
+    need_not(&mut story, |s| s.after(300_000));
     let renewal = story.expects("renew,m5");
-    must(&mut story, |s| drop(s.answers(renewal, OpResult::Refused { by: None })));
+    must(&mut story, |s| s.answers(renewal, OpResult::Refused { by: None }));
 }
 
 #[test]
@@ -78,7 +83,7 @@ fn an_offer_that_may_have_been_lost_is_on_the_disk_as_such() {
     let mut story = Story::up();
     story.by_hand();
     story.message(plain(5)).hands_over(5);
-    must(&mut story, |s| drop(s.after(30_000)));
+    must(&mut story, |s| s.after(30_000));
     assert_eq!(story.stage(5), Some("ambiguous"));
 }
 
@@ -86,8 +91,8 @@ fn an_offer_that_may_have_been_lost_is_on_the_disk_as_such() {
 fn of_a_command_its_outcome_is_on_the_disk_before_it_is_reported() {
     let mut story = Story::up();
     story.by_hand();
-    need_not(&mut story, |s| drop(s.command("c1", "agent.compact")));
+    need_not(&mut story, |s| s.command("c1", "agent.compact"));
     let compacted = story.expects("compact");
-    must(&mut story, |s| drop(s.answers(compacted, OpResult::Ok)));
+    must(&mut story, |s| s.answers(compacted, OpResult::Ok));
     story.expects("command,c1,accepted");
 }
