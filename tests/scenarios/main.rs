@@ -32,6 +32,7 @@ mod old_journals;
 mod on_disk;
 mod one_process_one_operation;
 mod program;
+mod recorded;
 mod replaying;
 mod restarting;
 mod settings;

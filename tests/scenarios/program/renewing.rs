@@ -2,7 +2,7 @@
 //! gone on with by the next run.
 
 use super::calling::Call;
-use super::world::{PATIENT, Process, World, eventually, signal, text};
+use super::world::{PATIENT, Process, Said, World, eventually, signal, text};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
@@ -61,7 +61,7 @@ fn uses_another(world: &World, before: &Value) -> Value {
     })
 }
 
-fn is_ready(world: &World) {
+pub(super) fn is_ready(world: &World) {
     eventually("the agent is ready on the relay", || {
         let said = world.ask_with(&["agents", "--json"], &AS_ROOT);
         let Value::Array(agents) = said.json() else { return None };
@@ -210,4 +210,26 @@ fn a_token_for_an_agent_is_made_on_the_command_line() {
     assert_eq!(refused.code, Some(77), "{refused:?}");
     let wrong = world.ask_with(&["relay", "token", "--lifetime", "soon"], &AS_ROOT);
     assert_eq!((wrong.code, wrong.err.contains("--lifetime on the command line")), (Some(2), true), "{wrong:?}");
+}
+
+/// A relay that wants a token.
+pub(super) fn world() -> World {
+    World::with_relay(&AS_ROOT)
+}
+
+/// The file of a token that ends in so many seconds.
+pub(super) fn given(world: &World, seconds: u64) -> String {
+    text(&token_file(world, &token(world, seconds)))
+}
+
+/// Another token than that of the file is in force.
+pub(super) fn is_renewed(world: &World) {
+    let given = serde_json::from_slice(&fs::read(world.path("token.txt")).unwrap()).unwrap();
+    uses_another(world, &given);
+    is_ready(world);
+}
+
+/// What the program says to somebody who has the relay's own token.
+pub(super) fn as_root(world: &World, arguments: &[&str]) -> Said {
+    world.ask_with(arguments, &AS_ROOT)
 }

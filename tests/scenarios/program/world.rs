@@ -153,6 +153,21 @@ impl World {
         Said::of(child.wait_with_output().unwrap())
     }
 
+    /// Runs it to its end under another program, which is given its command line.
+    pub(super) fn ask_under(&self, under: &[&str], arguments: &[&str]) -> Said {
+        let mut command = self.under(under, arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Said::of(child.wait_with_output().unwrap())
+    }
+
+    pub(super) fn start_under(&self, under: &[&str], arguments: &[&str]) -> Process {
+        self.started(self.under(under, arguments))
+    }
+
+    fn under(&self, under: &[&str], arguments: &[&str]) -> Command {
+        self.other_program(under[0], &[&under[1..], &[PROGRAM], arguments].concat(), &[])
+    }
+
     pub(super) fn start(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         self.started(self.program(arguments, variables))
     }

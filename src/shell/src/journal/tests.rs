@@ -260,7 +260,7 @@ fn a_missing_segment_is_named() {
     let missing = &all[all.len() - 2];
     fs::remove_file(missing).unwrap();
     for error in [last_facts(&folder(dir.path()), "a1").unwrap_err(), replay_path(dir.path()).unwrap_err()] {
-        assert!(matches!(&error, JournalError::Missing { path } if path == missing), "{error}");
+        assert!(matches!(&error, JournalError::Gap { missing: named, .. } if named == missing), "{error}");
     }
     // Somebody closes the gap with another part: what does not go on from it says so.
     fs::copy(&all[0], missing).unwrap();
