@@ -54,6 +54,7 @@ fn shown(facts: &DurableFacts) -> BTreeSet<String> {
         }
         shown.extend(fact.fence.map(|fence| format!("message {id} is claimed, {fence}")));
     }
+    shown.extend(facts.settled.iter().map(|id| format!("message {id} is settled")));
     shown.extend(facts.set_aside.keys().map(|id| format!("message {id} is set aside")));
     let outcomes = facts.commands.iter().filter_map(|fact| Some((&fact.id, fact.outcome.as_ref()?)));
     shown.extend(outcomes.map(|(id, outcome)| format!("command {id} has {outcome}")));

@@ -2,7 +2,7 @@
 //! was decided, and only there. A killed runner loses nothing either way; this is for power that fails.
 
 use relay_runner_core::OpResult;
-use relay_runner_core::event::{ExitClass, LinkReport, ProviderReport};
+use relay_runner_core::event::{ExitClass, FailureKind, LinkReport, ProviderReport};
 use relay_runner_core::{Event, Order};
 
 use crate::story::{Story, config, facts, plain, task};
@@ -66,6 +66,15 @@ fn of_a_task_its_claim_and_its_end_as_well() {
     story.hands_over(5).takes(5).busy();
     must(&mut story, |s| s.idle());
     must(&mut story, |s| s.accepts("task,t50,m5,done"));
+}
+
+#[test]
+fn a_message_whose_end_the_relay_refuses_is_on_the_disk_as_set_aside() {
+    let mut story = Story::holding_a_task();
+    story.works(5);
+    let done = story.expects("task,t50,m5,done");
+    must(&mut story, |s| s.fails(done, FailureKind::NotFound));
+    assert!(story.core.facts().set_aside.contains_key(&5));
 }
 
 #[test]

@@ -188,6 +188,7 @@ impl Core {
             self.claims.remove(id, &mut self.inbox);
             self.touched.claims = true;
             self.forget_message(id, fx);
+            fx.sync = true;
         }
     }
 

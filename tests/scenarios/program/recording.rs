@@ -6,8 +6,11 @@ use super::world::{PATIENT, Process, World, eventually, signal};
 use serde_json::json;
 use std::fs;
 
+/// Runs it, and gives its journal back.
+pub(crate) type Story = fn() -> String;
+
 /// A journal by its name, and how it comes about.
-pub(crate) const RECORDED: [(&str, fn() -> String); 9] = [
+pub(crate) const RECORDED: [(&str, Story); 9] = [
     ("a-plain-day", a_plain_day),
     ("a-crash-and-a-restart", a_crash_and_a_restart),
     ("a-crash-loop-given-up", a_crash_loop_given_up),
