@@ -225,19 +225,22 @@ fn a_changed_line_behind_the_last_mark_is_named_by_its_number_in_the_file() {
 fn a_journal_of_schema_1_is_taken_up() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(folder(dir.path())).unwrap();
-    let path = segments::path(&folder(dir.path()), 1);
+    let path = |number| segments::path(&folder(dir.path()), number);
     let whole = include_str!("../../../../tests/scenarios/recorded/schema-1.jsonl");
-    fs::write(&path, whole).unwrap();
-    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap().settled.len(), 4);
-    // Behind its mark, and from its head.
-    let marked = whole.lines().count();
-    let headed: String = whole.lines().take(marked - 1).flat_map(|line| [line, "\n"]).collect();
-    fs::write(&path, headed).unwrap();
-    assert_eq!(last_facts(&folder(dir.path()), "a1").unwrap().unwrap().settled.len(), 4);
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let second = lines.iter().rposition(|line| line.starts_with("{\"journal\":")).unwrap();
+    fs::write(path(1), lines[..second].concat()).unwrap();
+    let known = || last_facts(&folder(dir.path()), "a1").unwrap().unwrap();
+    assert_eq!(known().settled.len(), 2, "of a run that was killed");
+    // From its head, and behind its mark.
+    for end in [lines.len() - 1, lines.len()] {
+        fs::write(path(2), lines[second..end].concat()).unwrap();
+        assert_eq!(known().settled.len(), 4);
+    }
     // The next run goes on with it, in today's form.
     Run::begin(dir.path(), ROOMY).end();
     let summary = replay_path(dir.path()).unwrap();
-    assert_eq!((summary.runs, summary.segments), (3, 2));
+    assert_eq!((summary.runs, summary.segments), (3, 3));
 }
 
 #[test]
