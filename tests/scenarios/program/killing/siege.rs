@@ -169,13 +169,15 @@ impl Siege {
     fn is_back_soon(&mut self, holds: u64) {
         self.back.sort_unstable();
         let median = self.back.get(self.back.len() / 2).copied().unwrap_or_default();
+        let worst = self.back.last().copied().unwrap_or_default();
         eprintln!(
-            "{:?}: {} starts, {} messages, ready again after {median:?} ({:?} at most, {} measured), {holds} bytes",
+            "{:?}: {} starts, {} messages, {holds} bytes of state; {} times seen to be ready again, after {} ms at the median, {} at most",
             self.agent,
             self.starts,
             self.sent.len(),
-            self.back.last(),
-            self.back.len()
+            self.back.len(),
+            median.as_millis(),
+            worst.as_millis(),
         );
         assert!(median <= BACK_WITHIN, "half of the starts took longer than {median:?} until ready");
     }

@@ -234,7 +234,7 @@ async fn talk(way: Way<'_>, speaker: &mut Speaker<'_>, last_words: &mut String) 
     };
     let into = async {
         if let Some(stdin) = pipes.stdin {
-            speaker.speak(stdin).await;
+            speaker.speak(stdin, None).await;
         }
         speaker.refuse_all("the provider takes nothing any more").await
     };

@@ -49,11 +49,12 @@ pub(super) async fn converse(path: &Path, mut resume: Option<String>, speaker: &
             }
             resume = None;
         }
-        if std::mem::take(&mut first) {
+        let again = !std::mem::take(&mut first);
+        if !again {
             reporter.report(ProviderReport::Ready).await;
         }
         let mut silence = tokio::select! {
-            silence = speaker.speak(to) => silence,
+            silence = speaker.speak(to, again.then_some(&account)) => silence,
             () = &mut listening => Silence::Broken,
         };
         if silence != Silence::Broken {

@@ -7,6 +7,7 @@ use crate::provider::reporter::Reporter;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::{OpId, OpResult, ProviderReport};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc, watch};
@@ -43,7 +44,9 @@ pub(super) enum Silence {
 
 impl Speaker<'_> {
     /// Says what there is to say, until one of the reasons for silence. The way is closed at the end.
-    pub(super) async fn speak(&mut self, mut to: impl AsyncWrite + Unpin) -> Silence {
+    /// `account` is of a way that replaces one that broke: until something came over it, nobody knows what the program
+    /// does, as the end of its turn may be among what was lost.
+    pub(super) async fn speak(&mut self, mut to: impl AsyncWrite + Unpin, account: Option<&Account>) -> Silence {
         loop {
             let say = tokio::select! {
                 biased;
@@ -52,6 +55,10 @@ impl Speaker<'_> {
             };
             let Some(Say { op, lines }) = say else { return Silence::Over };
             self.under_way = Some(op);
+            if lines.is_empty() && account.is_some_and(|account| !account.has_come()) {
+                self.refuse("its connection broke, and nothing was heard since").await;
+                continue;
+            }
             let written = tokio::select! {
                 written = to.write_all(lines.as_bytes()) => written,
                 // A program that reads nothing is not waited for: closing its input is all that is left.
@@ -132,6 +139,8 @@ pub(super) struct Account {
     /// What was said so far; none when nothing is held back.
     said: Mutex<Option<Vec<ProviderReport>>>,
     whole: Notify,
+    /// Something was said.
+    came: AtomicBool,
 }
 
 impl Account {
@@ -140,7 +149,7 @@ impl Account {
 
     /// From now on reports are held back.
     pub(super) fn awaited() -> Self {
-        Self { said: Mutex::new(Some(Vec::new())), whole: Notify::new() }
+        Self { said: Mutex::new(Some(Vec::new())), ..Self::default() }
     }
 
     fn said(&self) -> MutexGuard<'_, Option<Vec<ProviderReport>>> {
@@ -149,6 +158,7 @@ impl Account {
 
     /// The report, unless it is held back.
     fn keeps(&self, report: ProviderReport) -> Option<ProviderReport> {
+        self.came.store(true, Ordering::Relaxed);
         match &mut *self.said() {
             Some(said) if said.len() < Self::MOST => {
                 said.push(report);
@@ -166,6 +176,10 @@ impl Account {
             reporter.report(report).await;
         }
         self.whole.notify_one();
+    }
+
+    fn has_come(&self) -> bool {
+        self.came.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_awaited(&self) -> bool {

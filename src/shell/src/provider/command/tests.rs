@@ -352,8 +352,14 @@ async fn a_listening_program_is_connected_to_again_and_again() {
 
     let (second, _) = listener.accept().await.unwrap();
     let mut second = BufReader::new(second);
+    // The end of its turn may have been lost with the first.
+    stage.provider.act(G1, OpId(4), Deed::Probe);
+    let Event::Done(OpId(4), OpResult::Failed(unsure)) = stage.event().await else { panic!("refused") };
+    assert!(unsure.text.contains("nothing was heard since"), "{}", unsure.text);
     second.write_all(b"{\"type\":\"busy\"}\n").await.unwrap();
     stage.busy().await;
+    stage.provider.act(G1, OpId(5), Deed::Probe);
+    assert_eq!(stage.event().await, Event::Done(OpId(5), OpResult::Ok));
     stage.provider.act(G1, OpId(3), Deed::Interrupt);
     assert_eq!(stage.event().await, Event::Done(OpId(3), OpResult::Ok));
     let mut line = String::new();

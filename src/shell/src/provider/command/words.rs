@@ -43,7 +43,8 @@ pub(super) fn lines(deed: &Deed) -> String {
         Deed::Tell { message, why } => line(&json!({
             "type": "withdrawn", "id": message, "reason": &**why, "text": format::withdrawn(*message, why),
         })),
-        // Nothing has to be asked: over a pipe no end of a turn is lost, so it goes on for as long as the pipe holds.
+        // Nothing has to be asked: no end of a turn is lost as long as the way holds. Where it did not, whoever speaks
+        // knows.
         Deed::Probe => String::new(),
     }
 }
