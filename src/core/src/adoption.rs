@@ -11,17 +11,16 @@ use crate::Core;
 use crate::config::Config;
 use crate::deadlines::TimerKey;
 use crate::effect::{Effects, Offer, Offers};
-use crate::event::{FailureKind, OpResult, ProcessRef};
+use crate::event::ProcessRef;
 use crate::facts::{DurableFacts, ProviderFact};
 use crate::inbox::Item;
 use crate::lifecycle::Input;
-use crate::note::Note;
 
 impl DurableFacts {
-    /// The process of the run before, where it can be taken up.
+    /// The process of the run before, where it can be taken up: it would be started in the same way today.
     pub fn adoptable(&self, config: &Config) -> Option<&ProcessRef> {
-        let ProviderFact { process, .. } = self.provider.as_ref().filter(|_| config.adapter.adoptable)?;
-        process.as_ref()
+        let ProviderFact { process, launch, .. } = self.provider.as_ref()?;
+        process.as_ref().filter(|_| config.adapter.adoptable && *launch == config.launch)
     }
 }
 
@@ -32,32 +31,6 @@ impl Core {
             let in_doubt = self.inbox.iter().filter(|(_, item)| item.stage == Stage::Ambiguous);
             let offers: Offers = in_doubt.map(|(id, item)| offer_of(id, item)).collect();
             self.lifecycle_input(&Input::Adopt(offers), fx);
-        }
-    }
-
-    pub(crate) fn adoption_answered(&mut self, result: OpResult, fx: &mut Effects) {
-        match result {
-            OpResult::Spawned(process) => {
-                self.lifecycle_input(&Input::Spawned(process), fx);
-                self.write_info(fx);
-            }
-            OpResult::Failed(failure) if failure.kind == FailureKind::TimedOut => {
-                if self.lifecycle.is_adopting() {
-                    self.lifecycle_input(&Input::Due(TimerKey::Start), fx);
-                }
-            }
-            OpResult::Failed(failure) => self.lifecycle_input(&Input::SpawnFailed(failure.text), fx),
-            OpResult::Ok
-            | OpResult::Said(_)
-            | OpResult::Granted { .. }
-            | OpResult::Refused { .. }
-            | OpResult::Renewed { .. }
-            | OpResult::Pruned
-            | OpResult::Unread { .. }
-            | OpResult::Token { .. }
-            | OpResult::Settings(_) => {
-                fx.note(Note::Unexpected { state: "adopting", event: "odd answer to an adoption" });
-            }
         }
     }
 

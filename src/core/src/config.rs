@@ -17,6 +17,10 @@ pub struct Config {
     pub mode: Mode,
     /// What the adapter of the chosen provider can do.
     pub adapter: Adapter,
+    /// Stands for all that a provider is started with and cannot be told later (its command, its folder, ...): a process
+    /// that was started with something else is not taken up.
+    #[serde(default)]
+    pub launch: u64,
     pub delivery: Delivery,
     /// When a message is marked as read on the relay.
     pub mark_read: MarkRead,
@@ -53,6 +57,7 @@ impl Config {
             identity,
             mode: Mode::default(),
             adapter,
+            launch: 0,
             delivery: Delivery::default(),
             mark_read: MarkRead::default(),
             on_give_up: OnGiveUp::default(),

@@ -212,6 +212,7 @@ impl Core {
             provider: (self.lifecycle.is_alive() || self.lifecycle.is_to_adopt()).then(|| ProviderFact {
                 generation: self.lifecycle.generation(),
                 process: self.lifecycle.process().cloned(),
+                launch: self.config.launch,
             }),
             first_prompt_done: self.prompt.is_done(),
             first_prompt_said: self.prompt.is_said(),
@@ -293,8 +294,7 @@ impl Core {
             Op::StartControl => self.control_started(result, fx),
             // What becomes of an interrupted turn is reported.
             Op::WriteInfo | Op::Interrupt(_) => {}
-            Op::Spawn(_) => self.spawn_answered(result, fx),
-            Op::Adopt(_) => self.adoption_answered(result, fx),
+            Op::Spawn(_) | Op::Adopt(_) => self.spawn_answered(result, fx),
             Op::Claim(message) => self.claim_answered(message, op, result, fx),
             Op::Renew(message) => self.renewal_answered(message, op, result, fx),
             Op::Report(lane) => self.report_answered(&lane, op, result, fx),

@@ -54,6 +54,9 @@ pub struct ProviderFact {
     pub generation: Generation,
     /// None: it was being started, and whether it came to be is not known.
     pub process: Option<ProcessRef>,
+    /// What it was started with, as [`Config::launch`](crate::Config::launch) says.
+    #[serde(default)]
+    pub launch: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

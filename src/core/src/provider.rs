@@ -38,6 +38,7 @@ impl Core {
         self.lifecycle_input(&Input::Due(key), fx);
     }
 
+    /// A process was started, or taken up.
     pub(crate) fn spawn_answered(&mut self, result: OpResult, fx: &mut Effects) {
         match result {
             OpResult::Spawned(process) => {

@@ -52,7 +52,7 @@ fn left() -> DurableFacts {
     let mut facts = facts();
     facts.generation = Generation(1);
     let process = ProcessRef { pid: 101, started: 1, boot: "boot".into() };
-    facts.provider = Some(ProviderFact { generation: facts.generation, process: Some(process) });
+    facts.provider = Some(ProviderFact { generation: facts.generation, process: Some(process), launch: 0 });
     facts
 }
 

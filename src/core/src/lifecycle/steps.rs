@@ -9,12 +9,20 @@ use crate::config::{Adapter, Config, Mode};
 use crate::deadlines::TimerKey;
 use crate::effect::{Effect, Offers, StopStep};
 use crate::event::ExitClass;
-use crate::ids::{Generation, Text};
+use crate::ids::{Generation, OpId, Text};
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
 use crate::restart::{Verdict, within};
 use crate::time::Millis;
+
+/// A process is on its way. The start time-out is what ends a start that hangs; the answer itself may take as long.
+fn begin(what: Op, cx: &mut Cx<'_>) -> OpId {
+    let timing = &cx.config.timing;
+    cx.deadlines.arm(TimerKey::Start, cx.now.mono, timing.start_timeout);
+    let deadline = cx.now.mono.saturating_add(timing.start_timeout).saturating_add(timing.shutdown);
+    cx.ops.start(what, deadline)
+}
 
 impl Provider {
     pub(super) fn spawn(&mut self, cx: &mut Cx<'_>) -> Outcome<State> {
@@ -25,15 +33,11 @@ impl Provider {
         self.verdict = None;
         self.parked = None;
         self.limit_ends = None;
-        let timing = &cx.config.timing;
         if !cx.config.is_mutant(Mutant::SpawnsTwice) {
             cx.deadlines.clear(TimerKey::Cooling);
         }
         cx.deadlines.clear(TimerKey::Stop);
-        cx.deadlines.arm(TimerKey::Start, cx.now.mono, timing.start_timeout);
-        // The start time-out is what ends a start that hangs; the answer itself may take as long.
-        let deadline = cx.now.mono.saturating_add(timing.start_timeout).saturating_add(timing.shutdown);
-        let op = cx.ops.start(Op::Spawn(self.generation), deadline);
+        let op = begin(Op::Spawn(self.generation), cx);
         cx.fx.push(Effect::Spawn { op, generation: self.generation });
         cx.fx.note(Note::Spawning { generation: self.generation });
         cx.fx.sync = true;
@@ -44,11 +48,8 @@ impl Provider {
     pub(super) fn adopt(&mut self, offers: &Offers, cx: &mut Cx<'_>) -> Outcome<State> {
         let Some(process) = self.process.clone() else { return Super };
         self.spawned_at = cx.now.mono;
-        let timing = &cx.config.timing;
-        cx.deadlines.arm(TimerKey::Start, cx.now.mono, timing.start_timeout);
-        let deadline = cx.now.mono.saturating_add(timing.start_timeout).saturating_add(timing.shutdown);
         let (generation, offers) = (self.generation, offers.clone());
-        let op = cx.ops.start(Op::Adopt(generation), deadline);
+        let op = begin(Op::Adopt(generation), cx);
         cx.fx.push(Effect::Adopt { op, generation, process, offers });
         cx.fx.note(Note::Adopting { generation });
         Transition(State::Adopting {})

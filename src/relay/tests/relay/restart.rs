@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::wire::{Api, Bus, PATIENCE, World, config, seqs};
 
-/// Names the database of [`relay_in_a_process_of_its_own`], and tells it that it was started on purpose.
+/// Names the database of the relay that [`a_kill_loses_nothing`] kills, to the process that is to be that relay.
 const DATABASE: &str = "RELAY_TEST_DATABASE";
 
 async fn on(db: &Path) -> World {
@@ -123,6 +123,9 @@ async fn dropping_a_relay_loses_nothing_and_frees_the_file() {
 
 #[tokio::test]
 async fn a_kill_loses_nothing() {
+    if let Some(db) = std::env::var_os(DATABASE) {
+        return be_the_relay(Path::new(&db)).await;
+    }
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("relay.db");
     let (mut process, url) = start_process(&db).await;
@@ -134,10 +137,10 @@ async fn a_kill_loses_nothing() {
     process.kill().await.unwrap();
 }
 
-/// A relay that can be killed: this test binary again, running only [`relay_in_a_process_of_its_own`].
+/// A relay that can be killed: this very test again, in a process of its own.
 async fn start_process(db: &Path) -> (Child, String) {
     let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "restart::relay_in_a_process_of_its_own", "--ignored", "--nocapture"])
+        .args(["--exact", "restart::a_kill_loses_nothing", "--nocapture"])
         .env(DATABASE, db)
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -152,11 +155,8 @@ async fn start_process(db: &Path) -> (Child, String) {
     }
 }
 
-#[tokio::test]
-#[ignore = "not a test: the process that a_kill_loses_nothing kills"]
-async fn relay_in_a_process_of_its_own() {
-    let Some(db) = std::env::var_os(DATABASE) else { return };
-    let relay = Relay::start(Config { db: Some(db.into()), ..config() }).await.unwrap();
+async fn be_the_relay(db: &Path) {
+    let relay = Relay::start(Config { db: Some(db.to_owned()), ..config() }).await.unwrap();
     println!("{}", relay.url());
     // Should whoever is to kill it not live to do so.
     let _ = timeout(Duration::from_mins(1), std::future::pending::<()>()).await;

@@ -69,8 +69,6 @@ pub(crate) struct Command {
     spec: CommandSpec,
     runner_dir: PathBuf,
     state_dir: PathBuf,
-    /// Stands for what the program is started with.
-    launch: u64,
     inputs: crate::input::Inputs,
     running: Option<Living>,
 }
@@ -96,10 +94,9 @@ impl Command {
         spec: CommandSpec,
         runner_dir: PathBuf,
         state_dir: PathBuf,
-        launch: u64,
         inputs: crate::input::Inputs,
     ) -> Self {
-        Self { spec, runner_dir, state_dir, launch, inputs, running: None }
+        Self { spec, runner_dir, state_dir, inputs, running: None }
     }
 
     fn run(&mut self, generation: Generation, begin: Begin) {
@@ -110,7 +107,6 @@ impl Command {
             runner_dir: self.runner_dir.clone(),
             socket: self.spec.listen.then(|| self.runner_dir.join(COMMAND_SOCKET)),
             state_dir: self.state_dir.clone(),
-            launch: self.launch,
             begin,
             said,
             stops,

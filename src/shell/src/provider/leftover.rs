@@ -107,17 +107,24 @@ fn lives(process: &ProcessRef) -> bool {
 
 /// The token that a process was started with, which may be another one than that in force now.
 pub(crate) fn token_of(process: &ProcessRef) -> Option<SecretString> {
-    let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).ok()?;
-    let token = environment.split(|byte| *byte == 0).find_map(|one| one.strip_prefix(b"AGENT_RELAY_TOKEN="))?;
+    let environment = environment(process.pid);
+    let token = variables(&environment).find_map(|one| one.strip_prefix(b"AGENT_RELAY_TOKEN="))?;
     String::from_utf8(token.to_vec()).ok().map(SecretString::from)
+}
+
+/// What a process was started with; nothing where that cannot be seen.
+fn environment(pid: u32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+}
+
+fn variables(environment: &[u8]) -> impl Iterator<Item = &[u8]> {
+    environment.split(|byte| *byte == 0)
 }
 
 /// What is written down of a process beside the journal, so that a start without a journal does not leave it running.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Noted {
     pub(crate) process: ProcessRef,
-    /// Of what it was started with; another one is not taken up.
-    pub(crate) launch: u64,
     pub(crate) runner_dir: PathBuf,
 }
 
@@ -170,8 +177,7 @@ fn pids() -> impl Iterator<Item = u32> {
 /// Whether a process was started with this in its environment.
 #[cfg(target_os = "linux")]
 fn has(pid: u32, variable: &OsString) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|one| one == variable.as_encoded_bytes())
+    variables(&environment(pid)).any(|one| one == variable.as_encoded_bytes())
 }
 
 /// The start, in clock ticks since boot.

@@ -42,6 +42,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     options.first_prompt = options.first_prompt.map(|p| p.trim().to_owned()).filter(|p| !p.is_empty());
     options.config.first_prompt = options.first_prompt.as_deref().map(BodyRef::of);
     options.config.adapter = options.provider.adapter();
+    options.config.launch = options.launch();
     let identity = &options.config.identity;
     let agent_id = identity.agent_id.clone();
     let runner_dir = runner_folder(&options, &agent_id, &state_dir)?;
@@ -56,8 +57,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         facts.forget_digests();
         options.config.first_prompt = options.config.first_prompt.map(BodyRef::without_digest);
     }
-    let launch = options.launch();
-    let facts = clean_up(facts, &options.config, &state_dir, &runner_dir, launch);
+    clean_up(&facts, &options.config, &state_dir, &runner_dir);
     let at = clock.stamp();
     let (program, bodies) = (&options.program, options.bodies);
     let opening = Opening { folder, program, config: &options.config, facts: &facts, at, bodies };
@@ -96,7 +96,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         bus: None,
         farewell: None,
         http: Http::new(relay, inputs.clone()),
-        provider: provider(&options.provider, &runner_dir, &state_dir, launch, &inputs),
+        provider: provider(&options.provider, &runner_dir, &state_dir, &inputs),
         fetches: BTreeMap::new(),
         control: None,
         info: InfoFile::new(&runner_dir, options.info_file.as_deref()),
@@ -113,47 +113,34 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
 
 /// What the last run left and this one does not take up goes, before anything new is started: also where nothing else is
 /// known of that run, as with `--fresh`.
-fn clean_up(
-    mut facts: DurableFacts,
-    config: &Config,
-    state_dir: &Path,
-    runner_dir: &Path,
-    launch: u64,
-) -> DurableFacts {
-    let noted = Noted::read(state_dir);
+fn clean_up(facts: &DurableFacts, config: &Config, state_dir: &Path, runner_dir: &Path) {
     if facts.adoptable(config).is_some() {
-        if noted.as_ref().is_none_or(|noted| noted.launch == launch) {
-            return facts;
+        return;
+    }
+    let known = facts.provider.as_ref().and_then(|ProviderFact { generation, process, launch }| match process {
+        Some(process) => {
+            let killed = kill_leftover(process, runner_dir);
+            if killed && config.adapter.adoptable && *launch != config.launch {
+                tracing::warn!(
+                    "the provider that still ran was started with another command, folder, relay or approval mode; it is \
+                     replaced"
+                );
+            }
+            killed.then_some(process.pid)
         }
-        tracing::warn!(
-            "the provider that still runs was started with another command, folder, relay or approval mode; it is replaced"
-        );
-    }
-    let mut killed = Vec::new();
-    if let Some(ProviderFact { generation, process }) = facts.provider.take() {
-        killed.extend(match process {
-            Some(process) => kill_leftover(&process, runner_dir).then_some(process.pid),
-            None => kill_unknown(&provider_session(&facts.run_id, generation), runner_dir),
-        });
-    }
-    killed
-        .extend(noted.and_then(|noted| kill_leftover(&noted.process, &noted.runner_dir).then_some(noted.process.pid)));
-    for pid in killed {
+        None => kill_unknown(&provider_session(&facts.run_id, *generation), runner_dir),
+    });
+    let noted = Noted::read(state_dir);
+    let noted = noted.and_then(|noted| kill_leftover(&noted.process, &noted.runner_dir).then_some(noted.process.pid));
+    for pid in known.into_iter().chain(noted) {
         tracing::warn!("the provider of the last run (process {pid}) had left processes; they were killed");
     }
-    facts
 }
 
-fn provider(
-    spec: &ProviderSpec,
-    runner_dir: &Path,
-    state_dir: &Path,
-    launch: u64,
-    inputs: &Inputs,
-) -> Box<dyn Provider> {
+fn provider(spec: &ProviderSpec, runner_dir: &Path, state_dir: &Path, inputs: &Inputs) -> Box<dyn Provider> {
     match spec {
         ProviderSpec::Command(spec) => {
-            Box::new(Command::new(spec.clone(), runner_dir.to_owned(), state_dir.to_owned(), launch, inputs.clone()))
+            Box::new(Command::new(spec.clone(), runner_dir.to_owned(), state_dir.to_owned(), inputs.clone()))
         }
     }
 }

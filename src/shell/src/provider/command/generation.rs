@@ -51,7 +51,6 @@ pub(super) struct Running {
     pub(super) runner_dir: PathBuf,
     pub(super) socket: Option<PathBuf>,
     pub(super) state_dir: PathBuf,
-    pub(super) launch: u64,
     pub(super) begin: Begin,
     pub(super) said: mpsc::Receiver<Say>,
     pub(super) stops: mpsc::UnboundedReceiver<Halt>,
@@ -68,7 +67,7 @@ impl Running {
     }
 
     async fn live(self) {
-        let Self { spec, runner_dir, state_dir, launch, socket, begin, said, mut stops } = self;
+        let Self { spec, runner_dir, state_dir, socket, begin, said, mut stops } = self;
         let reporter = begin.reporter().clone();
         let log = state_dir.join("provider.log");
         let begun = match begin {
@@ -79,7 +78,7 @@ impl Running {
             Ok(held) => held,
             Err((op, kind, why)) => return reporter.fail(op, kind, &why).await,
         };
-        let noted = Noted { process, launch, runner_dir };
+        let noted = Noted { process, runner_dir };
         if let Err(error) = noted.write(&state_dir) {
             tracing::warn!("a start without the journal will not know of the provider's process: {error}");
         }

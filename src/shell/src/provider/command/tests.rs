@@ -33,7 +33,7 @@ impl Stage {
         let (inputs, events) = Inputs::channel();
         let spec = CommandSpec::new(argv.iter().map(Into::into).collect(), listen);
         let at = dir.path().to_owned();
-        let provider = Box::new(Command::new(spec, at.clone(), at, 7, inputs.clone()));
+        let provider = Box::new(Command::new(spec, at.clone(), at, inputs.clone()));
         Self { provider, inputs, events, dir }
     }
 
