@@ -1,0 +1,442 @@
+//! The invariants, watched from outside: who watches writes down what a core hears and asks for, holds it against what
+//! the relay and the provider really did, and knows nothing else of the core. Where an onlooker cannot know what the
+//! core knows, the watch is generous, never strict.
+
+mod claims;
+mod link;
+mod messages;
+mod orders;
+mod process;
+
+use relay_runner_core::event::{BusFrame, FailureKind, OpResult, Order, RelayEvent};
+use relay_runner_core::{Act, Call, Core, DurableFacts, Effect, Event, Generation, Stamp, TimerKey};
+
+use crate::plan::Setup;
+use crate::process::Process;
+use crate::relay::{AgentNo, Relay};
+
+/// What went wrong first in a run.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Broken {
+    /// The number of the invariant; 13 as well where a run never comes to rest.
+    pub invariant: u8,
+    pub words: String,
+    /// Virtual milliseconds.
+    pub at: u64,
+    pub step: u64,
+    /// Which runner.
+    pub who: usize,
+}
+
+/// An invariant, and what speaks against it.
+pub(crate) type Wrong = (u8, String);
+pub(crate) type Watched = Result<(), Wrong>;
+
+pub(crate) fn wrong<T>(invariant: u8, words: impl Into<String>) -> Result<T, Wrong> {
+    Err((invariant, words.into()))
+}
+
+/// What is really so.
+pub(crate) struct Truth<'a> {
+    pub(crate) now: u64,
+    pub(crate) relay: &'a Relay,
+    pub(crate) agent: AgentNo,
+    /// The process of the runner, or the last one.
+    pub(crate) process: Option<&'a Process>,
+    pub(crate) setup: &'a Setup,
+}
+
+/// The books of one runner.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    process: process::Processes,
+    messages: messages::Messages,
+    claims: claims::Claims,
+    link: link::Link,
+    orders: orders::Orders,
+    /// The run is over.
+    ended: bool,
+    newest_op: u64,
+    steps: u64,
+    /// When clocks were set, or the machine slept, in true time.
+    jumped: Option<u64>,
+    now: u64,
+    /// What is written down now will not be there after a restart.
+    journal_broken: bool,
+}
+
+/// A full look at the core's own view every so many steps.
+const SWEEP: u64 = 1_024;
+
+impl Watch {
+    /// A run begins, with these facts; perhaps the process of the run before goes on.
+    pub(crate) fn starts(&mut self, at: Stamp, facts: &DurableFacts, left: Option<Generation>) {
+        if std::mem::take(&mut self.journal_broken) {
+            self.messages = messages::Messages::default();
+            self.orders = orders::Orders::default();
+            self.newest_op = 0;
+        }
+        self.ended = false;
+        self.newest_op = self.newest_op.max(facts.next_op.0.saturating_sub(1));
+        self.process.starts(at, left);
+        self.messages.starts(facts);
+        self.claims = claims::Claims::default();
+        self.link.starts();
+        self.orders.starts();
+    }
+
+    /// The next run knows nothing of this one.
+    pub(crate) fn forgets(&mut self) {
+        let process = std::mem::take(&mut self.process);
+        *self = Self { process, jumped: self.jumped, now: self.now, ..Self::default() };
+        self.process.is_fresh();
+    }
+
+    /// Messages and claims of another relay mean nothing here.
+    pub(crate) fn meets_another_relay(&mut self) {
+        self.messages = messages::Messages::default();
+        self.claims = claims::Claims::default();
+        self.orders.forgets();
+    }
+
+    /// Only what was forced to the disk is known to the next run.
+    pub(crate) fn loses_power(&mut self) {
+        self.messages.loses_power();
+        self.orders.loses_power();
+        self.link.loses_power();
+        self.newest_op = 0;
+        self.jumped = Some(self.now);
+    }
+
+    pub(crate) const fn journal_breaks(&mut self) {
+        self.journal_broken = true;
+    }
+
+    pub(crate) const fn clock_jumps(&mut self) {
+        self.jumped = Some(self.now);
+    }
+
+    /// A clock was set, or stood still, within this span.
+    fn jumped_within(&self, millis: u64) -> bool {
+        self.jumped.is_some_and(|at| self.now < at + millis)
+    }
+
+    pub(crate) fn hears(&mut self, at: Stamp, event: &Event, truth: &Truth<'_>) {
+        self.now = truth.now;
+        match event {
+            Event::Boot | Event::Wake => {}
+            Event::Link(conn, report) => self.link.reports(at, *conn, report),
+            Event::Bus(conn, frame) => self.frame(at, *conn, frame, truth),
+            Event::Provider(generation, report) => {
+                if self.process.is_of(*generation) {
+                    self.provider(at, report, truth);
+                }
+            }
+            Event::Done(op, result) => {
+                let failure = match result {
+                    OpResult::Failed(failure) => Some(failure.kind),
+                    _ => None,
+                };
+                self.process.answered(at, *op, failure);
+                self.messages.answered(*op, failure);
+                self.claims.answered(*op, result);
+                self.link.answered(*op, result, truth);
+                self.orders.answered(*op, failure);
+                if let OpResult::Unread { messages, .. } = result {
+                    for message in messages {
+                        self.messages.arrives(message, truth);
+                    }
+                }
+                if failure == Some(FailureKind::Superseded) {
+                    self.link.superseded(at);
+                }
+            }
+            Event::Order(order) => self.order(at, order, truth),
+        }
+    }
+
+    fn frame(&mut self, at: Stamp, conn: u64, frame: &BusFrame, truth: &Truth<'_>) {
+        self.link.frame(at, conn, frame);
+        match frame {
+            BusFrame::Command { command, .. } => {
+                self.process.ordered(&command.name);
+                self.link.ordered(&command.name);
+                let ours = command.target.as_deref().is_none_or(|to| *to == *truth.relay.agents[truth.agent].id);
+                if ours {
+                    self.orders.ordered(at, &command.id, &command.name);
+                }
+            }
+            BusFrame::Event { event, .. } => match event {
+                RelayEvent::MessageNew(message) => self.messages.arrives(message, truth),
+                RelayEvent::MessageDeleted { message } => {
+                    self.messages.is_gone(*message, self.process.generation(), truth);
+                    self.claims.is_gone(*message);
+                }
+                RelayEvent::Task { message, cancelled: true, .. } => {
+                    self.messages.is_gone(*message, self.process.generation(), truth);
+                    self.claims.is_gone(*message);
+                }
+                RelayEvent::MessageClaimed { message, by } => {
+                    let us = &truth.relay.agents[truth.agent].id;
+                    if by.as_ref().is_some_and(|by| by != us) {
+                        self.claims.is_claimed(*message);
+                    }
+                }
+                RelayEvent::ClaimReleased { .. }
+                | RelayEvent::Task { cancelled: false, .. }
+                | RelayEvent::AgentUpdated(_)
+                | RelayEvent::Other { .. } => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn order(&mut self, at: Stamp, order: &Order, truth: &Truth<'_>) {
+        match order {
+            Order::Command { request, command } => {
+                self.process.ordered(&command.name);
+                self.link.ordered(&command.name);
+                self.orders.ordered_here(at, *request, &command.name);
+            }
+            Order::Signal(signal) => self.orders.signalled(at, *signal, truth),
+            Order::Token { .. } => self.link.token_comes(at),
+            Order::Report { report, .. } => {
+                let ours = truth.process.is_some_and(|process| {
+                    process.alive
+                        && report.session.as_ref() == Some(&process.session)
+                        && report.pid == Some(process.pid())
+                        && self.process.is_of(process.generation)
+                });
+                if ours {
+                    self.status(report, truth);
+                }
+            }
+            Order::Permission { request, ask } => self.orders.asked(&ask.approval.id, Some(*request)),
+            Order::Fault { .. } | Order::JournalBroken { .. } => {}
+        }
+    }
+
+    /// What a step asks for as a whole, and what holds after it.
+    pub(crate) fn steps(
+        &mut self,
+        at: Stamp,
+        core: &Core,
+        next: Option<(u64, TimerKey)>,
+        effects: &[Effect],
+    ) -> Watched {
+        self.steps += 1;
+        let finishes = effects.iter().position(|effect| matches!(effect, Effect::Finish { .. }));
+        match (finishes, next) {
+            (Some(n), _) if n + 1 != effects.len() => {
+                return wrong(7, format!("{} follows the end", effects[n + 1]));
+            }
+            (Some(_), Some((_, key))) => return wrong(7, format!("{key:?} is armed after the end")),
+            (None, None) if !self.ended => return wrong(13, "nothing is armed, and the run is not over"),
+            (None, Some((due, key))) if due < at.mono => return wrong(13, format!("{key:?} is overdue")),
+            _ => {}
+        }
+        self.process.is_stopped_in_time(at)?;
+        if self.steps.is_multiple_of(SWEEP) {
+            Self::sweeps(core)?;
+        }
+        Ok(())
+    }
+
+    /// Everything is within its bounds.
+    pub(crate) fn sweeps(core: &Core) -> Watched {
+        let view = core.view();
+        let limits = &core.config().limits;
+        let bounds = [
+            ("messages", view.messages.len(), limits.held),
+            ("claims", view.claims.len(), limits.claims + limits.held),
+            ("reports", view.reports_waiting, limits.reports + limits.held),
+            ("approvals", view.approvals.len(), limits.approvals),
+            ("closed approvals", view.approvals_over.len(), limits.approvals),
+            ("set aside", view.set_aside.len(), limits.settled),
+            ("operations", view.operations, limits.reports_under_way + limits.held + limits.approvals + 32),
+        ];
+        for (what, held, most) in bounds {
+            if held > most {
+                return wrong(11, format!("{held} {what}, and {most} are allowed"));
+            }
+        }
+        let armed = view.deadlines.iter().any(|deadline| deadline.what == TimerKey::Tick);
+        if !view.over && !armed {
+            return wrong(13, "the clocks are not compared any more");
+        }
+        Ok(())
+    }
+
+    /// An effect, before it is carried out.
+    pub(crate) fn sees(&mut self, at: Stamp, effect: &Effect, truth: &Truth<'_>) -> Watched {
+        if self.ended {
+            return wrong(7, format!("{effect} after the end"));
+        }
+        if let Some(op) = number(effect) {
+            if op <= self.newest_op {
+                return wrong(10, format!("{effect}, and its number was given before"));
+            }
+            self.newest_op = op;
+        }
+        match effect {
+            Effect::Spawn { op, generation } => {
+                self.orders.may_spawn()?;
+                let exact = !self.jumped_within(180_000);
+                self.process.spawns(at, *op, *generation, exact, truth)?;
+                self.messages.another_process();
+                self.orders.another_process();
+            }
+            Effect::Adopt { op, generation, .. } => self.process.adopts(*op, *generation)?,
+            Effect::Stop { generation, step } => self.process.stops(at, *generation, *step),
+            Effect::Provider { op, generation, act } => self.act(*op, *generation, act, truth)?,
+            Effect::Connect { conn } => self.link.connects(at, *conn)?,
+            Effect::Disconnect { conn } => self.link.disconnects(*conn),
+            Effect::Send { frame, .. } => {
+                let may_be_ready = self.process.is_up() && !self.orders.is_going_down();
+                self.link.says(frame, may_be_ready)?;
+            }
+            Effect::UseToken { slot } => self.link.uses(at, *slot, truth),
+            Effect::Http { op, key, epoch, call, .. } => {
+                let may_be_ready = self.process.is_up() && !self.orders.is_going_down();
+                self.link.calls(at, *op, call, may_be_ready, self.jumped_within(600_000), truth)?;
+                self.call(at, *op, (*key, *epoch), call, truth)?;
+            }
+            Effect::Answer { request, answer } => self.orders.answers(*request, answer)?,
+            Effect::Finish { code } => {
+                self.process.finishes(at, *code, !self.jumped_within(180_000))?;
+                self.ended = true;
+            }
+            Effect::StartControl { .. }
+            | Effect::WriteInfo { .. }
+            | Effect::ReadSettings { .. }
+            | Effect::FetchAttachments { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, op: relay_runner_core::OpId, generation: Generation, act: &Act, truth: &Truth<'_>) -> Watched {
+        self.process.may_act(generation, act)?;
+        match act {
+            Act::Offer { offers } => self.messages.offers(op, offers, truth),
+            Act::Interrupt => self.orders.interrupts(op),
+            Act::Tell { message, .. } => self.messages.tells(op, *message),
+            Act::Decide { approval, .. } => self.orders.decides(op, approval),
+            Act::Prompt | Act::Probe | Act::Compact | Act::Clear | Act::Inject { .. } => Ok(()),
+        }
+    }
+
+    fn call(
+        &mut self,
+        at: Stamp,
+        op: relay_runner_core::OpId,
+        key: (relay_runner_core::OpId, u64),
+        call: &Call,
+        truth: &Truth<'_>,
+    ) -> Watched {
+        match call {
+            Call::Claim { message } => self.claims.asks(op, key, *message),
+            Call::Renew { .. } => Ok(()),
+            Call::Release { message, .. } => {
+                self.claims.lets_go(*message);
+                self.messages.lets_go(*message)
+            }
+            Call::Task { task, message, status, fence, .. } => {
+                let excused = self.jumped_within(3_600_000) && truth.setup.lease > 0;
+                self.claims.reports(at, op, *message, *fence, excused, truth)?;
+                self.messages.reports(*task, *message, *status, truth)
+            }
+            Call::Read { message } => self.messages.reads(*message, truth),
+            Call::Delivery { message, stage, .. } => {
+                self.messages.stage(*message, *stage);
+                Ok(())
+            }
+            Call::Command { id, status, outcome } => self.orders.reports(id, *status, outcome.as_deref(), key.0),
+            Call::SetStatus { .. }
+            | Call::SetReady { .. }
+            | Call::Heartbeat
+            | Call::Unread { .. }
+            | Call::DeleteAgent
+            | Call::RenewToken { .. } => Ok(()),
+        }
+    }
+
+    fn provider(&mut self, at: Stamp, report: &relay_runner_core::ProviderReport, truth: &Truth<'_>) {
+        use relay_runner_core::ProviderReport;
+        match report {
+            ProviderReport::Ready => self.process.ready(),
+            ProviderReport::Exit(exit) => {
+                self.process.exits(at, exit.class);
+                self.messages.process_ends();
+                self.orders.process_ends();
+            }
+            ProviderReport::Status(report) => self.status(report, truth),
+            ProviderReport::Taken { offers, .. } => self.messages.shown(offers),
+            ProviderReport::ApprovalOpened(request) => self.orders.asked(&request.id, None),
+            ProviderReport::ApprovalClosed { id } => self.orders.is_answered(id),
+            ProviderReport::Missed { .. } | ProviderReport::SignOfLife | ProviderReport::Malformed { .. } => {}
+        }
+    }
+
+    fn status(&mut self, report: &relay_runner_core::event::StatusReport, truth: &Truth<'_>) {
+        use relay_runner_core::event::ReportStatus;
+        let turn = report.reason.is_none();
+        if turn && report.status == ReportStatus::Idle && !report.begins_a_session() {
+            self.messages.idle(&report.end, truth);
+            self.orders.turn_ends();
+        }
+        if turn && report.status == ReportStatus::Busy {
+            self.orders.turn_begins();
+        }
+    }
+
+    /// A process took these offers.
+    pub(crate) fn took(&mut self, process: &Process, offers: &[relay_runner_core::event::TakenOffer]) -> Watched {
+        self.messages.took(process, offers)
+    }
+
+    pub(crate) fn turn_ended(&mut self, process: &Process, turn: usize) {
+        let requested = self.orders.interrupted();
+        self.messages.turn_ended(process, turn, requested);
+    }
+
+    /// What must hold when nothing is under way any more, besides what the world sees.
+    pub(crate) fn rests(&self, at: Stamp, parked: bool) -> Watched {
+        self.messages.rests(self.process.generation())?;
+        self.orders.rests()?;
+        if parked && !self.process.may_be_parked() && !self.jumped_within(20 * 60_000) {
+            return wrong(9, "it is parked, and its process did not end often enough");
+        }
+        self.link.rests(at)
+    }
+
+    /// When liveness was last said, in true time.
+    pub(crate) const fn last_heartbeat(&self) -> Option<u64> {
+        self.link.last_heartbeat()
+    }
+
+    /// Commands that the core was told of and that have no outcome.
+    pub(crate) fn open_commands(&self) -> impl Iterator<Item = &relay_runner_core::Text> {
+        self.orders.open()
+    }
+}
+
+/// The operation that an effect begins, where it has one.
+const fn number(effect: &Effect) -> Option<u64> {
+    match effect {
+        Effect::StartControl { op }
+        | Effect::WriteInfo { op }
+        | Effect::ReadSettings { op }
+        | Effect::Http { op, .. }
+        | Effect::FetchAttachments { op, .. }
+        | Effect::Spawn { op, .. }
+        | Effect::Adopt { op, .. }
+        | Effect::Provider { op, .. } => Some(op.0),
+        Effect::Connect { .. }
+        | Effect::Disconnect { .. }
+        | Effect::Send { .. }
+        | Effect::UseToken { .. }
+        | Effect::Stop { .. }
+        | Effect::Answer { .. }
+        | Effect::Finish { .. } => None,
+    }
+}

@@ -1,0 +1,251 @@
+//! The link, the credential and what is published: tried no more often than is allowed, never after the end, and never an
+//! older word after a newer one (invariants 7, 8, 9).
+
+use std::collections::BTreeMap;
+
+use relay_runner_core::event::{BusFrame, FailureKind, LinkReport, OpResult};
+use relay_runner_core::{Call, Frame, OpId, Stamp, TokenSlot};
+use relay_runner_protocol::{AgentStatus, ErrorCode};
+
+use super::{Truth, Watched, wrong};
+
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    conn: Option<u64>,
+    registered: bool,
+    lost: Option<u64>,
+    /// Another credential was asked for or came: the link is opened anew without a wait.
+    token: Option<u64>,
+    /// When connections were tried that nobody asked for.
+    tries: Vec<u64>,
+    superseded: bool,
+    leaves: bool,
+    seq: u64,
+    said: BTreeMap<u64, (Option<AgentStatus>, Option<bool>)>,
+    heartbeat: Option<u64>,
+    refused: bool,
+    /// No renewal before this, unless the credential is doubted.
+    renewal: Option<u64>,
+    renewing: BTreeMap<OpId, u64>,
+    failed: Option<u64>,
+    /// The first operation under the credential in force.
+    first_op: u64,
+    newest_op: u64,
+    doubted: bool,
+}
+
+/// The shortest wait before a connection that was lost is tried again.
+const RECONNECT: u64 = 250;
+/// So many connections in so long.
+const TRIES: usize = 12;
+const TRIES_WITHIN: u64 = 30_000;
+
+impl Link {
+    pub(super) fn starts(&mut self) {
+        *self = Self { seq: self.seq, newest_op: self.newest_op, doubted: true, ..Self::default() };
+    }
+
+    pub(super) const fn loses_power(&mut self) {
+        self.seq = 0;
+    }
+
+    pub(super) fn reports(&mut self, at: Stamp, conn: u64, report: &LinkReport) {
+        if self.conn != Some(conn) {
+            return;
+        }
+        match report {
+            LinkReport::Opened => {}
+            LinkReport::Failed(failure) => {
+                if failure.kind == FailureKind::Unauthorized {
+                    self.doubted = true;
+                }
+                self.is_lost(at);
+            }
+            LinkReport::Closed(_) => self.is_lost(at),
+        }
+    }
+
+    fn is_lost(&mut self, at: Stamp) {
+        self.conn = None;
+        self.registered = false;
+        self.lost = Some(at.mono);
+    }
+
+    pub(super) fn frame(&mut self, at: Stamp, conn: u64, frame: &BusFrame) {
+        if self.conn != Some(conn) {
+            return;
+        }
+        match frame {
+            BusFrame::Registered { .. } => {
+                self.registered = true;
+                self.refused = false;
+            }
+            BusFrame::Error { code: ErrorCode::Superseded, .. } => self.superseded(at),
+            BusFrame::Error { code: ErrorCode::Unauthorized | ErrorCode::ExpiredToken, .. } => self.doubted = true,
+            _ => {}
+        }
+    }
+
+    pub(super) const fn superseded(&mut self, _at: Stamp) {
+        self.superseded = true;
+    }
+
+    pub(super) fn ordered(&mut self, name: &str) {
+        if name == "agent.reconnect" {
+            self.lost = None;
+            self.tries.clear();
+        }
+    }
+
+    pub(super) const fn token_comes(&mut self, at: Stamp) {
+        self.token = Some(at.mono);
+        self.doubted = true;
+    }
+
+    pub(super) fn answered(&mut self, op: OpId, result: &OpResult, _truth: &Truth<'_>) {
+        if let OpResult::Failed(failure) = result {
+            if failure.kind == FailureKind::Unauthorized && op.0 >= self.first_op {
+                self.doubted = true;
+                self.refused = true;
+            }
+            if self.renewing.remove(&op).is_some() {
+                self.failed = Some(op.0);
+            }
+        } else {
+            self.renewing.remove(&op);
+        }
+    }
+
+    pub(super) fn connects(&mut self, at: Stamp, conn: u64) -> Watched {
+        if self.superseded {
+            return wrong(7, format!("connection {conn} is tried after another took over"));
+        }
+        if self.leaves {
+            return wrong(7, format!("connection {conn} is tried after leave was taken"));
+        }
+        let new_token = self.token.is_some_and(|asked| at.mono.saturating_sub(asked) <= 17_000);
+        if let Some(lost) = self.lost.take() {
+            let waited = at.mono.saturating_sub(lost);
+            if waited < RECONNECT && !new_token {
+                return wrong(9, format!("connection {conn} is tried {waited} ms after the last was lost"));
+            }
+            if !new_token {
+                self.tries.push(at.mono);
+                self.tries.retain(|tried| at.mono < tried + TRIES_WITHIN);
+                if self.tries.len() > TRIES {
+                    return wrong(9, format!("{} connections are tried within half a minute", self.tries.len()));
+                }
+            }
+        }
+        self.conn = Some(conn);
+        self.registered = false;
+        Ok(())
+    }
+
+    pub(super) fn disconnects(&mut self, conn: u64) {
+        if self.conn == Some(conn) {
+            self.conn = None;
+            self.registered = false;
+        }
+    }
+
+    pub(super) fn says(&mut self, frame: &Frame, may_be_ready: bool) -> Watched {
+        match frame {
+            Frame::Register if self.superseded => wrong(7, "it registers after another took over"),
+            Frame::Register if self.leaves => wrong(7, "it registers after leave was taken"),
+            Frame::Status { seq, status, ready } => {
+                if *seq <= self.seq {
+                    return wrong(8, format!("status {seq} after status {}", self.seq));
+                }
+                self.seq = *seq;
+                self.publishes(*seq, Some(*status), Some(*ready), may_be_ready)
+            }
+            Frame::Register | Frame::Heartbeat { .. } | Frame::Ack { .. } | Frame::Resume { .. } => Ok(()),
+        }
+    }
+
+    fn publishes(
+        &mut self,
+        seq: u64,
+        status: Option<AgentStatus>,
+        ready: Option<bool>,
+        may_be_ready: bool,
+    ) -> Watched {
+        if ready == Some(true) && !may_be_ready {
+            return wrong(8, format!("status {seq} says ready, and there is no process that could be"));
+        }
+        let said = self.said.entry(seq).or_default();
+        if status.is_some() && said.0.is_some_and(|said| Some(said) != status)
+            || ready.is_some() && said.1.is_some_and(|said| Some(said) != ready)
+        {
+            return wrong(8, format!("status {seq} says two things"));
+        }
+        *said = (status.or(said.0), ready.or(said.1));
+        if self.said.len() > 64 {
+            self.said.pop_first();
+        }
+        Ok(())
+    }
+
+    pub(super) fn calls(
+        &mut self,
+        at: Stamp,
+        op: OpId,
+        call: &Call,
+        may_be_ready: bool,
+        jumped: bool,
+        truth: &Truth<'_>,
+    ) -> Watched {
+        self.newest_op = op.0;
+        if self.superseded && !matches!(call, Call::Release { .. }) {
+            return wrong(7, format!("{call} after another took over"));
+        }
+        if self.leaves && !matches!(call, Call::DeleteAgent | Call::SetStatus { .. }) {
+            return wrong(7, format!("{call} after leave was taken"));
+        }
+        match call {
+            Call::DeleteAgent => {
+                self.leaves = true;
+                Ok(())
+            }
+            Call::Heartbeat => {
+                self.heartbeat = Some(truth.now);
+                Ok(())
+            }
+            Call::SetStatus { status, seq } => self.publishes(*seq, Some(*status), None, may_be_ready),
+            Call::SetReady { ready, seq } => self.publishes(*seq, None, Some(*ready), may_be_ready),
+            Call::RenewToken { .. } => {
+                self.token = Some(at.mono);
+                let early = self.renewal.filter(|_| !self.doubted && !jumped).filter(|least| at.mono < *least);
+                if let Some(least) = early {
+                    return wrong(9, format!("the token is renewed {} ms too early", least - at.mono));
+                }
+                if self.renewing.values().any(|asked| at.mono < asked + 900) {
+                    return wrong(9, "the token is renewed twice within a second");
+                }
+                self.renewing.insert(op, at.mono);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn uses(&mut self, at: Stamp, slot: TokenSlot, truth: &Truth<'_>) {
+        self.token = Some(at.mono);
+        self.first_op = self.newest_op + 1;
+        self.doubted = false;
+        self.refused = false;
+        let left = truth.relay.tokens.ends(slot.0).saturating_sub(truth.relay.time(truth.now));
+        // A fifth ahead and at most half of it, less jitter of at most half of that; and clocks that are some seconds off.
+        self.renewal = Some(at.mono + (left / 4).saturating_sub(10_000));
+    }
+
+    pub(super) fn rests(&self, _at: Stamp) -> Watched {
+        Ok(())
+    }
+
+    /// When liveness was last said, in true time.
+    pub(crate) const fn last_heartbeat(&self) -> Option<u64> {
+        self.heartbeat
+    }
+}

@@ -1,0 +1,298 @@
+//! Messages: never taken twice without being marked so, done only when they were, in their order, and set aside only
+//! with a reason (invariants 2, 3, 4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use relay_runner_core::config::MarkRead;
+use relay_runner_core::event::{FailureKind, Incoming, TakenOffer, TurnEnd};
+use relay_runner_core::{DurableFacts, Generation, MessageId, Offer, OpId, Repeat};
+use relay_runner_protocol::{Stage, TaskStatus};
+
+use super::{Truth, Watched, wrong};
+use crate::process::{Process, Uid};
+
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    /// What a process really took last, and whether the turn that had it is over without having worked it.
+    had: BTreeMap<MessageId, Had>,
+    /// A turn that had it really ended normally.
+    worked: BTreeSet<MessageId>,
+    /// The core was shown that the living process has it.
+    shown: BTreeSet<MessageId>,
+    /// The core knows that it was worked.
+    known: BTreeSet<MessageId>,
+    /// It was handed over, and is not over.
+    offered: BTreeSet<MessageId>,
+    /// Offers under way.
+    under_way: BTreeMap<OpId, Vec<MessageId>>,
+    /// Failed offers of it alone, and turns that failed with it.
+    failed: BTreeMap<MessageId, (u32, u32)>,
+    /// A person stopped its turn, or the relay refuses its end.
+    blocked: BTreeSet<MessageId>,
+    /// Plain ones for this agent alone, that the core was told of and that were never offered.
+    arrived: BTreeSet<MessageId>,
+    /// Never to be offered again.
+    over: BTreeSet<MessageId>,
+    told: BTreeSet<MessageId>,
+    telling: BTreeMap<OpId, MessageId>,
+    /// The process has them, and is to be told that they are not its own any more; since when.
+    untold: BTreeMap<MessageId, (Generation, u64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Had {
+    by: Uid,
+    failed: bool,
+    /// The core heard of it.
+    shown: bool,
+}
+
+impl Messages {
+    pub(super) fn starts(&mut self, facts: &DurableFacts) {
+        self.shown.clear();
+        self.under_way.clear();
+        self.telling.clear();
+        self.untold.clear();
+        self.arrived.clear();
+        self.over.extend(&facts.settled);
+        self.over.extend(facts.set_aside.keys());
+    }
+
+    /// What was not shown yet need not have been on the disk; nor what was handed over.
+    pub(super) fn loses_power(&mut self) {
+        self.had.retain(|_, had| had.shown);
+        self.offered.clear();
+        self.over.clear();
+        self.known.clear();
+        self.failed.clear();
+    }
+
+    pub(super) fn another_process(&mut self) {
+        self.shown.clear();
+        self.told.clear();
+    }
+
+    pub(super) fn process_ends(&mut self) {
+        self.under_way.clear();
+        self.telling.clear();
+        self.untold.clear();
+        self.shown.clear();
+    }
+
+    /// The core is told of a message.
+    pub(super) fn arrives(&mut self, message: &Incoming, truth: &Truth<'_>) {
+        let us = &truth.relay.agents[truth.agent].id;
+        let plain = message.to == *us && !message.claimable && !message.urgent && !message.read;
+        if plain && !self.offered.contains(&message.id) && !self.over.contains(&message.id) {
+            self.arrived.insert(message.id);
+        }
+    }
+
+    /// It was deleted, or its task cancelled.
+    pub(super) fn is_gone(&mut self, message: MessageId, generation: Option<Generation>, truth: &Truth<'_>) {
+        self.arrived.remove(&message);
+        let has = truth.process.is_some_and(|process| process.alive && process.has(message));
+        if self.shown.contains(&message)
+            && !self.known.contains(&message)
+            && !self.over.contains(&message)
+            && !self.told.contains(&message)
+            && has
+            && let Some(generation) = generation
+        {
+            self.untold.insert(message, (generation, truth.now));
+        }
+    }
+
+    pub(super) fn answered(&mut self, op: OpId, failure: Option<FailureKind>) {
+        if let Some(messages) = self.under_way.remove(&op)
+            && let Some(kind) = failure
+            && !matches!(kind, FailureKind::TimedOut | FailureKind::Unreachable)
+        {
+            for id in &messages {
+                if !self.had.contains_key(id) {
+                    self.offered.remove(id);
+                }
+            }
+            if let ([id], false) = (&messages[..], kind == FailureKind::NotReady) {
+                self.failed.entry(*id).or_default().0 += 1;
+            }
+        }
+        if let Some(message) = self.telling.remove(&op)
+            && failure == Some(FailureKind::NotReady)
+        {
+            self.told.remove(&message);
+        }
+    }
+
+    pub(super) fn offers(&mut self, op: OpId, offers: &[Offer], truth: &Truth<'_>) -> Watched {
+        let limits = relay_runner_core::config::Limits::default();
+        if offers.is_empty() || offers.len() > limits.batch {
+            return wrong(11, format!("{} messages are offered at once", offers.len()));
+        }
+        for offer in offers {
+            let id = offer.message;
+            if self.over.contains(&id) {
+                return wrong(2, format!("message {id} is offered after it was over"));
+            }
+            if self.offered.contains(&id) && offer.repeat == Repeat::First {
+                return wrong(2, format!("message {id} is offered again, unmarked"));
+            }
+            if self.failed.get(&id).is_some_and(|(offers, _)| *offers >= limits.offer_tries) {
+                return wrong(3, format!("message {id} is offered after {} tries", limits.offer_tries));
+            }
+            if self.arrived.remove(&id) {
+                let waits = |older: &&MessageId| {
+                    truth.relay.mail.get(*older).is_some_and(|mail| {
+                        mail.read & (1 << truth.agent) == 0 && !mail.deleted && !mail.finished
+                    })
+                };
+                let inside = |older: &MessageId| offers.iter().any(|offer| offer.message == *older);
+                if let Some(older) = self.arrived.range(..id).filter(waits).find(|older| !inside(older)) {
+                    return wrong(2, format!("message {id} overtakes message {older}"));
+                }
+            }
+            self.offered.insert(id);
+            self.known.remove(&id);
+            self.shown.remove(&id);
+            self.told.remove(&id);
+        }
+        self.under_way.insert(op, offers.iter().map(|offer| offer.message).collect());
+        Ok(())
+    }
+
+    /// What a process really takes.
+    pub(super) fn took(&mut self, process: &Process, offers: &[TakenOffer]) -> Watched {
+        for offer in offers {
+            let id = offer.message;
+            let repeat = process.had.iter().rev().find(|had| had.offer == *offer).map_or(Repeat::First, |had| had.repeat);
+            let before = self.had.insert(id, Had { by: process.uid, failed: false, shown: false });
+            let Some(before) = before else { continue };
+            match repeat {
+                Repeat::First => {
+                    return wrong(2, format!("message {id} is taken a second time, and nothing says so"));
+                }
+                Repeat::Redelivered if before.by == process.uid && !before.failed => {
+                    return wrong(2, format!("message {id} is taken twice by {}, and no doubt was shown", process.generation));
+                }
+                Repeat::Redelivered | Repeat::Ambiguous => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn turn_ended(&mut self, process: &Process, turn: usize, requested: bool) {
+        let end = process.turns[turn].end.clone();
+        for had in process.had.iter().filter(|had| had.turn == Some(turn)) {
+            let id = had.offer.message;
+            match &end {
+                Some(TurnEnd::Normal) => {
+                    self.worked.insert(id);
+                }
+                Some(end @ (TurnEnd::Failed { .. } | TurnEnd::Interrupted { .. })) => {
+                    if let Some(had) = self.had.get_mut(&id) {
+                        had.failed = true;
+                    }
+                    if *end == (TurnEnd::Interrupted { by_person: true }) {
+                        self.blocked.insert(id);
+                    } else if !requested {
+                        self.failed.entry(id).or_default().1 += 1;
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The core is shown what a process took.
+    pub(super) fn shown(&mut self, offers: &[TakenOffer]) {
+        for offer in offers {
+            if let Some(had) = self.had.get_mut(&offer.message) {
+                had.shown = true;
+                self.shown.insert(offer.message);
+            }
+        }
+    }
+
+    /// The core hears the end of a turn.
+    pub(super) fn idle(&mut self, end: &TurnEnd, truth: &Truth<'_>) {
+        let Some(process) = truth.process.filter(|_| *end == TurnEnd::Normal) else { return };
+        let worked: Vec<_> = self.shown.iter().copied().filter(|id| process.worked(*id)).collect();
+        self.known.extend(worked);
+    }
+
+    pub(super) fn tells(&mut self, op: OpId, message: MessageId) -> Watched {
+        self.untold.remove(&message);
+        self.telling.insert(op, message);
+        if !self.told.insert(message) {
+            return wrong(3, format!("the agent is told twice that message {message} is not its own"));
+        }
+        Ok(())
+    }
+
+    /// A claim is given back.
+    pub(super) fn lets_go(&self, message: MessageId) -> Watched {
+        if self.known.contains(&message) {
+            return wrong(3, format!("the claim of message {message} is released, and it was worked"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn reports(&mut self, task: u64, message: MessageId, status: TaskStatus, truth: &Truth<'_>) -> Watched {
+        match status {
+            TaskStatus::Done => {
+                if !self.worked.contains(&message) {
+                    return wrong(4, format!("task {task} is done by message {message}, which no turn has worked"));
+                }
+                let others = truth.relay.tasks.get(&task).map(|task| task.messages.as_slice()).unwrap_or_default();
+                let open = |id: &&MessageId| {
+                    **id != message
+                        && self.offered.contains(*id)
+                        && !self.worked.contains(*id)
+                        && !self.over.contains(*id)
+                        && self.had.get(*id).is_some_and(|had| !had.failed)
+                        && truth.process.is_some_and(|process| process.alive && process.has(**id))
+                        && truth.relay.mail.get(*id).is_some_and(|mail| !mail.finished && !mail.deleted)
+                };
+                if let Some(open) = others.iter().find(open) {
+                    return wrong(4, format!("task {task} is done, and its message {open} is still being worked"));
+                }
+            }
+            TaskStatus::Failed => {
+                let (offers, turns) = self.failed.get(&message).copied().unwrap_or_default();
+                if offers < 8 && turns < 3 && !self.blocked.contains(&message) {
+                    return wrong(
+                        3,
+                        format!("task {task} has failed after {offers} failed offers and {turns} failed turns"),
+                    );
+                }
+            }
+            TaskStatus::Open | TaskStatus::InProgress | TaskStatus::Blocked => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn reads(&self, message: MessageId, truth: &Truth<'_>) -> Watched {
+        let taken = truth.setup.mark_read == MarkRead::Taken && self.had.contains_key(&message);
+        let shows_nothing = !truth.setup.adapter.evidence && self.offered.contains(&message);
+        if self.worked.contains(&message) || taken || (shows_nothing && truth.setup.mark_read == MarkRead::Taken) {
+            return Ok(());
+        }
+        wrong(4, format!("message {message} is marked as read, and no turn has worked it"))
+    }
+
+    pub(super) fn stage(&mut self, message: MessageId, stage: Stage) {
+        if matches!(stage, Stage::Settled | Stage::SetAside) {
+            self.over.insert(message);
+            self.offered.remove(&message);
+        }
+    }
+
+    pub(super) fn rests(&self, generation: Option<Generation>) -> Watched {
+        for (message, (of, since)) in &self.untold {
+            if Some(*of) == generation {
+                return wrong(3, format!("since {since} nobody has told the agent that message {message} is not its own"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! Orders and questions: one outcome each, the first answer counts, and no decision reaches what is over (invariant 6).
+
+use std::collections::BTreeMap;
+
+use relay_runner_core::config::Mode;
+use relay_runner_core::event::{FailureKind, Signal};
+use relay_runner_core::{Answer, OpId, Outcome, RequestId, Stamp, Text};
+use relay_runner_protocol::CommandStatus;
+
+use super::{Truth, Watched, wrong};
+
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// Commands of the relay, with the outcome that was said first, and under which key.
+    commands: BTreeMap<Text, Command>,
+    /// Who waits at the control server, and since when.
+    waiting: BTreeMap<RequestId, u64>,
+    /// A command or a signal asked for the end.
+    going_down: bool,
+    questions: BTreeMap<Text, Question>,
+    deciding: BTreeMap<OpId, Text>,
+    /// The turn that runs was interrupted.
+    interrupted: bool,
+    interrupts: BTreeMap<OpId, ()>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Command {
+    outcome: Option<(Outcome, OpId)>,
+    accepted: Option<OpId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    Open,
+    Deciding,
+    Over,
+}
+
+impl Orders {
+    pub(super) fn starts(&mut self) {
+        let commands = std::mem::take(&mut self.commands);
+        *self = Self { commands, ..Self::default() };
+    }
+
+    pub(super) fn forgets(&mut self) {
+        self.commands.clear();
+    }
+
+    pub(super) fn loses_power(&mut self) {
+        self.commands.clear();
+    }
+
+    pub(super) fn ordered(&mut self, _at: Stamp, id: &Text, name: &str) {
+        let known = self.commands.contains_key(id);
+        self.commands.entry(id.clone()).or_default();
+        if matches!(name, "agent.shutdown" | "agent.kill") && !known {
+            self.going_down = true;
+        }
+    }
+
+    pub(super) fn ordered_here(&mut self, at: Stamp, request: RequestId, name: &str) {
+        self.waiting.insert(request, at.mono);
+        if matches!(name, "agent.shutdown" | "agent.kill") {
+            self.going_down = true;
+        }
+    }
+
+    pub(super) fn signalled(&mut self, _at: Stamp, signal: Signal, truth: &Truth<'_>) {
+        let ends = match signal {
+            Signal::Term | Signal::Int | Signal::Quit | Signal::Usr2 => true,
+            Signal::Hup => truth.setup.mode == Mode::Interactive,
+        };
+        self.going_down |= ends;
+    }
+
+    pub(super) const fn is_going_down(&self) -> bool {
+        self.going_down
+    }
+
+    pub(super) fn may_spawn(&self) -> Watched {
+        if self.going_down {
+            return wrong(1, "a process is started after the end was asked for");
+        }
+        Ok(())
+    }
+
+    pub(super) fn reports(&mut self, id: &Text, status: CommandStatus, outcome: Option<&Outcome>, key: OpId) -> Watched {
+        let command = self.commands.entry(id.clone()).or_default();
+        match (&command.outcome, outcome) {
+            (None, Some(outcome)) => command.outcome = Some((outcome.clone(), key)),
+            (None, None) => {
+                if status == CommandStatus::Accepted {
+                    command.accepted.get_or_insert(key);
+                }
+            }
+            (Some((first, _)), Some(outcome)) if first != outcome => {
+                return wrong(6, format!("command {id} has another outcome: {outcome}, not {first}"));
+            }
+            (Some((_, first)), Some(_)) if *first != key => {
+                return wrong(6, format!("the outcome of command {id} is said as another request"));
+            }
+            (Some(_), Some(_)) => {}
+            (Some(_), None) => {
+                return wrong(6, format!("command {id} is {} after its outcome", status.as_str()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn answers(&mut self, request: RequestId, answer: &Answer) -> Watched {
+        if matches!(answer, Answer::Command(_)) && self.waiting.remove(&request).is_none() {
+            return wrong(6, format!("request {} is answered twice", request.0));
+        }
+        Ok(())
+    }
+
+    pub(super) fn asked(&mut self, id: &Text, _by: Option<RequestId>) {
+        let question = self.questions.entry(id.clone()).or_insert(Question::Open);
+        if *question == Question::Over {
+            *question = Question::Open;
+        }
+    }
+
+    pub(super) fn is_answered(&mut self, id: &Text) {
+        self.questions.insert(id.clone(), Question::Over);
+    }
+
+    pub(super) fn turn_ends(&mut self) {
+        self.questions.values_mut().for_each(|question| *question = Question::Over);
+        self.interrupted = false;
+        self.interrupts.clear();
+    }
+
+    pub(super) fn turn_begins(&mut self) {
+        self.interrupted = false;
+        self.interrupts.clear();
+    }
+
+    pub(super) fn process_ends(&mut self) {
+        self.turn_ends();
+        self.deciding.clear();
+    }
+
+    pub(super) fn another_process(&mut self) {
+        self.process_ends();
+    }
+
+    pub(super) fn decides(&mut self, op: OpId, id: &Text) -> Watched {
+        match self.questions.get(id) {
+            Some(Question::Open) => {}
+            Some(Question::Deciding) => return wrong(6, format!("a second decision about {id} is passed on")),
+            Some(Question::Over) => return wrong(6, format!("a decision about {id} is passed on, which is over")),
+            None => return wrong(6, format!("a decision about {id} is passed on, which nobody asked")),
+        }
+        self.questions.insert(id.clone(), Question::Deciding);
+        self.deciding.insert(op, id.clone());
+        Ok(())
+    }
+
+    pub(super) fn answered(&mut self, op: OpId, failure: Option<FailureKind>) {
+        if let Some(id) = self.deciding.remove(&op)
+            && let Some(question) = self.questions.get_mut(&id)
+            && *question == Question::Deciding
+        {
+            *question = if failure.is_some() { Question::Open } else { Question::Over };
+        }
+        if self.interrupts.remove(&op).is_some() && failure.is_some() {
+            self.interrupted = false;
+        }
+    }
+
+    pub(super) fn interrupts(&mut self, op: OpId) -> Watched {
+        if self.interrupted {
+            return wrong(2, "a turn that is being interrupted is interrupted again");
+        }
+        self.interrupted = true;
+        self.interrupts.insert(op, ());
+        Ok(())
+    }
+
+    pub(super) const fn interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    pub(super) fn rests(&self) -> Watched {
+        if let Some((request, since)) = self.waiting.first_key_value() {
+            return wrong(6, format!("request {} of {since} has no answer", request.0));
+        }
+        Ok(())
+    }
+
+    /// Those that the core was told of and that have no outcome.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Text> {
+        self.commands.iter().filter(|(_, command)| command.outcome.is_none()).map(|(id, _)| id)
+    }
+}
