@@ -214,6 +214,28 @@ fn renewed_then_silent() {
     assert_eq!(state(&story), "valid");
 }
 
+/// A relay that refused one call by mistake must not silence the agent for the rest of its life.
+#[test]
+fn a_call_that_the_relay_takes_ends_what_an_earlier_refusal_paused() {
+    let mut story = Story::up_with(Config { credential: Some(TokenRecord::default()), ..config() });
+    story.by_hand();
+    story.message(plain(7)).works(7);
+    let before = story.expects("delivery,m7");
+    story.after(20_000);
+    let heartbeat = story.expects(",heartbeat");
+    story.fails(heartbeat, FailureKind::Unauthorized);
+    assert_eq!(state(&story), "refused");
+    // What was asked before the refusal says nothing about it.
+    story.answers(before, OpResult::Ok);
+    assert_eq!(state(&story), "refused");
+    let since = story.expects("read,m7");
+    story.answers(since, OpResult::Ok);
+    assert_eq!(state(&story), "valid");
+    story.open.clear();
+    story.after(20_000);
+    story.expects(",heartbeat");
+}
+
 #[test]
 fn a_refused_call_makes_the_token_suspect_and_one_renewal_decides() {
     let mut story = Story::up_with(with_token(HOUR));

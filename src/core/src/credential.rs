@@ -61,9 +61,16 @@ pub(crate) struct Credential {
     /// What was asked before this operation, or connected before this connection, was asked under an older one.
     first_op: OpId,
     first_conn: Conn,
+    /// What was asked before this operation was asked before the relay refused it.
+    #[serde(default = "never_refused")]
+    refused_before: OpId,
     /// Its end was said already.
     end_is_said: bool,
     version: u64,
+}
+
+const fn never_refused() -> OpId {
+    OpId(0)
 }
 
 impl Credential {
@@ -76,6 +83,7 @@ impl Credential {
             tries: 0,
             first_op: OpId(0),
             first_conn: 0,
+            refused_before: OpId(0),
             end_is_said: false,
             version: 0,
         }
@@ -245,12 +253,22 @@ impl Core {
 
     fn credential_is_refused(&mut self) {
         self.credential.standing = Standing::Refused;
+        self.credential.refused_before = self.ops.next_number();
         self.credential.version += 1;
     }
 
     /// The relay registered us over this connection: the credential that it was opened with is good.
     pub(crate) fn credential_accepted(&mut self, conn: Conn) {
         if conn >= self.credential.first_conn && self.credential.standing != Standing::Good {
+            self.credential.standing = Standing::Good;
+            self.credential.version += 1;
+        }
+    }
+
+    /// The relay took a call. One that was asked under the credential since it was refused shows that it is good after
+    /// all: what was paused goes on.
+    pub(crate) fn call_accepted(&mut self, op: OpId) {
+        if self.credential.standing == Standing::Refused && op >= self.credential.refused_before {
             self.credential.standing = Standing::Good;
             self.credential.version += 1;
         }

@@ -289,6 +289,8 @@ impl Core {
             if failure.kind == FailureKind::Unauthorized && kind.is_a_call() && self.is_under_credential(op) {
                 self.credential_doubted(fx);
             }
+        } else if kind.is_a_call() {
+            self.call_accepted(op);
         }
         match kind {
             Op::StartControl => self.control_started(result, fx),

@@ -1,4 +1,4 @@
-use relay_runner_sim::{run, swarm, Wanted};
+use relay_runner_sim::{Wanted, run, swarm};
 use std::collections::BTreeMap;
 use std::time::Instant;
 fn main() {
@@ -7,10 +7,23 @@ fn main() {
     let runs: u64 = args[2].parse().unwrap();
     if runs == 0 {
         let plan = swarm::plan(from);
-        println!("{}", plan.to_text());
+        let plan = match relay_runner_sim::shrink::shrink(&plan, 3000) {
+            Some(s) => {
+                println!("shrunk in {} runs to {} faults", s.runs, s.plan.faults());
+                s.plan
+            }
+            None => plan,
+        };
+        println!("{}", serde_json::to_string(&plan.setup).unwrap());
         let ran = run(&plan, Wanted { told: true, ..Wanted::default() });
         let n = args.get(3).map_or(200, |n| n.parse().unwrap());
-        for line in ran.told.iter().rev().take(n).rev() { println!("{}", line.chars().take(400).collect::<String>()); }
+        for step in &plan.steps {
+            println!("   {}", serde_json::to_string(step).unwrap());
+        }
+        println!("kills {:?} calm {}", plan.kills, plan.calm);
+        for line in ran.told.iter().rev().take(n).rev() {
+            println!("{}", line.chars().take(400).collect::<String>());
+        }
         println!("{:?}", ran.broken);
         return;
     }
@@ -20,7 +33,10 @@ fn main() {
     for seed in from..from + runs {
         let plan = swarm::plan(seed);
         let ran = std::panic::catch_unwind(|| run(&plan, Wanted::default()));
-        let Ok(ran) = ran else { broken.entry("panic".into()).or_default().push(seed); continue };
+        let Ok(ran) = ran else {
+            broken.entry("panic".into()).or_default().push(seed);
+            continue;
+        };
         events += ran.events;
         millis += ran.millis;
         if let Some(b) = ran.broken {
@@ -30,7 +46,12 @@ fn main() {
         }
     }
     let t = begin.elapsed().as_secs_f64();
-    println!("{runs} runs, {events} events, {:.2} M/s, {:.0} virtual hours, {} broken", events as f64 / t / 1e6, millis as f64 / 3.6e6, broken.values().map(Vec::len).sum::<usize>());
+    println!(
+        "{runs} runs, {events} events, {:.2} M/s, {:.0} virtual hours, {} broken",
+        events as f64 / t / 1e6,
+        millis as f64 / 3.6e6,
+        broken.values().map(Vec::len).sum::<usize>()
+    );
     let mut all: Vec<_> = broken.into_iter().collect();
     all.sort_by_key(|(_, s)| std::cmp::Reverse(s.len()));
     for (words, seeds) in all.iter().take(40) {

@@ -88,6 +88,15 @@ impl Clock {
         self.asleep_until = self.since;
     }
 
+    /// It is woken before its time.
+    pub(crate) const fn is_woken(&mut self, now: u64) {
+        if self.asleep_until > now {
+            self.wall -= self.asleep_until - now;
+            self.since = now;
+            self.asleep_until = now;
+        }
+    }
+
     /// Another process on the same machine, or the machine anew.
     pub(crate) fn restarts(&mut self, now: u64) {
         self.settle(now);

@@ -14,6 +14,7 @@ pub mod plan;
 mod process;
 mod random;
 mod relay;
+pub mod shrink;
 pub mod swarm;
 mod watch;
 mod world;

@@ -418,7 +418,7 @@ pub enum Class {
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
     Fails,
-    /// No process, and no word of it.
+    /// No word of it.
     Hangs,
     Slow,
     /// There is a process, and it never gets ready.
@@ -524,6 +524,21 @@ impl What {
                 | Self::Token { .. }
                 | Self::Start { .. }
         )
+    }
+}
+
+impl Setup {
+    /// Whether a user could have it so.
+    pub const fn is_sensible(&self) -> bool {
+        self.lease >= 5_000
+            && self.fetch >= 1
+            && self.held >= 1
+            && self.claims >= 1
+            && self.way >= 1
+            && self.turn >= 1
+            && self.runners >= 1
+            && self.runners <= 3
+            && (self.token == 0 || self.token >= 30)
     }
 }
 

@@ -18,7 +18,10 @@ pub(crate) enum Does {
     Ends(usize),
     Exits,
     /// An agent of its own, and a compaction: which, and whether it begins.
-    Side { compaction: bool, begins: bool },
+    Side {
+        compaction: bool,
+        begins: bool,
+    },
 }
 
 /// What it took.
@@ -146,8 +149,7 @@ impl Process {
     /// Whether a turn that had the message ended normally, so far as this process goes.
     pub(crate) fn worked(&self, message: MessageId) -> bool {
         self.had.iter().any(|had| {
-            had.offer.message == message
-                && had.turn.is_some_and(|turn| self.turns[turn].end == Some(TurnEnd::Normal))
+            had.offer.message == message && had.turn.is_some_and(|turn| self.turns[turn].end == Some(TurnEnd::Normal))
         })
     }
 

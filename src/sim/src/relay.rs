@@ -358,7 +358,11 @@ impl Relay {
         }
         let keyed = !matches!(
             asked.call,
-            Call::SetStatus { .. } | Call::SetReady { .. } | Call::Heartbeat | Call::Unread { .. } | Call::RenewToken { .. }
+            Call::SetStatus { .. }
+                | Call::SetReady { .. }
+                | Call::Heartbeat
+                | Call::Unread { .. }
+                | Call::RenewToken { .. }
         );
         if !keyed {
             return self.carries_out(asked, time);
@@ -441,7 +445,10 @@ impl Relay {
 
     /// Whether whoever asks still stands for its agent.
     fn guards(&self, asked: &Asked) -> Result<(), FailureKind> {
-        if matches!(asked.call, Call::Task { .. } | Call::Command { .. } | Call::RenewToken { .. } | Call::Unread { .. }) {
+        if matches!(
+            asked.call,
+            Call::Task { .. } | Call::Command { .. } | Call::RenewToken { .. } | Call::Unread { .. }
+        ) {
             return Ok(());
         }
         let agent = &self.agents[asked.agent];

@@ -98,7 +98,10 @@ fn work_of(chance: &mut Chance) -> What {
     match chance.below(20) {
         0..=11 => message(chance),
         12 | 13 => What::Command {
-            name: pick(chance, &[Verb::Restart, Verb::Reconnect, Verb::Compact, Verb::Clear, Verb::Inject, Verb::Dance, Verb::Foreign]),
+            name: pick(
+                chance,
+                &[Verb::Restart, Verb::Reconnect, Verb::Compact, Verb::Clear, Verb::Inject, Verb::Dance, Verb::Foreign],
+            ),
             here: chance.permille(300),
             who,
         },
@@ -106,10 +109,7 @@ fn work_of(chance: &mut Chance) -> What {
         15 => What::Decide { nth: chance.below(6), approve: chance.permille(500), here: chance.permille(400) },
         16 => What::Signal { signal: Signal::Hup, who },
         17 => What::Token { lives: span(chance, 30, 3_600), who },
-        18 => What::Turns {
-            how: pick(chance, &[Turn::Short, Turn::Long, Turn::Busy]),
-            times: 1 + chance.below(3),
-        },
+        18 => What::Turns { how: pick(chance, &[Turn::Short, Turn::Long, Turn::Busy]), times: 1 + chance.below(3) },
         _ => What::Start { fresh: chance.permille(100), who },
     }
 }
@@ -281,7 +281,15 @@ impl Weights {
             14 => What::Starts {
                 how: pick(
                     chance,
-                    &[Start::Fails, Start::Hangs, Start::Slow, Start::Never, Start::Stillborn, Start::Early, Start::Short],
+                    &[
+                        Start::Fails,
+                        Start::Hangs,
+                        Start::Slow,
+                        Start::Never,
+                        Start::Stillborn,
+                        Start::Early,
+                        Start::Short,
+                    ],
                 ),
                 times,
             },
@@ -309,7 +317,8 @@ impl Weights {
             },
             17 => What::Acts { hang: chance.permille(500), times },
             18 => {
-                let all = [Report::Busy, Report::Idle, Report::Taken, Report::Subagent, Report::Compaction, Report::Exit];
+                let all =
+                    [Report::Busy, Report::Idle, Report::Taken, Report::Subagent, Report::Compaction, Report::Exit];
                 let few = [Report::Taken, Report::Subagent, Report::Compaction];
                 let report = if self.lossless { pick(chance, &few) } else { pick(chance, &all) };
                 if report == Report::Exit || chance.permille(300) && matches!(report, Report::Subagent) {
@@ -348,18 +357,20 @@ impl Weights {
                 _ => What::ControlFails { hang: chance.permille(500) },
             },
             22 => match chance.below(5) {
-                0 => What::ClockSet { by: i64::try_from(span(chance, 100, 120 * MINUTE)).unwrap_or(0) * if chance.permille(500) { 1 } else { -1 }, who },
+                0 => What::ClockSet {
+                    by: i64::try_from(span(chance, 100, 120 * MINUTE)).unwrap_or(0)
+                        * if chance.permille(500) { 1 } else { -1 },
+                    who,
+                },
                 1 => What::Drifts { ppm: i64::try_from(chance.below(30_000)).unwrap_or(0) - 15_000, who },
                 2 => What::Jitters { most: span(chance, 2, 1_500), who },
                 _ => What::Sleeps { millis: span(chance, 100, 120 * MINUTE), who },
             },
             _ => match chance.below(8) {
                 0 => What::Signal { signal: pick(chance, &[Signal::Term, Signal::Quit, Signal::Usr2]), who },
-                1 => What::Command {
-                    name: pick(chance, &[Verb::Shutdown, Verb::Kill]),
-                    here: chance.permille(400),
-                    who,
-                },
+                1 => {
+                    What::Command { name: pick(chance, &[Verb::Shutdown, Verb::Kill]), here: chance.permille(400), who }
+                }
                 2 => What::Rival,
                 3 => What::Start { fresh: chance.permille(200), who },
                 4 => What::CommandAgain { nth },

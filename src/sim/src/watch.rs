@@ -61,8 +61,6 @@ pub(crate) struct Watch {
     /// When clocks were set, or the machine slept, in true time.
     jumped: Option<u64>,
     now: u64,
-    /// What is written down now will not be there after a restart.
-    journal_broken: bool,
 }
 
 /// A full look at the core's own view every so many steps.
@@ -71,11 +69,6 @@ const SWEEP: u64 = 1_024;
 impl Watch {
     /// A run begins, with these facts; perhaps the process of the run before goes on.
     pub(crate) fn starts(&mut self, at: Stamp, facts: &DurableFacts, left: Option<Generation>) {
-        if std::mem::take(&mut self.journal_broken) {
-            self.messages = messages::Messages::default();
-            self.orders = orders::Orders::default();
-            self.newest_op = 0;
-        }
         self.ended = false;
         self.newest_op = self.newest_op.max(facts.next_op.0.saturating_sub(1));
         self.process.starts(at, left);
@@ -106,10 +99,6 @@ impl Watch {
         self.link.loses_power();
         self.newest_op = 0;
         self.jumped = Some(self.now);
-    }
-
-    pub(crate) const fn journal_breaks(&mut self) {
-        self.journal_broken = true;
     }
 
     pub(crate) const fn clock_jumps(&mut self) {
@@ -373,7 +362,8 @@ impl Watch {
             ProviderReport::Taken { offers, .. } => self.messages.shown(offers),
             ProviderReport::ApprovalOpened(request) => self.orders.asked(&request.id, None),
             ProviderReport::ApprovalClosed { id } => self.orders.is_answered(id),
-            ProviderReport::Missed { .. } | ProviderReport::SignOfLife | ProviderReport::Malformed { .. } => {}
+            ProviderReport::Missed { offers } => self.messages.missed(offers),
+            ProviderReport::SignOfLife | ProviderReport::Malformed { .. } => {}
         }
     }
 

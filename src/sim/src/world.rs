@@ -11,8 +11,8 @@ mod telling;
 
 use std::collections::BTreeMap;
 
-use relay_runner_core::event::{BusFrame, OpResult, Order, ProviderReport};
 use relay_runner_core::draw::{self, Stream};
+use relay_runner_core::event::{BusFrame, OpResult, Order, ProviderReport};
 use relay_runner_core::{Call, Event, Lane, OpId, RequestId, Text};
 
 use crate::agenda::Agenda;
@@ -59,18 +59,69 @@ pub struct Wanted<'a> {
 enum Due {
     Step(usize),
     Calm,
-    Starts { who: usize, fresh: bool },
-    Asks { who: usize, life: u32, job: Box<Job>, echo: bool, fate: Option<Fate> },
-    Answered { who: usize, life: u32, op: OpId, lane: Lane, result: OpResult },
-    Dials { conn: Conn },
-    Frame { conn: Conn, frame: BusFrame },
-    Up { conn: Conn, up: Up },
-    Hangs { conn: Conn },
-    Event { who: usize, life: u32, event: Event },
-    Does { who: usize, uid: Uid, does: Does },
-    Report { who: usize, life: u32, uid: Uid, report: ProviderReport },
-    Exit { who: usize, life: u32, uid: Uid, class: relay_runner_core::event::ExitClass },
-    Order { who: usize, life: u32, order: Order },
+    Starts {
+        who: usize,
+        fresh: bool,
+    },
+    Asks {
+        who: usize,
+        life: u32,
+        job: Box<Job>,
+        echo: bool,
+        fate: Option<Fate>,
+    },
+    Answered {
+        who: usize,
+        life: u32,
+        op: OpId,
+        lane: Lane,
+        result: OpResult,
+    },
+    Dials {
+        conn: Conn,
+    },
+    Frame {
+        conn: Conn,
+        frame: BusFrame,
+    },
+    Up {
+        conn: Conn,
+        up: Up,
+    },
+    Hangs {
+        conn: Conn,
+    },
+    Event {
+        who: usize,
+        life: u32,
+        event: Event,
+    },
+    Does {
+        who: usize,
+        uid: Uid,
+        does: Does,
+    },
+    Report {
+        who: usize,
+        life: u32,
+        uid: Uid,
+        report: ProviderReport,
+    },
+    Exit {
+        who: usize,
+        life: u32,
+        uid: Uid,
+        class: relay_runner_core::event::ExitClass,
+    },
+    Order {
+        who: usize,
+        life: u32,
+        order: Order,
+    },
+    /// A machine wakes, unless it sleeps for longer by now.
+    Wakes {
+        who: usize,
+    },
     Lapses,
     TokenEnds,
 }
@@ -181,13 +232,8 @@ impl<'a> World<'a> {
     fn runs(&mut self) {
         while self.broken.is_none() {
             let due = self.agenda.next().unwrap_or(u64::MAX);
-            let (wake, who) = self
-                .runners
-                .iter()
-                .enumerate()
-                .map(|(who, runner)| (runner.wake, who))
-                .min()
-                .unwrap_or((u64::MAX, 0));
+            let (wake, who) =
+                self.runners.iter().enumerate().map(|(who, runner)| (runner.wake, who)).min().unwrap_or((u64::MAX, 0));
             let next = due.min(wake);
             if next > self.end {
                 break;
@@ -208,22 +254,15 @@ impl<'a> World<'a> {
     }
 
     fn ends(mut self) -> Ran {
-        self.now = self.now.max(self.end.min(self.now));
         if self.broken.is_none() {
+            self.now = self.end;
             self.broken = self.rests().err();
         }
         if let (Some(coverage), None) = (&mut self.coverage, &self.broken) {
             coverage.ran();
         }
         let (told, chain) = self.telling.into_parts();
-        Ran {
-            events: self.steps,
-            effects: self.effects,
-            millis: self.now,
-            broken: self.broken,
-            chain,
-            told,
-        }
+        Ran { events: self.steps, effects: self.effects, millis: self.now, broken: self.broken, chain, told }
     }
 
     /// A number that depends on the plan's seed, and on how much was drawn for this kind of thing before.
@@ -249,9 +288,9 @@ impl<'a> World<'a> {
     fn comes(&mut self, due: Due) {
         // A machine that sleeps hears nothing until it wakes.
         if let Some(who) = due.is_for() {
-            let wakes = self.runners[who].clock.asleep_until();
-            if wakes > self.now {
-                self.agenda.put(wakes, due);
+            let runner = &mut self.runners[who];
+            if runner.clock.asleep_until() > self.now {
+                runner.asleep.push_back(due);
                 return;
             }
         }
@@ -303,6 +342,7 @@ impl<'a> World<'a> {
                     self.steps(who, Event::Order(order));
                 }
             }
+            Due::Wakes { who } => self.wakes(who),
             Due::Lapses => {
                 let time = self.relay.time(self.now);
                 self.relay.lapses(time);
@@ -336,6 +376,7 @@ impl Due {
             | Self::Asks { .. }
             | Self::Dials { .. }
             | Self::Up { .. }
+            | Self::Wakes { .. }
             | Self::Lapses
             | Self::TokenEnds => None,
         }

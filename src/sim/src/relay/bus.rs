@@ -55,8 +55,7 @@ impl Relay {
 
     pub(crate) fn hears(&mut self, conn: Conn, up: Up, now: u64) {
         let time = self.time(now);
-        let Some(at) =
-            self.conns.iter().position(|c| (c.who, c.life, c.number) == (conn.who, conn.life, conn.number))
+        let Some(at) = self.conns.iter().position(|c| (c.who, c.life, c.number) == (conn.who, conn.life, conn.number))
         else {
             return;
         };

@@ -124,9 +124,10 @@ impl Relay {
         let task = mail.message.task;
         self.tell(audience, RelayEvent::ClaimReleased { message: id });
         let Some(task) = task else { return };
-        let held_by_another = self.tasks.get(&task).is_some_and(|task| {
-            task.messages.iter().any(|id| self.claim_of(*id).is_some_and(|claim| claim.held))
-        });
+        let held_by_another = self
+            .tasks
+            .get(&task)
+            .is_some_and(|task| task.messages.iter().any(|id| self.claim_of(*id).is_some_and(|claim| claim.held)));
         if let Some(task) = self.tasks.get_mut(&task)
             && !held_by_another
             && (task.status == TaskStatus::InProgress || task.status == TaskStatus::Blocked && !lapsed)

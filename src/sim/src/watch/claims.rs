@@ -22,9 +22,10 @@ impl Claims {
         let before = self.asked.insert(message, (op, key, epoch));
         self.asking.insert(op, message);
         match before {
-            Some((_, before, of)) if of == epoch && before != key => {
-                wrong(10, format!("the claim of message {message} is asked for as another request: {key}, not {before}"))
-            }
+            Some((_, before, of)) if of == epoch && before != key => wrong(
+                10,
+                format!("the claim of message {message} is asked for as another request: {key}, not {before}"),
+            ),
             _ => Ok(()),
         }
     }
@@ -34,7 +35,8 @@ impl Claims {
         let newest = self.asked.get(&message).is_some_and(|(of, ..)| *of == op);
         let unknown = match result {
             OpResult::Failed(failure) => {
-                failure.kind.is_unknown() || matches!(failure.kind, FailureKind::Unauthorized | FailureKind::Busy { .. })
+                failure.kind.is_unknown()
+                    || matches!(failure.kind, FailureKind::Unauthorized | FailureKind::Busy { .. })
             }
             _ => false,
         };
@@ -76,7 +78,10 @@ impl Claims {
         if let Some(newest) = self.fences.get(&message)
             && *newest != fence
         {
-            return wrong(5, format!("the task of message {message} is reported under fence {fence}, and {newest} was granted"));
+            return wrong(
+                5,
+                format!("the task of message {message} is reported under fence {fence}, and {newest} was granted"),
+            );
         }
         let time = truth.relay.time(truth.now);
         match truth.relay.leases.get(&fence) {
@@ -87,7 +92,9 @@ impl Claims {
                 }
                 Ok(())
             }
-            _ => wrong(5, format!("the task of message {message} is reported under fence {fence}, which is of another")),
+            _ => {
+                wrong(5, format!("the task of message {message} is reported under fence {fence}, which is of another"))
+            }
         }
     }
 }

@@ -164,13 +164,7 @@ impl Link {
         }
     }
 
-    fn publishes(
-        &mut self,
-        seq: u64,
-        status: Option<AgentStatus>,
-        ready: Option<bool>,
-        may_be_ready: bool,
-    ) -> Watched {
+    fn publishes(&mut self, seq: u64, status: Option<AgentStatus>, ready: Option<bool>, may_be_ready: bool) -> Watched {
         if ready == Some(true) && !may_be_ready {
             return wrong(8, format!("status {seq} says ready, and there is no process that could be"));
         }

@@ -23,10 +23,12 @@ pub(super) struct Messages {
     known: BTreeSet<MessageId>,
     /// It was handed over, and is not over.
     offered: BTreeSet<MessageId>,
+    /// It was handed over at some time, whether or not it arrived.
+    tried: BTreeSet<MessageId>,
     /// Offers under way.
     under_way: BTreeMap<OpId, Vec<MessageId>>,
-    /// Failed offers of it alone, and turns that failed with it.
-    failed: BTreeMap<MessageId, (u32, u32)>,
+    /// What failed with it.
+    failed: BTreeMap<MessageId, Failed>,
     /// A person stopped its turn, or the relay refuses its end.
     blocked: BTreeSet<MessageId>,
     /// Plain ones for this agent alone, that the core was told of and that were never offered.
@@ -45,6 +47,14 @@ struct Had {
     failed: bool,
     /// The core heard of it.
     shown: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Failed {
+    /// Offers, and those of it alone.
+    offers: u32,
+    alone: u32,
+    turns: u32,
 }
 
 impl Messages {
@@ -83,7 +93,7 @@ impl Messages {
     pub(super) fn arrives(&mut self, message: &Incoming, truth: &Truth<'_>) {
         let us = &truth.relay.agents[truth.agent].id;
         let plain = message.to == *us && !message.claimable && !message.urgent && !message.read;
-        if plain && !self.offered.contains(&message.id) && !self.over.contains(&message.id) {
+        if plain && !self.tried.contains(&message.id) && !self.over.contains(&message.id) {
             self.arrived.insert(message.id);
         }
     }
@@ -113,8 +123,12 @@ impl Messages {
                     self.offered.remove(id);
                 }
             }
-            if let ([id], false) = (&messages[..], kind == FailureKind::NotReady) {
-                self.failed.entry(*id).or_default().0 += 1;
+            if kind != FailureKind::NotReady {
+                for id in &messages {
+                    let failed = self.failed.entry(*id).or_default();
+                    failed.offers += 1;
+                    failed.alone += u32::from(messages.len() == 1);
+                }
             }
         }
         if let Some(message) = self.telling.remove(&op)
@@ -137,14 +151,16 @@ impl Messages {
             if self.offered.contains(&id) && offer.repeat == Repeat::First {
                 return wrong(2, format!("message {id} is offered again, unmarked"));
             }
-            if self.failed.get(&id).is_some_and(|(offers, _)| *offers >= limits.offer_tries) {
+            if self.failed.get(&id).is_some_and(|failed| failed.alone >= limits.offer_tries) {
                 return wrong(3, format!("message {id} is offered after {} tries", limits.offer_tries));
             }
             if self.arrived.remove(&id) {
                 let waits = |older: &&MessageId| {
-                    truth.relay.mail.get(*older).is_some_and(|mail| {
-                        mail.read & (1 << truth.agent) == 0 && !mail.deleted && !mail.finished
-                    })
+                    truth
+                        .relay
+                        .mail
+                        .get(*older)
+                        .is_some_and(|mail| mail.read & (1 << truth.agent) == 0 && !mail.deleted && !mail.finished)
                 };
                 let inside = |older: &MessageId| offers.iter().any(|offer| offer.message == *older);
                 if let Some(older) = self.arrived.range(..id).filter(waits).find(|older| !inside(older)) {
@@ -152,6 +168,7 @@ impl Messages {
                 }
             }
             self.offered.insert(id);
+            self.tried.insert(id);
             self.known.remove(&id);
             self.shown.remove(&id);
             self.told.remove(&id);
@@ -164,7 +181,8 @@ impl Messages {
     pub(super) fn took(&mut self, process: &Process, offers: &[TakenOffer]) -> Watched {
         for offer in offers {
             let id = offer.message;
-            let repeat = process.had.iter().rev().find(|had| had.offer == *offer).map_or(Repeat::First, |had| had.repeat);
+            let repeat =
+                process.had.iter().rev().find(|had| had.offer == *offer).map_or(Repeat::First, |had| had.repeat);
             let before = self.had.insert(id, Had { by: process.uid, failed: false, shown: false });
             let Some(before) = before else { continue };
             match repeat {
@@ -172,7 +190,10 @@ impl Messages {
                     return wrong(2, format!("message {id} is taken a second time, and nothing says so"));
                 }
                 Repeat::Redelivered if before.by == process.uid && !before.failed => {
-                    return wrong(2, format!("message {id} is taken twice by {}, and no doubt was shown", process.generation));
+                    return wrong(
+                        2,
+                        format!("message {id} is taken twice by {}, and no doubt was shown", process.generation),
+                    );
                 }
                 Repeat::Redelivered | Repeat::Ambiguous => {}
             }
@@ -195,7 +216,7 @@ impl Messages {
                     if *end == (TurnEnd::Interrupted { by_person: true }) {
                         self.blocked.insert(id);
                     } else if !requested {
-                        self.failed.entry(id).or_default().1 += 1;
+                        self.failed.entry(id).or_default().turns += 1;
                     }
                 }
                 None => {}
@@ -210,6 +231,13 @@ impl Messages {
                 had.shown = true;
                 self.shown.insert(offer.message);
             }
+        }
+    }
+
+    /// The adapter knows that they did not arrive.
+    pub(super) fn missed(&mut self, offers: &[TakenOffer]) {
+        for offer in offers.iter().filter(|offer| !self.had.contains_key(&offer.message)) {
+            self.offered.remove(&offer.message);
         }
     }
 
@@ -258,7 +286,7 @@ impl Messages {
                 }
             }
             TaskStatus::Failed => {
-                let (offers, turns) = self.failed.get(&message).copied().unwrap_or_default();
+                let Failed { offers, turns, .. } = self.failed.get(&message).copied().unwrap_or_default();
                 if offers < 8 && turns < 3 && !self.blocked.contains(&message) {
                     return wrong(
                         3,
@@ -290,7 +318,10 @@ impl Messages {
     pub(super) fn rests(&self, generation: Option<Generation>) -> Watched {
         for (message, (of, since)) in &self.untold {
             if Some(*of) == generation {
-                return wrong(3, format!("since {since} nobody has told the agent that message {message} is not its own"));
+                return wrong(
+                    3,
+                    format!("since {since} nobody has told the agent that message {message} is not its own"),
+                );
             }
         }
         Ok(())

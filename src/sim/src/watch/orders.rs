@@ -85,7 +85,13 @@ impl Orders {
         Ok(())
     }
 
-    pub(super) fn reports(&mut self, id: &Text, status: CommandStatus, outcome: Option<&Outcome>, key: OpId) -> Watched {
+    pub(super) fn reports(
+        &mut self,
+        id: &Text,
+        status: CommandStatus,
+        outcome: Option<&Outcome>,
+        key: OpId,
+    ) -> Watched {
         let command = self.commands.entry(id.clone()).or_default();
         match (&command.outcome, outcome) {
             (None, Some(outcome)) => command.outcome = Some((outcome.clone(), key)),

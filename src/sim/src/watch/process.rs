@@ -167,7 +167,8 @@ impl Processes {
         let lived = at.mono.saturating_sub(self.spawned_at);
         let refused = class == ExitClass::Refused;
         let within_window = self.exits.len();
-        self.last = Some(Exit { at: at.mono, lived, within_window, refused, waits: waits || killed_starting, killed_starting });
+        self.last =
+            Some(Exit { at: at.mono, lived, within_window, refused, waits: waits || killed_starting, killed_starting });
     }
 
     pub(super) fn may_act(&self, generation: Generation, act: &Act) -> Watched {

@@ -154,7 +154,8 @@ impl World<'_> {
         }
         let how = self.coming.offer();
         let after = 1 + self.draw(20);
-        let arrives = !matches!(how, Some(Offering::Fails | Offering::NotReady | Offering::HangsLost | Offering::Missed));
+        let arrives =
+            !matches!(how, Some(Offering::Fails | Offering::NotReady | Offering::HangsLost | Offering::Missed));
         let given = offers.iter().map(|offer| {
             let taken = relay_runner_core::event::TakenOffer { message: offer.message, nonce: Some(offer.nonce) };
             (taken, offer.repeat)

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use relay_runner_core::event::{
-    CommandOrder, ExitReport, OpResult, Order, Params, ProviderReport, StatusReport, TakenOffer, TimelineReport, TurnEnd,
-};
 use relay_runner_core::event::{self, ExitClass};
+use relay_runner_core::event::{
+    CommandOrder, ExitReport, OpResult, Order, Params, ProviderReport, StatusReport, TakenOffer, TimelineReport,
+    TurnEnd,
+};
 use relay_runner_core::{BodyRef, Event, Generation, OpId, Text, TokenSlot};
 
 use super::{Due, World};
@@ -203,14 +204,8 @@ impl World<'_> {
             What::PowerFails { kept, back, who } => self.loses_power(self.who(who), kept, back),
             What::DiskFull { who } => {
                 let who = self.who(who);
-                let facts = self.runners[who].core.as_ref().map(|core| core.facts());
-                let runner = &mut self.runners[who];
-                if let Some(facts) = facts
-                    && !runner.disk.full
-                {
-                    runner.facts = facts;
-                    runner.disk.full = true;
-                    runner.watch.journal_breaks();
+                if self.runners[who].core.is_some() && !self.runners[who].disk.full {
+                    self.runners[who].disk.full = true;
                     self.orders(who, 0, Order::JournalBroken { why: "no space left on device".into() });
                 }
             }
@@ -233,6 +228,7 @@ impl World<'_> {
             What::Sleeps { millis, who } => {
                 let (who, now) = (self.who(who), self.now);
                 self.runners[who].clock.sleeps(now, millis);
+                self.agenda.put(self.runners[who].clock.asleep_until(), Due::Wakes { who });
                 self.runners[who].watch.clock_jumps();
                 self.wakes_at_another_time(who);
                 self.goes_silent(who, false);
@@ -245,7 +241,7 @@ impl World<'_> {
         }
     }
 
-    fn wakes_at_another_time(&mut self, who: usize) {
+    pub(super) fn wakes_at_another_time(&mut self, who: usize) {
         let runner = &mut self.runners[who];
         let next = runner.core.as_ref().and_then(|core| core.next_deadline());
         runner.wake = next.map_or(u64::MAX, |(mono, _)| runner.clock.when(mono).max(self.now));
@@ -260,10 +256,8 @@ impl World<'_> {
 
     fn command(&mut self, verb: Verb, here: bool, who: u64) {
         let who = self.who(who);
-        let params = Params {
-            content: (verb == Verb::Inject).then(|| BodyRef::of("remember this")),
-            ..Params::default()
-        };
+        let params =
+            Params { content: (verb == Verb::Inject).then(|| BodyRef::of("remember this")), ..Params::default() };
         self.gives(who, name(verb).into(), params, here, verb == Verb::Foreign);
     }
 
@@ -285,9 +279,11 @@ impl World<'_> {
     }
 
     fn decide(&mut self, nth: u64, approve: bool, here: bool) {
-        let asked: Option<(usize, Text)> = self.runners.iter().enumerate().find_map(|(who, runner)| {
-            Some((who, runner.process.as_ref()?.asking.as_ref()?.0.clone()))
-        });
+        let asked: Option<(usize, Text)> = self
+            .runners
+            .iter()
+            .enumerate()
+            .find_map(|(who, runner)| Some((who, runner.process.as_ref()?.asking.as_ref()?.0.clone())));
         // The question that waits, or one of before, or one that never was.
         let (who, id) = match asked.filter(|_| nth.is_multiple_of(2)) {
             Some(asked) => asked,
@@ -327,8 +323,7 @@ impl World<'_> {
             (Noise::SessionEnds, _, Some((_, session, pid, _))) => {
                 for status in ["session-end", "session-clear"] {
                     let timeline = TimelineReport { status: status.into(), id: None, timestamp: None };
-                    let report =
-                        StatusReport { timeline: Some(timeline), ..*idle(session.clone(), pid) };
+                    let report = StatusReport { timeline: Some(timeline), ..*idle(session.clone(), pid) };
                     let request = self.request();
                     self.orders(who, 0, Order::Report { request, report: Box::new(report) });
                 }

@@ -96,9 +96,6 @@ impl World<'_> {
         if how == Some(Start::Fails) {
             return self.fails(who, op, 5, FailureKind::Io);
         }
-        if how == Some(Start::Hangs) {
-            return;
-        }
         self.uids += 1;
         let uid = self.uids;
         let runner = &mut self.runners[who];
@@ -117,6 +114,8 @@ impl World<'_> {
             _ => 1 + self.draw(1_000),
         };
         match how {
+            // Nobody hears of it until it is killed.
+            Some(Start::Hangs) => return,
             Some(Start::Stillborn) => {
                 self.agenda.put(self.now, does(Does::Exits));
                 self.done(who, op, 3_000, OpResult::Spawned(reference));
@@ -317,11 +316,8 @@ impl World<'_> {
             process.turns[turn].asks = Some(id.clone());
         }
         if hook {
-            let ask = PermissionAsk {
-                approval: *request,
-                session: Some(process.session.clone()),
-                pid: Some(process.pid()),
-            };
+            let ask =
+                PermissionAsk { approval: *request, session: Some(process.session.clone()), pid: Some(process.pid()) };
             let request = self.request();
             self.asked.insert((who, request), id);
             self.orders(who, 5, Order::Permission { request, ask: Box::new(ask) });
@@ -333,7 +329,9 @@ impl World<'_> {
     /// A question was answered, or nobody waits for its answer any more: the turn goes on, and ends in time.
     pub(super) fn goes_on(&mut self, who: usize) {
         let after = 50 + self.draw(5_000);
-        let Some(process) = self.runners[who].process.as_ref().filter(|p| p.alive && p.asking.is_none()) else { return };
+        let Some(process) = self.runners[who].process.as_ref().filter(|p| p.alive && p.asking.is_none()) else {
+            return;
+        };
         let uid = process.uid;
         if let Some(turn) = process.running
             && process.turns[turn].asks.is_some()
@@ -371,7 +369,8 @@ impl World<'_> {
 
     /// An agent of the agent, or a compaction.
     fn side(&mut self, who: usize, compaction: bool, begins: bool) {
-        let (reason, report) = if compaction { ("compaction", Report::Compaction) } else { ("subagent", Report::Subagent) };
+        let (reason, report) =
+            if compaction { ("compaction", Report::Compaction) } else { ("subagent", Report::Subagent) };
         let status = if begins { ReportStatus::Busy } else { ReportStatus::Idle };
         let said = StatusReport {
             status,

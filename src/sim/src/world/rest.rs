@@ -25,7 +25,9 @@ impl World<'_> {
             What::Turns { how, .. } => *how == crate::plan::Turn::Never,
             _ => false,
         });
-        if silent || self.plan.setup.mark_read == relay_runner_core::config::MarkRead::Taken || !self.plan.kills.is_empty()
+        if silent
+            || self.plan.setup.mark_read == relay_runner_core::config::MarkRead::Taken
+            || !self.plan.kills.is_empty()
         {
             self.end += SILENCE;
         }
@@ -45,7 +47,10 @@ impl World<'_> {
         let runner = &mut self.runners[who];
         runner.kill = None;
         runner.clock.jitters(0);
+        runner.clock.is_woken(now);
         runner.clock.drifts(now, 0);
+        self.wakes(who);
+        self.wakes_at_another_time(who);
         if self.plan.setup.token > 0 {
             self.hands_in(who, 86_400);
         }
@@ -101,9 +106,8 @@ impl World<'_> {
         Watch::sweeps(core)?;
         let view = core.view();
         let at = runner.clock.stamp(self.now, 0);
-        let cools = view.process.state == "cooling" && view.deadlines.iter().any(|d| {
-            d.what == relay_runner_core::TimerKey::Cooling && d.at > at.mono + 11_000
-        });
+        let cools = view.process.state == "cooling"
+            && view.deadlines.iter().any(|d| d.what == relay_runner_core::TimerKey::Cooling && d.at > at.mono + 11_000);
         if cools {
             // A usage limit is waited for.
             return Ok(());
@@ -132,7 +136,13 @@ impl World<'_> {
         if (agent.status, agent.ready) != (view.status, view.ready) {
             return wrong(
                 8,
-                format!("the relay shows {} {}, not {} {}", agent.status.as_str(), agent.ready, view.status.as_str(), view.ready),
+                format!(
+                    "the relay shows {} {}, not {} {}",
+                    agent.status.as_str(),
+                    agent.ready,
+                    view.status.as_str(),
+                    view.ready
+                ),
             );
         }
         if !view.ready && !parked {
@@ -170,7 +180,10 @@ impl World<'_> {
             if ours && command.status.is_none_or(|status| !status.is_final()) && !open {
                 return wrong(6, format!("the relay has no outcome of command {}", command.id));
             }
-            if command.foreign && command.status.is_some_and(relay_runner_protocol::CommandStatus::is_final) && command.outcome.is_some() {
+            if command.foreign
+                && command.status.is_some_and(relay_runner_protocol::CommandStatus::is_final)
+                && command.outcome.is_some()
+            {
                 return wrong(6, format!("command {} was for another, and has an outcome", command.id));
             }
         }
@@ -194,9 +207,7 @@ impl World<'_> {
                 !view.ready || view.turn.is_some() || (!gone && self.may_wait(view, id)) || self.is_young(mail)
             }
             Some(Stage::Offered | Stage::Taken) => self.is_young(mail) || view.turn.is_some() || !self.is_quiet(who),
-            Some(Stage::Worked) => {
-                !view.ready || rest_of_task_waits(view, id, mail) || self.is_young(mail)
-            }
+            Some(Stage::Worked) => !view.ready || rest_of_task_waits(view, id, mail) || self.is_young(mail),
             Some(_) => false,
             None => gone || given_up || !view.ready || full || parked,
         };
@@ -257,4 +268,3 @@ fn rest_of_task_waits(view: &View<'_>, id: MessageId, mail: &Mail) -> bool {
     };
     mail.message.task.is_some() && view.messages.iter().any(waits)
 }
-

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 
 use relay_runner_core::config::{Config, Identity, Limits};
 use relay_runner_core::event::TokenRecord;
-use relay_runner_core::{
-    BodyRef, Core, DurableFacts, Effects, Event, ExitCode, Lane, OpId, Stamp, Text,
-};
+use relay_runner_core::{BodyRef, Core, DurableFacts, Effects, Event, ExitCode, Lane, OpId, Stamp, Text};
 
 use super::network::Wire;
 use super::{Due, Job, World};
@@ -44,8 +42,8 @@ pub(super) struct Runner {
     /// Killed within the next step that does something.
     pub(super) kill: Option<(u64, u64)>,
     pub(super) ended: Option<ExitCode>,
-    /// The greatest operation so far.
-    pub(super) newest_op: u64,
+    /// What its machine has to hear once it wakes.
+    pub(super) asleep: VecDeque<Due>,
 }
 
 /// What a failing power leaves of a runner.
@@ -162,7 +160,7 @@ impl World<'_> {
             watch: Watch::default(),
             kill: None,
             ended: None,
-            newest_op: 0,
+            asleep: VecDeque::new(),
         });
         self.agenda.put(self.now, Due::Starts { who, fresh: false });
         who
@@ -173,7 +171,8 @@ impl World<'_> {
         if self.runners[who].core.is_some() {
             return;
         }
-        if fresh {
+        // A journal that ends in the middle of a run is not taken up.
+        if fresh || self.runners[who].disk.full {
             self.instances += 1;
             let number = self.instances;
             let (run, instance) = (format!("run-{number}").into(), format!("instance-{number}").into());
@@ -199,9 +198,19 @@ impl World<'_> {
         let at = runner.clock.stamp(self.now, 0);
         let core = Core::new(config, facts, at);
         runner.watch.starts(at, &core.facts(), left.then_some(runner.facts.generation));
+        runner.disk.full = false;
         runner.disk.begins(&core);
         runner.core = Some(Box::new(core));
         self.steps(who, Event::Boot);
+    }
+
+    /// What came while its machine slept is heard now.
+    pub(super) fn wakes(&mut self, who: usize) {
+        if self.runners[who].clock.asleep_until() <= self.now {
+            while let Some(due) = self.runners[who].asleep.pop_front() {
+                self.agenda.put(self.now, due);
+            }
+        }
     }
 
     /// The process of the runner ends where it stands.
@@ -221,7 +230,9 @@ impl World<'_> {
         if runner.core.take().is_none() {
             return;
         }
-        if let Some(facts) = runner.disk.survives(kept) {
+        if !runner.disk.full
+            && let Some(facts) = runner.disk.survives(kept)
+        {
             runner.facts = facts;
         }
         if let Some(process) = &mut runner.process {
