@@ -237,6 +237,30 @@ fn a_call_that_the_relay_takes_ends_what_an_earlier_refusal_paused() {
 }
 
 #[test]
+fn a_refused_credential_is_tried_again_now_and_then() {
+    let mut story = Story::up_with(Config { credential: Some(TokenRecord::default()), ..config() });
+    story.by_hand();
+    story.after(20_000);
+    let heartbeat = story.expects(",heartbeat");
+    story.open.clear();
+    story.fails(heartbeat, FailureKind::Unauthorized);
+    story.after(300_000);
+    story.expects_no("set-status");
+    story.expects_no(",heartbeat");
+    story.after(20_000);
+    let again = story.expects("ms,heartbeat");
+    story.expects_no("set-status");
+    story.fails(again, FailureKind::Unauthorized);
+    story.open.clear();
+    story.after(300_000);
+    let again = story.expects("ms,heartbeat");
+    story.answers(again, OpResult::Ok);
+    assert_eq!(state(&story), "valid");
+    story.after(20_000);
+    story.expects("set-status");
+}
+
+#[test]
 fn a_refused_call_makes_the_token_suspect_and_one_renewal_decides() {
     let mut story = Story::up_with(with_token(HOUR));
     story.message(plain(7));

@@ -319,11 +319,12 @@ impl Core {
                 (Some(fence), _) => self.report(Call::Release { message: id, fence }, fx),
                 // It may have been granted, and only the relay knows its fence: the same question brings it, and the
                 // answer finds that nobody wants it any more.
-                (None, Some(key)) => {
+                // Not by one that was superseded: it is told nothing any more.
+                (None, Some(key)) if !self.is_superseded() => {
                     let deadline = self.config.timing.call_deadline;
                     self.http_keyed(Op::Claim(id), key, Call::Claim { message: id }, deadline, fx);
                 }
-                (None, None) => {}
+                (None, Some(_) | None) => {}
             }
         }
         self.touched.claims = true;

@@ -18,6 +18,7 @@ use crate::effect::Effects;
 use crate::ending::Ending;
 use crate::event::{Event, Failure, FailureKind, OpResult, Order, TokenRecord};
 use crate::facts::{DurableFacts, MessageFact, ProviderFact};
+use crate::flags::Flag;
 use crate::ids::{OpId, Text};
 use crate::inbox::{Inbox, Item};
 use crate::lifecycle::{self, Happening, Lifecycle};
@@ -84,6 +85,9 @@ pub(crate) struct Touched {
     pub(crate) inbox: bool,
 }
 
+/// What is left out of the numbers of a run before: more than it can have used since its journal was last on the disk.
+const GAP: u64 = 1 << 20;
+
 /// The clocks may differ by this much before it counts as a jump.
 const JUMP: Millis = 2_000;
 /// The clock stops here: some 36 million years after the start.
@@ -91,7 +95,11 @@ const MONO_MOST: Mono = 1 << 60;
 
 impl Core {
     /// A core that has not booted yet. `facts` are those of the run before, or [`DurableFacts::new`].
-    pub fn new(config: Config, facts: DurableFacts, at: Stamp) -> Self {
+    pub fn new(config: Config, mut facts: DurableFacts, at: Stamp) -> Self {
+        if facts.is_of_a_run() && config.flags.has(Flag::LeavesAGapBehindAnotherRun) {
+            facts.next_op.0 += GAP;
+            facts.status_seq += GAP;
+        }
         let left = facts.adoptable(&config).cloned();
         let mut core = Self {
             run_id: facts.run_id,

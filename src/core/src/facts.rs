@@ -115,6 +115,11 @@ impl MessageFact {
 }
 
 impl DurableFacts {
+    /// There was a run before.
+    pub(crate) fn is_of_a_run(&self) -> bool {
+        self.next_op > OpId(1)
+    }
+
     /// The facts of an agent that never ran. Both ids are random, made by the shell.
     pub fn new(run_id: Text, instance_id: Text) -> Self {
         Self {

@@ -11,11 +11,14 @@ pub enum Flag {
     /// An adapter's approval that finds too many open is denied at once; without it, it is only noted, and the agent
     /// waits for an answer that never comes.
     DeniesApprovalsBeyondTheLimit = 1,
+    /// A run that goes on where another ended leaves a gap in the numbers of operations and statuses; without it, those
+    /// that were used after the journal was last forced to the disk are used again when the power fails.
+    LeavesAGapBehindAnotherRun = 2,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 1] = [Self::DeniesApprovalsBeyondTheLimit];
+    pub const ALL: [Self; 2] = [Self::DeniesApprovalsBeyondTheLimit, Self::LeavesAGapBehindAnotherRun];
 
     pub const fn number(self) -> u32 {
         self as u32
@@ -55,7 +58,11 @@ mod tests {
     #[test]
     fn numbers_are_never_given_twice_and_the_list_is_whole() {
         // A flag that is added without being listed here has no number in a journal.
-        let Flag::DeniesApprovalsBeyondTheLimit = Flag::ALL[0];
+        for flag in Flag::ALL {
+            match flag {
+                Flag::DeniesApprovalsBeyondTheLimit | Flag::LeavesAGapBehindAnotherRun => {}
+            }
+        }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
         assert_eq!(Flag::ALL[0].number(), 1);
     }

@@ -190,6 +190,15 @@ impl Inbox {
         Self { settled, set_aside, had, ..Self::default() }
     }
 
+    /// An empty one, that knows of what the provider was handed.
+    pub(crate) fn begin_anew(&self) -> Self {
+        let handed = self.iter().filter(|(_, item)| {
+            matches!(item.stage, Stage::Offered | Stage::Taken | Stage::Ambiguous | Stage::Worked)
+        });
+        let had = |item: &Item| Had { attempt: item.attempt, tries: 0, failed_turns: 0, repeat: Repeat::Ambiguous };
+        Self { had: handed.map(|(id, item)| (id, had(item))).collect(), ..Self::default() }
+    }
+
     /// What was forgotten after it was offered; what was taken over counts as such already.
     pub(crate) fn had(&self) -> BTreeMap<MessageId, Had> {
         let gone = self.iter().filter(|(_, item)| item.taken_over);

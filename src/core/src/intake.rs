@@ -11,7 +11,7 @@ use crate::delivery::Delivery;
 use crate::effect::{Call, Effects, Repeat};
 use crate::event::{Incoming, OpResult};
 use crate::ids::{MessageId, TaskId, Text};
-use crate::inbox::{Inbox, Item};
+use crate::inbox::Item;
 use crate::matching::{Given, TAGS_MOST, is_ours};
 use crate::mutant::Mutant;
 use crate::note::Note;
@@ -188,7 +188,9 @@ impl Core {
         for id in ids {
             self.close_work_of(id);
         }
-        self.inbox = Inbox::default();
+        // What the provider was handed may have come from this relay already, before it said who it is: should one of
+        // these ids come again, the offer says that it may be a repeat.
+        self.inbox = self.inbox.begin_anew();
         self.claims = Claims::default();
         self.reports = Reports::default();
         self.delivery = Delivery::default();

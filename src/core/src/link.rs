@@ -48,6 +48,10 @@ pub(crate) struct Link {
     pub(crate) relay: Option<Text>,
     /// The position is known: from an earlier run, or from the first registration.
     positioned: bool,
+    /// The position when this connection was registered: what the relay's own may not lie behind. 0 once it was held
+    /// against it: a `registered` that comes again, or after events, is older than what has been heard since.
+    #[serde(default)]
+    since: u64,
 }
 
 impl Link {
@@ -62,6 +66,7 @@ impl Link {
             position,
             relay,
             positioned: position > 0,
+            since: 0,
         }
     }
 
@@ -156,6 +161,7 @@ impl Core {
 
     fn register(&mut self, conn: Conn, fx: &mut Effects) {
         self.link.phase = Phase::Registering(conn);
+        self.link.since = self.link.position;
         self.deadlines.arm(TimerKey::Register, self.now.mono, self.config.timing.register_deadline);
         fx.push(Effect::Send { conn, frame: Frame::Register });
     }
@@ -298,7 +304,7 @@ impl Core {
     fn meet(&mut self, relay: Option<Text>, cursor: u64, fx: &mut Effects) {
         let differs = matches!((&self.link.relay, &relay), (Some(before), Some(now)) if before != now);
         // One that says neither who nor where it is may be the same: its events are taken from where it says.
-        let behind = cursor < self.link.position;
+        let behind = cursor < core::mem::take(&mut self.link.since);
         if behind && relay.is_none() && cursor == 0 {
             self.link.position = 0;
         } else if differs || behind {

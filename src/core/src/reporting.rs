@@ -137,6 +137,12 @@ impl Core {
 
     fn report_failed(&mut self, lane: &Lane, failure: &Failure, fx: &mut Effects) {
         self.touched.reports = true;
+        // It was on its way when another took over, who has the say now.
+        let superseded = self.is_superseded();
+        if superseded && self.reports.head(lane).is_some_and(|head| !matches!(head.call, Call::Release { .. })) {
+            self.report_is_over(lane, None, fx);
+            return;
+        }
         let timing = &self.config.timing;
         let now = self.now.mono;
         let Some(head) = self.reports.came_back(lane, |tries| {

@@ -1,6 +1,7 @@
 //! Turns: stretches of provider work between busy and idle, and what their ends mean for messages and tasks
 //! (behaviour 7).
 
+use alloc::collections::VecDeque;
 use relay_runner_protocol::{Stage, TaskStatus};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,13 @@ use crate::work::{Id, Kind};
 pub(crate) struct Turns {
     current: Option<Turn>,
     next: TurnNumber,
+    /// The provider's ids of the turns that ended last: what says their end again says nothing new.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    ended: VecDeque<Text>,
 }
+
+/// Ids of ended turns that are remembered.
+const ENDED: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Turn {
@@ -37,7 +44,7 @@ struct Turn {
 
 impl Turns {
     pub(crate) const fn new(next: TurnNumber) -> Self {
-        Self { current: None, next }
+        Self { current: None, next, ended: VecDeque::new() }
     }
 
     pub(crate) fn current(&self) -> Option<TurnNumber> {
@@ -55,6 +62,13 @@ impl Turns {
 
     pub(crate) const fn next_number(&self) -> TurnNumber {
         self.next
+    }
+
+    fn has_ended(&mut self, id: Text) {
+        if self.ended.len() == ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(id);
     }
 }
 
@@ -174,8 +188,13 @@ impl Core {
 
     /// The end of the turn was not seen: nothing says that it was a normal one.
     pub(crate) fn turn_unseen(&mut self, fx: &mut Effects) {
-        if self.turns.current.is_none() {
-            return;
+        let Some(number) = self.turns.current() else { return };
+        // It may have been worked all the same.
+        let had = |item: &Item| item.turn == Some(number);
+        let mut last = None;
+        while let Some(message) = self.inbox.next_shown(last, had) {
+            last = Some(message);
+            self.inbox.update(message, |item| item.repeat = Repeat::Ambiguous);
         }
         let end = if self.config.is_mutant(Mutant::CompletesAnUnseenTurn) {
             TurnEnd::Normal
@@ -194,6 +213,7 @@ impl Core {
         let Some(turn) = &self.turns.current else {
             // No turn, so nothing was worked: a task is done by its own turn only.
             self.work.end_kind(&Kind::ProviderTurn);
+            self.unseen_turn_ended(id, fx);
             return;
         };
         if let (Some(ended), Some(current)) = (id, &turn.id)
@@ -208,8 +228,24 @@ impl Core {
         self.drained(fx);
     }
 
+    /// A turn ended that nobody saw begin. What waited for a turn may have been of this one, or of none yet: the next turn
+    /// does not have it.
+    fn unseen_turn_ended(&mut self, id: Option<&Text>, fx: &mut Effects) {
+        let Some(id) = id.filter(|id| !self.turns.ended.contains(id)) else { return };
+        self.turns.has_ended(id.clone());
+        let number = self.turns.next;
+        self.turns.next += 1;
+        while let Some(message) = self.inbox.next_shown(None, |item| item.turn.is_none()) {
+            self.doubt(message, "its turn ended, and nobody saw it begin", fx);
+            self.inbox.update(message, |item| item.turn = Some(number));
+        }
+    }
+
     fn end_turn(&mut self, end: &TurnEnd, still_running: &[Text], fx: &mut Effects) {
-        let Some(Turn { number, interrupting, .. }) = self.turns.current.take() else { return };
+        let Some(Turn { number, interrupting, id, .. }) = self.turns.current.take() else { return };
+        if let Some(id) = id {
+            self.turns.has_ended(id);
+        }
         self.work.end_kind(&Kind::ProviderTurn);
         // Its own end may have been lost; nothing is compacted any more.
         self.work.end_kind(&Kind::Compaction);

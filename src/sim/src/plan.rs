@@ -543,6 +543,18 @@ impl Setup {
 }
 
 impl Plan {
+    /// Whether the runners could do what is asked of them. Whose reports of turns may be lost, or late, has to name its
+    /// turns: nobody could tell one from another otherwise.
+    pub fn is_sensible(&self) -> bool {
+        let names = |what: &What| match what {
+            What::Loses { report, .. } | What::Delays { report, .. } => {
+                self.setup.names_turns || !matches!(report, Report::Busy | Report::Idle)
+            }
+            _ => true,
+        };
+        self.setup.is_sensible() && self.steps.iter().all(|step| names(&step.what))
+    }
+
     /// As JSON, for a file.
     pub fn to_text(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();

@@ -70,6 +70,8 @@ pub(crate) struct Command {
     pub(crate) foreign: bool,
     pub(crate) params: relay_runner_core::event::Params,
     pub(crate) acked: bool,
+    /// Which instance took it.
+    pub(crate) by: Option<usize>,
     pub(crate) status: Option<CommandStatus>,
     pub(crate) outcome: Option<Arc<Outcome>>,
     /// It was put on the way to its agent.
@@ -225,9 +227,10 @@ impl Relay {
         meant
     }
 
-    /// The number of the next message.
+    /// The number of the next message. Those of another relay are others, so that what a process still has of one relay
+    /// is never taken for something of the next.
     pub(crate) fn next_message(&self) -> MessageId {
-        self.mail.keys().next_back().map_or(1, |id| id + 1)
+        self.mail.keys().next_back().map_or(self.number * 10_000 + 1, |id| id + 1)
     }
 
     /// The n-th message that is not over, the oldest first.
@@ -415,6 +418,7 @@ impl Relay {
             Call::Command { id, status, outcome } => {
                 if let Some(command) = self.commands.iter_mut().find(|command| command.id == *id) {
                     command.acked = true;
+                    command.by = Some(asked.instance);
                     if command.outcome.is_none() {
                         command.status = Some(*status);
                         command.outcome.clone_from(outcome);

@@ -59,7 +59,7 @@ struct Shrinking {
 impl Shrinking {
     /// Keeps a plan that fails in the same way.
     fn tries(&mut self, plan: Plan) -> bool {
-        if self.runs >= self.most || plan == self.plan || !plan.setup.is_sensible() {
+        if self.runs >= self.most || plan == self.plan || !plan.is_sensible() {
             return false;
         }
         self.runs += 1;

@@ -9,7 +9,7 @@ mod orders;
 mod process;
 
 use relay_runner_core::event::{BusFrame, FailureKind, OpResult, Order, RelayEvent};
-use relay_runner_core::{Act, Call, Core, DurableFacts, Effect, Event, Generation, Stamp, TimerKey};
+use relay_runner_core::{Act, Call, Core, DurableFacts, Effect, Event, Frame, Generation, Stamp, TimerKey};
 
 use crate::plan::Setup;
 use crate::process::Process;
@@ -61,6 +61,8 @@ pub(crate) struct Watch {
     /// When clocks were set, or the machine slept, in true time.
     jumped: Option<u64>,
     now: u64,
+    /// The relay that registered it last.
+    relay: Option<relay_runner_core::Text>,
 }
 
 /// A full look at the core's own view every so many steps.
@@ -81,7 +83,8 @@ impl Watch {
     /// The next run knows nothing of this one.
     pub(crate) fn forgets(&mut self) {
         let process = std::mem::take(&mut self.process);
-        *self = Self { process, jumped: self.jumped, now: self.now, ..Self::default() };
+        let relay = self.relay.take();
+        *self = Self { process, relay, jumped: self.jumped, now: self.now, ..Self::default() };
         self.process.is_fresh();
     }
 
@@ -92,17 +95,25 @@ impl Watch {
         self.orders.forgets();
     }
 
+    fn relay_is(&mut self, name: Option<&relay_runner_core::Text>) {
+        if name.is_some() && self.relay.as_ref() != name {
+            if self.relay.is_some() {
+                self.meets_another_relay();
+            }
+            self.relay = name.cloned();
+        }
+    }
+
     /// Only what was forced to the disk is known to the next run.
     pub(crate) fn loses_power(&mut self) {
         self.messages.loses_power();
         self.orders.loses_power();
-        self.link.loses_power();
-        self.newest_op = 0;
-        self.jumped = Some(self.now);
+        self.jumped = self.jumped.max(Some(self.now));
     }
 
-    pub(crate) const fn clock_jumps(&mut self) {
-        self.jumped = Some(self.now);
+    /// The clocks of its machine part, at this true time.
+    pub(crate) fn clock_jumps(&mut self, at: u64) {
+        self.jumped = self.jumped.max(Some(at));
     }
 
     /// A clock was set, or stood still, within this span.
@@ -128,6 +139,9 @@ impl Watch {
                 };
                 self.process.answered(at, *op, failure);
                 self.messages.answered(*op, failure);
+                if let Some(message) = self.claims.loses(*op, result) {
+                    self.messages.is_lost(message);
+                }
                 self.claims.answered(*op, result);
                 self.link.answered(*op, result, truth);
                 self.orders.answered(*op, failure);
@@ -147,12 +161,15 @@ impl Watch {
     fn frame(&mut self, at: Stamp, conn: u64, frame: &BusFrame, truth: &Truth<'_>) {
         self.link.frame(at, conn, frame);
         match frame {
+            BusFrame::Registered { relay, .. } => self.relay_is(relay.as_ref()),
             BusFrame::Command { command, .. } => {
                 self.process.ordered(&command.name);
                 self.link.ordered(&command.name);
                 let ours = command.target.as_deref().is_none_or(|to| *to == *truth.relay.agents[truth.agent].id);
                 if ours {
-                    self.orders.ordered(at, &command.id, &command.name);
+                    self.orders.ordered(&command.id, &command.name);
+                } else {
+                    self.orders.is_foreign(&command.id);
                 }
             }
             BusFrame::Event { event, .. } => match event {
@@ -283,16 +300,22 @@ impl Watch {
             Effect::Send { frame, .. } => {
                 let may_be_ready = self.process.is_up() && !self.orders.is_going_down();
                 self.link.says(frame, may_be_ready)?;
+                if let Frame::Ack { frame } = frame
+                    && let Some(id) = frame.strip_prefix("c-")
+                {
+                    self.orders.accepts(id);
+                }
             }
             Effect::UseToken { slot } => self.link.uses(at, *slot, truth),
             Effect::Http { op, key, epoch, call, .. } => {
                 let may_be_ready = self.process.is_up() && !self.orders.is_going_down();
                 self.link.calls(at, *op, call, may_be_ready, self.jumped_within(600_000), truth)?;
-                self.call(at, *op, (*key, *epoch), call, truth)?;
+                self.call(*op, (*key, *epoch), call, truth)?;
             }
             Effect::Answer { request, answer } => self.orders.answers(*request, answer)?,
             Effect::Finish { code } => {
-                self.process.finishes(at, *code, !self.jumped_within(180_000))?;
+                let restartable = truth.setup.adapter.restartable;
+                self.process.finishes(at, *code, !self.jumped_within(180_000), restartable)?;
                 self.ended = true;
             }
             Effect::StartControl { .. }
@@ -316,7 +339,6 @@ impl Watch {
 
     fn call(
         &mut self,
-        at: Stamp,
         op: relay_runner_core::OpId,
         key: (relay_runner_core::OpId, u64),
         call: &Call,
@@ -324,14 +346,17 @@ impl Watch {
     ) -> Watched {
         match call {
             Call::Claim { message } => self.claims.asks(op, key, *message),
-            Call::Renew { .. } => Ok(()),
+            Call::Renew { message, .. } => {
+                self.claims.is_used(op, *message);
+                Ok(())
+            }
             Call::Release { message, .. } => {
                 self.claims.lets_go(*message);
                 self.messages.lets_go(*message)
             }
             Call::Task { task, message, status, fence, .. } => {
                 let excused = self.jumped_within(3_600_000) && truth.setup.lease > 0;
-                self.claims.reports(at, op, *message, *fence, excused, truth)?;
+                self.claims.reports(op, *message, *fence, excused, truth)?;
                 self.messages.reports(*task, *message, *status, truth)
             }
             Call::Read { message } => self.messages.reads(*message, truth),
@@ -375,6 +400,7 @@ impl Watch {
             self.orders.turn_ends();
         }
         if turn && report.status == ReportStatus::Busy {
+            self.messages.busy();
             self.orders.turn_begins();
         }
     }
@@ -390,10 +416,10 @@ impl Watch {
     }
 
     /// What must hold when nothing is under way any more, besides what the world sees.
-    pub(crate) fn rests(&self, at: Stamp, parked: bool) -> Watched {
+    pub(crate) fn rests(&self, at: Stamp, parked: bool, restartable: bool) -> Watched {
         self.messages.rests(self.process.generation())?;
         self.orders.rests()?;
-        if parked && !self.process.may_be_parked() && !self.jumped_within(20 * 60_000) {
+        if parked && !self.process.may_be_parked(restartable) && !self.jumped_within(20 * 60_000) {
             return wrong(9, "it is parked, and its process did not end often enough");
         }
         self.link.rests(at)

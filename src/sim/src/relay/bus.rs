@@ -82,6 +82,7 @@ impl Relay {
                     && let Some(command) = self.commands.iter_mut().find(|command| *command.id == *id)
                 {
                     command.acked = true;
+                    command.by = Some(conn.instance);
                 }
             }
             Up::Resume { since } => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use relay_runner_core::event::{FailureKind, OpResult};
-use relay_runner_core::{MessageId, OpId, Stamp};
+use relay_runner_core::{MessageId, OpId};
 
 use super::{Truth, Watched, wrong};
 
@@ -15,6 +15,8 @@ pub(super) struct Claims {
     /// What was asked last for a message, under which key and epoch, while its answer is not known.
     asked: BTreeMap<MessageId, (OpId, OpId, u64)>,
     asking: BTreeMap<OpId, MessageId>,
+    /// Renewals and reports under a claim.
+    under: BTreeMap<OpId, MessageId>,
 }
 
 impl Claims {
@@ -27,6 +29,24 @@ impl Claims {
                 format!("the claim of message {message} is asked for as another request: {key}, not {before}"),
             ),
             _ => Ok(()),
+        }
+    }
+
+    /// Something is asked under the claim.
+    pub(super) fn is_used(&mut self, op: OpId, message: MessageId) {
+        self.under.insert(op, message);
+    }
+
+    /// The message whose claim is lost by this answer.
+    pub(super) fn loses(&mut self, op: OpId, result: &OpResult) -> Option<MessageId> {
+        let under = self.under.remove(&op);
+        let asked = self.asking.get(&op).copied();
+        match result {
+            OpResult::Refused { .. } => under.or(asked),
+            OpResult::Failed(failure) => under.filter(|_| {
+                matches!(failure.kind, FailureKind::Conflict | FailureKind::Expired | FailureKind::NotFound)
+            }),
+            _ => None,
         }
     }
 
@@ -64,14 +84,14 @@ impl Claims {
 
     /// A report goes out now.
     pub(super) fn reports(
-        &self,
-        _at: Stamp,
-        _op: OpId,
+        &mut self,
+        op: OpId,
         message: MessageId,
         fence: Option<u64>,
         excused: bool,
         truth: &Truth<'_>,
     ) -> Watched {
+        self.is_used(op, message);
         let Some(fence) = fence else {
             return wrong(5, format!("the task of message {message} is reported without a fence"));
         };

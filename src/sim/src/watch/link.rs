@@ -45,10 +45,6 @@ impl Link {
         *self = Self { seq: self.seq, newest_op: self.newest_op, doubted: true, ..Self::default() };
     }
 
-    pub(super) const fn loses_power(&mut self) {
-        self.seq = 0;
-    }
-
     pub(super) fn reports(&mut self, at: Stamp, conn: u64, report: &LinkReport) {
         if self.conn != Some(conn) {
             return;
@@ -194,7 +190,8 @@ impl Link {
         if self.superseded && !matches!(call, Call::Release { .. }) {
             return wrong(7, format!("{call} after another took over"));
         }
-        if self.leaves && !matches!(call, Call::DeleteAgent | Call::SetStatus { .. }) {
+        // The last word may be refused, and another token is asked for to say it with.
+        if self.leaves && !matches!(call, Call::DeleteAgent | Call::SetStatus { .. } | Call::RenewToken { .. }) {
             return wrong(7, format!("{call} after leave was taken"));
         }
         match call {

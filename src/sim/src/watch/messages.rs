@@ -31,10 +31,13 @@ pub(super) struct Messages {
     failed: BTreeMap<MessageId, Failed>,
     /// A person stopped its turn, or the relay refuses its end.
     blocked: BTreeSet<MessageId>,
-    /// Plain ones for this agent alone, that the core was told of and that were never offered.
-    arrived: BTreeSet<MessageId>,
+    /// Plain ones for this agent alone, that the core was told of and that were never offered; in which order.
+    arrived: BTreeMap<MessageId, u64>,
+    arrivals: u64,
     /// Never to be offered again.
     over: BTreeSet<MessageId>,
+    /// The core knows that a turn runs.
+    turn: bool,
     told: BTreeSet<MessageId>,
     telling: BTreeMap<OpId, MessageId>,
     /// The process has them, and is to be told that they are not its own any more; since when.
@@ -74,7 +77,16 @@ impl Messages {
         self.offered.clear();
         self.over.clear();
         self.known.clear();
-        self.failed.clear();
+        self.failed.values_mut().for_each(|failed| failed.alone = 0);
+    }
+
+    /// Its claim was lost: should it come back, it may be worked again, marked.
+    pub(super) fn is_lost(&mut self, message: MessageId) {
+        if let Some(had) = self.had.get_mut(&message) {
+            had.failed = true;
+        }
+        self.known.remove(&message);
+        self.shown.remove(&message);
     }
 
     pub(super) fn another_process(&mut self) {
@@ -83,6 +95,7 @@ impl Messages {
     }
 
     pub(super) fn process_ends(&mut self) {
+        self.turn = false;
         self.under_way.clear();
         self.telling.clear();
         self.untold.clear();
@@ -94,7 +107,8 @@ impl Messages {
         let us = &truth.relay.agents[truth.agent].id;
         let plain = message.to == *us && !message.claimable && !message.urgent && !message.read;
         if plain && !self.tried.contains(&message.id) && !self.over.contains(&message.id) {
-            self.arrived.insert(message.id);
+            self.arrivals += 1;
+            self.arrived.entry(message.id).or_insert(self.arrivals);
         }
     }
 
@@ -154,16 +168,17 @@ impl Messages {
             if self.failed.get(&id).is_some_and(|failed| failed.alone >= limits.offer_tries) {
                 return wrong(3, format!("message {id} is offered after {} tries", limits.offer_tries));
             }
-            if self.arrived.remove(&id) {
-                let waits = |older: &&MessageId| {
+            if let Some(arrived) = self.arrived.remove(&id) {
+                let waits = |older: &MessageId| {
                     truth
                         .relay
                         .mail
-                        .get(*older)
+                        .get(older)
                         .is_some_and(|mail| mail.read & (1 << truth.agent) == 0 && !mail.deleted && !mail.finished)
                 };
                 let inside = |older: &MessageId| offers.iter().any(|offer| offer.message == *older);
-                if let Some(older) = self.arrived.range(..id).filter(waits).find(|older| !inside(older)) {
+                let mut before = self.arrived.range(..id).filter(|(_, at)| **at < arrived).map(|(older, _)| older);
+                if let Some(older) = before.find(|older| waits(older) && !inside(older)) {
                     return wrong(2, format!("message {id} overtakes message {older}"));
                 }
             }
@@ -238,12 +253,22 @@ impl Messages {
     pub(super) fn missed(&mut self, offers: &[TakenOffer]) {
         for offer in offers.iter().filter(|offer| !self.had.contains_key(&offer.message)) {
             self.offered.remove(&offer.message);
+            let failed = self.failed.entry(offer.message).or_default();
+            failed.offers += 1;
+            failed.alone += u32::from(offers.len() == 1);
         }
+    }
+
+    /// The core hears the beginning of a turn.
+    pub(super) const fn busy(&mut self) {
+        self.turn = true;
     }
 
     /// The core hears the end of a turn.
     pub(super) fn idle(&mut self, end: &TurnEnd, truth: &Truth<'_>) {
-        let Some(process) = truth.process.filter(|_| *end == TurnEnd::Normal) else { return };
+        // Of a turn that was not seen to begin nobody knows what it had.
+        let seen = std::mem::take(&mut self.turn);
+        let Some(process) = truth.process.filter(|_| seen && *end == TurnEnd::Normal) else { return };
         let worked: Vec<_> = self.shown.iter().copied().filter(|id| process.worked(*id)).collect();
         self.known.extend(worked);
     }
@@ -251,6 +276,10 @@ impl Messages {
     pub(super) fn tells(&mut self, op: OpId, message: MessageId) -> Watched {
         self.untold.remove(&message);
         self.telling.insert(op, message);
+        // What it was told not to work on may come to it again, marked.
+        if let Some(had) = self.had.get_mut(&message) {
+            had.failed = true;
+        }
         if !self.told.insert(message) {
             return wrong(3, format!("the agent is told twice that message {message} is not its own"));
         }

@@ -1,6 +1,6 @@
 //! Orders and questions: one outcome each, the first answer counts, and no decision reaches what is over (invariant 6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::config::Mode;
 use relay_runner_core::event::{FailureKind, Signal};
@@ -13,6 +13,7 @@ use super::{Truth, Watched, wrong};
 pub(super) struct Orders {
     /// Commands of the relay, with the outcome that was said first, and under which key.
     commands: BTreeMap<Text, Command>,
+    foreign: BTreeSet<Text>,
     /// Who waits at the control server, and since when.
     waiting: BTreeMap<RequestId, u64>,
     /// A command or a signal asked for the end.
@@ -39,8 +40,8 @@ enum Question {
 
 impl Orders {
     pub(super) fn starts(&mut self) {
-        let commands = std::mem::take(&mut self.commands);
-        *self = Self { commands, ..Self::default() };
+        let (commands, foreign) = (std::mem::take(&mut self.commands), std::mem::take(&mut self.foreign));
+        *self = Self { commands, foreign, ..Self::default() };
     }
 
     pub(super) fn forgets(&mut self) {
@@ -51,11 +52,25 @@ impl Orders {
         self.commands.clear();
     }
 
-    pub(super) fn ordered(&mut self, _at: Stamp, id: &Text, name: &str) {
+    pub(super) fn ordered(&mut self, id: &Text, name: &str) {
         let known = self.commands.contains_key(id);
-        self.commands.entry(id.clone()).or_default();
-        if matches!(name, "agent.shutdown" | "agent.kill") && !known {
+        if known || self.foreign.contains(id) {
+            return;
+        }
+        if matches!(name, "agent.shutdown" | "agent.kill") {
             self.going_down = true;
+        }
+    }
+
+    /// A command for somebody else.
+    pub(super) fn is_foreign(&mut self, id: &Text) {
+        self.foreign.insert(id.clone());
+    }
+
+    /// The core says that it has taken a command in.
+    pub(super) fn accepts(&mut self, id: &str) {
+        if !self.foreign.contains(id) {
+            self.commands.entry(id.into()).or_default();
         }
     }
 

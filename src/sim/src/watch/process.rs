@@ -24,6 +24,8 @@ pub(super) struct Processes {
     /// Somebody asked for another process since.
     wanted: bool,
     class: Option<ExitClass>,
+    /// None was up yet in this run.
+    first: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,8 @@ struct Exit {
 const WINDOW: u64 = 120_000;
 const UNIT: u64 = 500;
 const MOST: u64 = 10_000;
+/// How long a start may take.
+const START: u64 = 60_000;
 /// Stopping takes at most a minute, and one more for the limits that a command may set.
 const STOP: u64 = 130_000;
 
@@ -48,7 +52,7 @@ impl Processes {
         let (newest, mut exits) = (self.newest, std::mem::take(&mut self.exits));
         // They are known by the wall clock, which may have been set; the exact pause is the first run's matter.
         exits.retain(|exit| *exit <= at.mono);
-        *self = Self { newest, living: left, exits, wanted: true, ..Self::default() };
+        *self = Self { newest, living: left, exits, wanted: true, first: true, ..Self::default() };
         self.last = None;
     }
 
@@ -70,6 +74,7 @@ impl Processes {
 
     pub(super) const fn ready(&mut self) {
         self.up = true;
+        self.first = false;
         self.adopting = false;
     }
 
@@ -154,12 +159,16 @@ impl Processes {
         self.up = false;
         self.class = Some(class);
         self.adopting = false;
-        // Told to end because it never got up: that is a failed start.
-        let killed_starting = told.is_some() && !up;
+        // Told to end because it did not get up in time: that is a failed start.
+        let killed_starting = told.is_some() && !up && at.mono >= self.spawned_at + START;
         if told.is_some() && !killed_starting {
             return;
         }
-        let waits = matches!(class, ExitClass::UsageLimit { .. });
+        // What never came up at all ends the run, and is the caller's to try again.
+        if class == ExitClass::SpawnFailed && self.first {
+            return;
+        }
+        let waits = matches!(class, ExitClass::UsageLimit { until: Some(until) } if until > at.wall);
         if !waits {
             self.exits.push(at.mono);
         }
@@ -197,15 +206,15 @@ impl Processes {
             })
     }
 
-    pub(super) fn may_be_parked(&self) -> bool {
-        self.gives_up()
+    pub(super) fn may_be_parked(&self, restartable: bool) -> bool {
+        !restartable || self.gives_up()
     }
 
-    pub(super) fn finishes(&self, at: Stamp, code: ExitCode, exact: bool) -> Watched {
+    pub(super) fn finishes(&self, at: Stamp, code: ExitCode, exact: bool, restartable: bool) -> Watched {
         if let Some(living) = self.living.filter(|_| self.stopped.is_none() && code != ExitCode::Temporary) {
             return wrong(1, format!("the run is over at {}, and nobody stopped {living}", at.mono));
         }
-        if code == ExitCode::GaveUp && exact && !self.gives_up() {
+        if code == ExitCode::GaveUp && exact && restartable && !self.gives_up() {
             return wrong(9, format!("given up after {:?}", self.last));
         }
         Ok(())

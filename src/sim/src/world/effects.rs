@@ -153,6 +153,9 @@ impl World<'_> {
             return self.fails(who, op, 5, FailureKind::Provider);
         }
         let how = self.coming.offer();
+        // Whoever sees nothing of what the provider takes does not see what it missed either.
+        let blind = !self.plan.setup.adapter.evidence;
+        let how = how.filter(|how| !(blind && matches!(how, Offering::Missed | Offering::Silent)));
         let after = 1 + self.draw(20);
         let arrives =
             !matches!(how, Some(Offering::Fails | Offering::NotReady | Offering::HangsLost | Offering::Missed));
@@ -164,7 +167,8 @@ impl World<'_> {
         if arrives && let Some(process) = &mut self.runners[who].process {
             process.silent = how == Some(Offering::Silent);
             process.handed.extend(given.iter().copied());
-            let evidence = 1 + self.draw(200);
+            // Without evidence, handed over is all there is to know: it is the process's own at once.
+            let evidence = if self.plan.setup.adapter.evidence { 1 + self.draw(200) } else { 0 };
             self.agenda.put(self.now + after + evidence, Due::Does { who, uid, does: Does::Takes });
         }
         match how {

@@ -126,9 +126,6 @@ impl World<'_> {
                     self.drops(conn, "the relay closed the connection");
                 }
                 self.relay.begins_anew();
-                for runner in &mut self.runners {
-                    runner.watch.meets_another_relay();
-                }
             }
             What::ForgetsEvents => self.relay.forgets_events(),
             What::Revokes { who } => {
@@ -214,7 +211,7 @@ impl World<'_> {
                 let who = self.who(who);
                 let now = self.now;
                 self.runners[who].clock.is_set(now, by);
-                self.runners[who].watch.clock_jumps();
+                self.runners[who].watch.clock_jumps(now);
             }
             What::Drifts { ppm, who } => {
                 let (who, now) = (self.who(who), self.now);
@@ -229,7 +226,7 @@ impl World<'_> {
                 let (who, now) = (self.who(who), self.now);
                 self.runners[who].clock.sleeps(now, millis);
                 self.agenda.put(self.runners[who].clock.asleep_until(), Due::Wakes { who });
-                self.runners[who].watch.clock_jumps();
+                self.runners[who].watch.clock_jumps(now + millis);
                 self.wakes_at_another_time(who);
                 self.goes_silent(who, false);
                 if millis > 45_000
@@ -273,7 +270,7 @@ impl World<'_> {
         }
         let target = self.runners[who].agent;
         let command =
-            Command { id, name, target, foreign, params, acked: false, status: None, outcome: None, sent: false };
+            Command { id, name, target, foreign, params, acked: false, by: None, status: None, outcome: None, sent: false };
         self.relay.commands.push(command);
         self.relay.commands(self.relay.commands.len() - 1);
     }

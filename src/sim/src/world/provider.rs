@@ -218,7 +218,8 @@ impl World<'_> {
 
     /// It takes what it was handed, unless something keeps it from that.
     fn takes(&mut self, who: usize) {
-        let steer = self.plan.setup.adapter.steer;
+        let adapter = self.plan.setup.adapter;
+        let steer = adapter.steer || !adapter.evidence;
         let Some(process) = self.runners[who].process.as_mut() else { return };
         let busy = process.running.is_some();
         // In a turn it takes what it can be steered with; not while it waits for a decision.
@@ -435,6 +436,10 @@ impl World<'_> {
         let Some(process) = runner.process.as_mut().filter(|process| process.alive) else { return };
         process.alive = false;
         process.running = None;
+        if !process.heard {
+            // Nobody has taken it up: its end is seen once somebody tries to.
+            return;
+        }
         let (uid, life) = (process.uid, runner.life);
         let late = self.coming.late(Report::Exit);
         let at = (self.now + 1).max(process.said) + late + process.exit_late;

@@ -34,6 +34,17 @@ impl World<'_> {
         for who in 0..self.runners.len() {
             self.calms_a_runner(who);
         }
+        // A credential that was refused is tried again after five minutes.
+        let refused = |what: &What| {
+            matches!(what, What::Calls { fate: crate::plan::Fate::Unauthorized, .. } | What::Refuses { .. } | What::Revokes { .. })
+        };
+        if self.plan.steps.iter().any(|step| refused(&step.what)) {
+            self.end += 300_000;
+        }
+        // An operation of the provider may take its time.
+        if self.plan.steps.iter().any(|step| matches!(step.what, What::Acts { hang: true, .. })) {
+            self.end += 300_000;
+        }
         // What may not be asked again for a while, and what waits for a usage limit.
         let backoff = self.plan.steps.iter().map(|step| match step.what {
             What::RelayBusy { retry, .. } => retry.min(300_000),
@@ -113,17 +124,31 @@ impl World<'_> {
             return Ok(());
         }
         let parked = view.process.parked.is_some() && view.process.state == "parked";
-        runner.watch.rests(at, parked)?;
+        runner.watch.rests(at, parked, self.plan.setup.adapter.restartable)?;
         if view.ending.is_some() {
             return wrong(13, format!("its end ({}) never comes", view.ending_phase));
         }
         self.is_shown(who, &view, parked)?;
+        if self.is_refused_for_good() {
+            // What the relay refuses for good is given up, whatever it would have been.
+            return Ok(());
+        }
         self.commands_have_outcomes(who, &view)?;
         let all = self.relay.mail.iter().filter(|(_, mail)| mail.meant & (1 << runner.agent) != 0);
         for (id, mail) in all {
             self.message_rests(who, &view, *id, mail, parked)?;
         }
         Ok(())
+    }
+
+    fn is_refused_for_good(&self) -> bool {
+        use crate::plan::Fate;
+        self.plan.steps.iter().any(|step| {
+            matches!(
+                step.what,
+                What::Calls { fate: Fate::NotFound | Fate::Conflict | Fate::Expired | Fate::Invalid, .. }
+            )
+        })
     }
 
     /// The relay shows what the runner is.
@@ -175,7 +200,7 @@ impl World<'_> {
             return wrong(6, format!("command {id} has no outcome"));
         }
         for command in &self.relay.commands {
-            let ours = command.target == runner.agent && !command.foreign && command.acked;
+            let ours = !command.foreign && command.by == Some(runner.instance);
             let open = view.commands.iter().any(|open| open.id == Some(&command.id));
             if ours && command.status.is_none_or(|status| !status.is_final()) && !open {
                 return wrong(6, format!("the relay has no outcome of command {}", command.id));
