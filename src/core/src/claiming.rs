@@ -190,6 +190,11 @@ impl Core {
         if self.waits_for_credential(id) {
             return;
         }
+        if self.is_superseded() {
+            // Another has the say now: what is held is released, or left to lapse.
+            self.claims.update(id, |claim| claim.next = claim.lease.map_or(u64::MAX, |lease| lease.mono));
+            return;
+        }
         let Some(&Claim { fence: Some(fence), lease, .. }) = self.claims.get(id) else { return };
         let call = Call::Renew { message: id, fence };
         let op = self.http(Op::Renew(id), call, self.config.timing.call_deadline, fx);
@@ -227,8 +232,13 @@ impl Core {
             }),
             OpResult::Refused { .. } => self.lose(id, fx),
             OpResult::Failed(failure) if failure.kind == FailureKind::Expired => self.lapse(id, fx),
-            OpResult::Failed(failure) if matches!(failure.kind, FailureKind::Conflict | FailureKind::NotFound) => {
-                self.lose(id, fx);
+            OpResult::Failed(failure) if failure.kind == FailureKind::Conflict => self.lose(id, fx),
+            // The message is gone, or the relay has forgotten the agent: asked for again, the claim is granted or refused.
+            OpResult::Failed(failure) if failure.kind == FailureKind::NotFound => {
+                self.is_known(fx);
+                self.lapse(id, fx);
+                let next = now.mono.saturating_add(self.config.timing.claim_retry.max(1));
+                self.claims.update(id, |claim| claim.next = next);
             }
             OpResult::Failed(_)
             | OpResult::Ok

@@ -60,6 +60,15 @@ impl Core {
         }
     }
 
+    /// The relay does not know what was said in the agent's name: perhaps it has forgotten the agent, and a heartbeat
+    /// tells.
+    pub(crate) fn is_known(&mut self, fx: &mut Effects) {
+        if self.liveness.outstanding == 0 && !self.ending.is_leaving() && !self.credential.calls_wait() {
+            self.liveness.outstanding = 1;
+            self.http(Op::Heartbeat, Call::Heartbeat, self.config.timing.liveness_deadline, fx);
+        }
+    }
+
     pub(crate) fn liveness_answered(&mut self) {
         self.liveness.outstanding = self.liveness.outstanding.saturating_sub(1);
     }

@@ -1,6 +1,6 @@
 //! Sending what the relay must accept, until it has (behaviour 6).
 
-use relay_runner_protocol::Stage;
+use relay_runner_protocol::{Stage, TaskStatus};
 
 use crate::Core;
 use crate::backoff::doubling;
@@ -19,6 +19,9 @@ use crate::time::{Millis, SECOND};
 const GRACE: Millis = SECOND;
 /// A stage is for whoever watches; it is not tried for ever.
 const STAGE_TRIES: u32 = 4;
+/// A relay that has forgotten the agent knows none of what is said in its name: tries before it is believed that the
+/// message is what it does not know.
+const MISSING_TRIES: u32 = 3;
 
 impl Core {
     /// A call of the relay's HTTP API whose answer is waited for.
@@ -83,7 +86,17 @@ impl Core {
         let now = self.now;
         let Some(report) = self.reports.due(due) else { return };
         let mut call = report.call.clone();
-        let key = report.key;
+        let (key, tries) = (report.key, report.tries);
+        // Since it was put in line another message of the task came: the task ends with that one.
+        if let Call::Task { task, message, status: TaskStatus::Done, .. } = call
+            && tries == 0
+            && self.inbox.task_has_more(task, message)
+            && !self.config.is_mutant(Mutant::EndsATaskWithEachMessage)
+        {
+            self.reports.pop(&due.lane);
+            self.settle_message(message, fx);
+            return;
+        }
         if let Call::Task { message, fence, .. } = &mut call {
             let lapsed_will_do = self.config.is_mutant(Mutant::ReportsUnderALapsedLease);
             let usable = |claim: &Claim| if lapsed_will_do { claim.fence } else { claim.valid(now) };
@@ -167,6 +180,11 @@ impl Core {
             _ => None,
         };
         let claimed = of_task.is_some_and(|(message, _)| self.claims.get(message).is_some());
+        let missing = failure.kind == FailureKind::NotFound && matches!(head.call, Call::Read { .. });
+        if missing && head.tries < MISSING_TRIES && !self.ending.is_begun() {
+            self.is_known(fx);
+            return;
+        }
         match (of_task, failure.kind) {
             // Another has the task.
             (Some((message, _)), FailureKind::Conflict) if claimed => {

@@ -146,13 +146,6 @@ impl Process {
         Some(turn)
     }
 
-    /// Whether a turn that had the message ended normally, so far as this process goes.
-    pub(crate) fn worked(&self, message: MessageId) -> bool {
-        self.had.iter().any(|had| {
-            had.offer.message == message && had.turn.is_some_and(|turn| self.turns[turn].end == Some(TurnEnd::Normal))
-        })
-    }
-
     pub(crate) fn has(&self, message: MessageId) -> bool {
         self.had.iter().any(|had| had.offer.message == message)
     }

@@ -226,9 +226,11 @@ impl Link {
         self.first_op = self.newest_op + 1;
         self.doubted = false;
         self.refused = false;
-        let left = truth.relay.tokens.ends(slot.0).saturating_sub(truth.relay.time(truth.now));
-        // A fifth ahead and at most half of it, less jitter of at most half of that; and clocks that are some seconds off.
-        self.renewal = Some(at.mono + (left / 4).saturating_sub(10_000));
+        // As its own clock has it.
+        let ends = truth.relay.tokens.record(slot.0).expires_at.unwrap_or(0) * 1_000;
+        let left = ends.saturating_sub(at.wall);
+        // A fifth ahead and at most half of it, less jitter of at most half of that; and clocks that are a little off.
+        self.renewal = Some(at.mono + (left / 4).saturating_sub(5_000));
     }
 
     pub(super) fn rests(&self, _at: Stamp) -> Watched {

@@ -269,8 +269,9 @@ impl Messages {
         // Of a turn that was not seen to begin nobody knows what it had.
         let seen = std::mem::take(&mut self.turn);
         let Some(process) = truth.process.filter(|_| seen && *end == TurnEnd::Normal) else { return };
-        let worked: Vec<_> = self.shown.iter().copied().filter(|id| process.worked(*id)).collect();
-        self.known.extend(worked);
+        let last = process.turns.len().saturating_sub(1);
+        let of_turn = process.had.iter().filter(|had| had.turn == Some(last)).map(|had| had.offer.message);
+        self.known.extend(of_turn.filter(|id| self.shown.contains(id)));
     }
 
     pub(super) fn tells(&mut self, op: OpId, message: MessageId) -> Watched {
