@@ -50,6 +50,7 @@ impl Core {
                 fx.note(Note::Stale { what: "claim", number: id });
                 if let OpResult::Granted { fence, .. } = result
                     && self.inbox.get(id).is_none()
+                    && !self.inbox.is_settled(id)
                 {
                     self.report(Call::Release { message: id, fence }, fx);
                 }
@@ -190,8 +191,8 @@ impl Core {
         if self.waits_for_credential(id) {
             return;
         }
-        if self.is_superseded() {
-            // Another has the say now: what is held is released, or left to lapse.
+        if self.is_superseded() || self.ending.is_leaving() {
+            // Nothing more is asked for: what is held is released, or left to lapse.
             self.claims.update(id, |claim| claim.next = claim.lease.map_or(u64::MAX, |lease| lease.mono));
             return;
         }

@@ -218,6 +218,11 @@ impl Inbox {
         self.items.iter().map(|(id, item)| (*id, &**item))
     }
 
+    /// It was worked, and the relay knows: nobody is to have it again.
+    pub(crate) fn is_settled(&self, id: MessageId) -> bool {
+        self.settled.contains(&id)
+    }
+
     pub(crate) fn settled(&self) -> BTreeSet<MessageId> {
         self.settled.keys().copied().collect()
     }

@@ -181,7 +181,8 @@ impl Core {
         };
         let claimed = of_task.is_some_and(|(message, _)| self.claims.get(message).is_some());
         let missing = failure.kind == FailureKind::NotFound && matches!(head.call, Call::Read { .. });
-        if missing && head.tries < MISSING_TRIES && !self.ending.is_begun() {
+        let few = head.tries < MISSING_TRIES;
+        if missing && !self.ending.is_begun() && (few || self.link.up().is_none()) {
             self.is_known(fx);
             return;
         }

@@ -1,6 +1,7 @@
 //! What follows once a message was worked, or given up: reports that the relay must accept, and the end of its task
 //! (behaviour 6, 7).
 
+use alloc::vec::Vec;
 use relay_runner_protocol::{Stage, TaskStatus};
 
 use crate::Core;
@@ -70,6 +71,25 @@ impl Core {
             self.report(Call::Read { message: id }, fx);
         }
         self.settle_message(id, fx);
+    }
+
+    /// What the run before worked and was not allowed to say, since another had taken the agent, is owed by the one that
+    /// has it back.
+    pub(crate) fn owe_what_was_worked(&mut self) {
+        let worked = self.inbox.iter().filter(|(id, item)| item.stage == Stage::Worked && !self.reports.owes(*id));
+        let unsaid: Vec<_> = worked.map(|(id, item)| (id, item.meta.task.filter(|_| !item.task_ended))).collect();
+        for (id, task) in unsaid {
+            // Without a claim nothing is said of its task; the read mark settles it all the same.
+            if let Some(task) = task
+                && !self.reports.any(|call| reports::ends_task(call, task))
+                && !self.inbox.task_has_more(task, id)
+            {
+                let key = self.ops.number();
+                self.reports.owe(key, reports::task(task, id, TaskStatus::Done, Some(Reason::Finished)));
+            }
+            let key = self.ops.number();
+            self.reports.owe(key, Call::Read { message: id });
+        }
     }
 
     /// A task ends with the last of its messages.

@@ -70,10 +70,10 @@ const SWEEP: u64 = 1_024;
 
 impl Watch {
     /// A run begins, with these facts; perhaps the process of the run before goes on.
-    pub(crate) fn starts(&mut self, at: Stamp, facts: &DurableFacts, left: Option<Generation>) {
+    pub(crate) fn starts(&mut self, facts: &DurableFacts, left: Option<Generation>) {
         self.ended = false;
         self.newest_op = self.newest_op.max(facts.next_op.0.saturating_sub(1));
-        self.process.starts(at, left);
+        self.process.starts(left);
         self.messages.starts(facts);
         self.claims = claims::Claims::default();
         self.link.starts();
@@ -152,6 +152,7 @@ impl Watch {
                 }
                 if failure == Some(FailureKind::Superseded) {
                     self.link.superseded(at);
+                    self.orders.superseded();
                 }
             }
             Event::Order(order) => self.order(at, order, truth),
@@ -160,6 +161,9 @@ impl Watch {
 
     fn frame(&mut self, at: Stamp, conn: u64, frame: &BusFrame, truth: &Truth<'_>) {
         self.link.frame(at, conn, frame);
+        if let BusFrame::Error { code: relay_runner_protocol::ErrorCode::Superseded, .. } = frame {
+            self.orders.superseded();
+        }
         match frame {
             BusFrame::Registered { relay, .. } => self.relay_is(relay.as_ref()),
             BusFrame::Command { command, .. } => {
@@ -354,10 +358,10 @@ impl Watch {
                 self.claims.lets_go(*message);
                 self.messages.lets_go(*message)
             }
-            Call::Task { task, message, status, fence, .. } => {
+            Call::Task { task, message, status, fence, why } => {
                 let excused = self.jumped_within(3_600_000) && truth.setup.lease > 0;
                 self.claims.reports(op, *message, *fence, excused, truth)?;
-                self.messages.reports(*task, *message, *status, truth)
+                self.messages.reports(*task, *message, *status, why.as_ref(), truth)
             }
             Call::Read { message } => self.messages.reads(*message, truth),
             Call::Delivery { message, stage, .. } => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::config::MarkRead;
 use relay_runner_core::event::{FailureKind, Incoming, TakenOffer, TurnEnd};
-use relay_runner_core::{DurableFacts, Generation, MessageId, Offer, OpId, Repeat};
+use relay_runner_core::{DurableFacts, Generation, MessageId, Offer, OpId, Reason, Repeat};
 use relay_runner_protocol::{Stage, TaskStatus};
 
 use super::{Truth, Watched, wrong};
@@ -268,6 +268,13 @@ impl Messages {
     pub(super) fn idle(&mut self, end: &TurnEnd, truth: &Truth<'_>) {
         // Of a turn that was not seen to begin nobody knows what it had.
         let seen = std::mem::take(&mut self.turn);
+        if let (true, Some(process)) = (*end != TurnEnd::Normal, truth.process) {
+            // It comes again, or is given up: the process need not be told of it.
+            let last = process.turns.len().saturating_sub(1);
+            for had in process.had.iter().filter(|had| had.turn == Some(last)) {
+                self.shown.remove(&had.offer.message);
+            }
+        }
         let Some(process) = truth.process.filter(|_| seen && *end == TurnEnd::Normal) else { return };
         let last = process.turns.len().saturating_sub(1);
         let of_turn = process.had.iter().filter(|had| had.turn == Some(last)).map(|had| had.offer.message);
@@ -295,7 +302,14 @@ impl Messages {
         Ok(())
     }
 
-    pub(super) fn reports(&mut self, task: u64, message: MessageId, status: TaskStatus, truth: &Truth<'_>) -> Watched {
+    pub(super) fn reports(
+        &mut self,
+        task: u64,
+        message: MessageId,
+        status: TaskStatus,
+        why: Option<&Reason>,
+        truth: &Truth<'_>,
+    ) -> Watched {
         match status {
             TaskStatus::Done => {
                 if !self.worked.contains(&message) {
@@ -317,7 +331,9 @@ impl Messages {
             }
             TaskStatus::Failed => {
                 let Failed { offers, turns, .. } = self.failed.get(&message).copied().unwrap_or_default();
-                if offers < 8 && turns < 3 && !self.blocked.contains(&message) {
+                // Ends of turns that nobody told count like turns that failed.
+                let unseen = matches!(why, Some(Reason::Other(why)) if why.contains("was not seen"));
+                if offers < 8 && turns < 3 && !self.blocked.contains(&message) && !unseen {
                     return wrong(
                         3,
                         format!("task {task} has failed after {offers} failed offers and {turns} failed turns"),

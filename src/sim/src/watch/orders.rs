@@ -48,6 +48,11 @@ impl Orders {
         self.commands.clear();
     }
 
+    /// Another has the agent: what was not said by now is said by nobody.
+    pub(super) fn superseded(&mut self) {
+        self.commands.retain(|_, command| command.outcome.is_some());
+    }
+
     pub(super) fn loses_power(&mut self) {
         self.commands.clear();
     }

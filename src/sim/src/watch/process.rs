@@ -18,7 +18,7 @@ pub(super) struct Processes {
     stopped: Option<(u64, StopStep)>,
     adopting: bool,
     spawned_at: u64,
-    /// Exits by themselves: when, and how long they had lived.
+    /// Exits by themselves: when, by the wall clock, which a restart of the runner does not set back.
     exits: Vec<u64>,
     last: Option<Exit>,
     /// Somebody asked for another process since.
@@ -48,10 +48,8 @@ const START: u64 = 60_000;
 const STOP: u64 = 130_000;
 
 impl Processes {
-    pub(super) fn starts(&mut self, at: Stamp, left: Option<Generation>) {
-        let (newest, mut exits) = (self.newest, std::mem::take(&mut self.exits));
-        // They are known by the wall clock, which may have been set; the exact pause is the first run's matter.
-        exits.retain(|exit| *exit <= at.mono);
+    pub(super) fn starts(&mut self, left: Option<Generation>) {
+        let (newest, exits) = (self.newest, std::mem::take(&mut self.exits));
         *self = Self { newest, living: left, exits, wanted: true, first: true, ..Self::default() };
         self.last = None;
     }
@@ -170,9 +168,9 @@ impl Processes {
         }
         let waits = matches!(class, ExitClass::UsageLimit { until: Some(until) } if until > at.wall);
         if !waits {
-            self.exits.push(at.mono);
+            self.exits.push(at.wall);
         }
-        self.exits.retain(|exit| at.mono < exit + WINDOW);
+        self.exits.retain(|exit| at.wall < exit + WINDOW);
         let lived = at.mono.saturating_sub(self.spawned_at);
         let refused = class == ExitClass::Refused;
         let within_window = self.exits.len();

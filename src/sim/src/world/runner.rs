@@ -197,7 +197,7 @@ impl World<'_> {
         runner.kill = None;
         let at = runner.clock.stamp(self.now, 0);
         let core = Core::new(config, facts, at);
-        runner.watch.starts(at, &core.facts(), left.then_some(runner.facts.generation));
+        runner.watch.starts(&core.facts(), left.then_some(runner.facts.generation));
         runner.disk.full = false;
         runner.disk.begins(&core);
         runner.core = Some(Box::new(core));
