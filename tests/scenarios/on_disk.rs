@@ -97,10 +97,10 @@ fn an_offer_that_may_have_been_lost_is_on_the_disk_as_such() {
 }
 
 #[test]
-fn of_a_command_its_outcome_is_on_the_disk_before_it_is_reported() {
+fn a_command_is_on_the_disk_before_it_is_acknowledged_and_its_outcome_before_it_is_reported() {
     let mut story = Story::up();
     story.by_hand();
-    need_not(&mut story, |s| s.command("c1", "agent.compact"));
+    must(&mut story, |s| s.command("c1", "agent.compact"));
     let compacted = story.expects("compact");
     must(&mut story, |s| s.answers(compacted, OpResult::Ok));
     story.expects("command,c1,accepted");

@@ -99,7 +99,7 @@ fn what_the_agent_was_given_since_it_registered_means_it_as_well() {
     story.message(Incoming { to: "tag:night".into(), ..plain(1) });
     story.message(Incoming { to: "label:boss".into(), ..plain(2) });
     story.never("offer,");
-    let given = Given { label: Some("boss".into()), tags: vec!["night".into()] };
+    let given = Given { label: Some("boss".into()), tags: vec!["night".into()], epoch: None };
     story.relay_says(RelayEvent::AgentUpdated(Box::new(given)));
     story.message(Incoming { to: "tag:night".into(), ..plain(3) });
     story.works(3);

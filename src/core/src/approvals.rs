@@ -231,6 +231,11 @@ impl Core {
         }
     }
 
+    /// A turn begins. What was asked before anybody heard of it was asked by it: an idle provider asks nothing.
+    pub(crate) fn approvals_have_a_turn(&mut self, turn: TurnNumber) {
+        self.approvals.open.values_mut().for_each(|open| open.turn = open.turn.or(Some(turn)));
+    }
+
     /// The turn that asked is over: a decision reaches no later request.
     pub(crate) fn approvals_of_turn(&mut self, turn: TurnNumber, fx: &mut Effects) {
         let kept = self.config.is_mutant(Mutant::KeepsQuestionsOpen);

@@ -154,7 +154,10 @@ impl Core {
         if !self.ending.is_begun() {
             self.begin_end(why, ExitCode::Ok, hard, timeout, fx);
         } else if hard && !self.ending.hard && self.ending.phase <= Phase::Stopping {
-            self.ending.why = Some(why);
+            // One that was superseded stays so: the agent is not its own to delete.
+            if !self.is_superseded() {
+                self.ending.why = Some(why);
+            }
             self.ending.hard = true;
             self.ending.timeout = timeout;
             self.begin_stopping(fx);
@@ -191,7 +194,12 @@ impl Core {
     /// A newer instance holds the agent: nothing more is said but releases, whatever end was under way.
     pub(crate) fn superseded(&mut self, fx: &mut Effects) {
         let aside = matches!(self.ending.why, Some(Why::StepAside));
-        if self.ending.is_over() || self.ending.is_leaving() && !aside || self.is_superseded() {
+        if self.ending.is_over() || self.is_superseded() {
+            return;
+        }
+        if self.ending.is_leaving() && !aside {
+            // Leave was taken; a last word that was refused so far is not said again about an agent that another holds.
+            self.ending.why = Some(Why::Superseded);
             return;
         }
         self.close_link(fx);

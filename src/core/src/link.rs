@@ -14,6 +14,7 @@ use crate::effect::{Effect, Effects, ExitCode, Frame};
 use crate::ending::Why;
 use crate::event::{BusFrame, FailureKind, LinkReport, RelayEvent};
 use crate::ids::{Conn, Epoch, Text};
+use crate::matching::Given;
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::time::{Millis, Mono};
@@ -52,6 +53,10 @@ pub(crate) struct Link {
     /// against it: a `registered` that comes again, or after events, is older than what has been heard since.
     #[serde(default)]
     since: u64,
+    /// The events that were missed are asked for and not announced yet: those that come meanwhile are newer than what is
+    /// to be replayed, and come again with it.
+    #[serde(default)]
+    resuming: bool,
 }
 
 impl Link {
@@ -67,6 +72,7 @@ impl Link {
             relay,
             positioned: position > 0,
             since: 0,
+            resuming: false,
         }
     }
 
@@ -162,6 +168,7 @@ impl Core {
     fn register(&mut self, conn: Conn, fx: &mut Effects) {
         self.link.phase = Phase::Registering(conn);
         self.link.since = self.link.position;
+        self.link.resuming = false;
         self.deadlines.arm(TimerKey::Register, self.now.mono, self.config.timing.register_deadline);
         fx.push(Effect::Send { conn, frame: Frame::Register });
     }
@@ -278,11 +285,14 @@ impl Core {
                 // One that comes when leave was taken is for the next run.
                 if !self.ending.is_leaving() {
                     self.relay_command(*command, fx);
+                    // The relay does not say it again once it is acknowledged.
+                    fx.sync = true;
                     fx.push(Effect::Send { conn, frame: Frame::Ack { frame } });
                 }
             }
             BusFrame::Ack { frame } => self.status_acked(&frame),
             BusFrame::Replayed { to, gap, .. } => {
+                self.link.resuming = false;
                 if gap {
                     self.link.position = self.link.position.max(to);
                     self.fetch_unread(fx);
@@ -321,6 +331,10 @@ impl Core {
     }
 
     fn registered(&mut self, conn: Conn, epoch: Epoch, cursor: u64, heartbeat: Option<Millis>, fx: &mut Effects) {
+        // Under another epoch the relay knows nothing but what was registered.
+        if self.given.as_ref().is_some_and(|given| given.epoch.is_some_and(|of| of != epoch)) {
+            self.given = None;
+        }
         let first = self.link.epoch.is_none();
         self.link.phase = Phase::Up(conn);
         self.link.up_since = self.now.mono;
@@ -335,6 +349,7 @@ impl Core {
         self.deadlines.arm(TimerKey::Heartbeat, self.now.mono, self.link.heartbeat);
         if self.link.positioned {
             fx.push(Effect::Send { conn, frame: Frame::Resume { since: self.link.position } });
+            self.link.resuming = true;
         } else {
             // Nothing before this concerns an agent that never listened; what is unread is fetched.
             self.link.position = cursor;
@@ -357,7 +372,9 @@ impl Core {
 
     fn relay_event(&mut self, conn: Conn, frame: Text, seq: u64, event: RelayEvent, fx: &mut Effects) {
         if seq > self.link.position {
-            self.link.position = seq;
+            if !self.link.resuming {
+                self.link.position = seq;
+            }
             match event {
                 RelayEvent::MessageNew(message) => self.message_arrived(*message, fx),
                 RelayEvent::MessageClaimed { message, by } => self.claimed_by(message, by.as_ref(), fx),
@@ -367,7 +384,7 @@ impl Core {
                     self.taken_over(message, "its task was cancelled", fx);
                 }
                 RelayEvent::Task { cancelled: false, .. } => {}
-                RelayEvent::AgentUpdated(given) => self.agent_updated(*given, fx),
+                RelayEvent::AgentUpdated(given) => self.agent_updated(Given { epoch: self.link.epoch, ..*given }, fx),
                 RelayEvent::Other { name } => fx.note(Note::Ignored { what: "event", name }),
             }
         } else {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::event::Incoming;
-use crate::ids::Text;
+use crate::ids::{Epoch, Text};
 
 /// What somebody has given the agent on the relay since it registered: it is meant by these as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Given {
     pub label: Option<Text>,
     /// Besides those that were registered.
     pub tags: Vec<Text>,
+    /// The registration that it was given since; the next one begins without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<Epoch>,
 }
 
 /// Tags that are given at most; more are left out.

@@ -150,10 +150,10 @@ impl Core {
 
     fn report_failed(&mut self, lane: &Lane, failure: &Failure, fx: &mut Effects) {
         self.touched.reports = true;
-        // It was on its way when another took over, who has the say now.
+        // It was on its way when another took over, who has the say now. Should the agent come back, it is owed again.
         let superseded = self.is_superseded();
         if superseded && self.reports.head(lane).is_some_and(|head| !matches!(head.call, Call::Release { .. })) {
-            self.report_is_over(lane, None, fx);
+            self.reports.pop(lane);
             return;
         }
         let timing = &self.config.timing;

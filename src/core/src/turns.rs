@@ -173,6 +173,7 @@ impl Core {
         self.turns.current = Some(Turn { number, id: id.cloned(), unverified: false, interrupting: false });
         fx.note(Note::TurnBegan { turn: number });
         self.prompt_is_taken(fx);
+        self.approvals_have_a_turn(number);
         // What was taken while idle is worked by this turn.
         while let Some(message) = self.inbox.next_shown(None, |item| item.turn.is_none()) {
             self.inbox.update(message, |item| {

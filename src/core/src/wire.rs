@@ -337,7 +337,7 @@ fn relay_event(wire: Event, us: &str) -> (RelayEvent, Option<Message>) {
 
 fn given(event: frame::AgentEvent) -> Given {
     let tags = event.tags.iter().take(TAGS_MOST).map(|tag| cut(tag)).collect();
-    Given { label: event.label.filter(|label| !label.is_empty()).map(|label| cut(&label)), tags }
+    Given { label: event.label.filter(|label| !label.is_empty()).map(|label| cut(&label)), tags, epoch: None }
 }
 
 /// A command as the core takes it, and the content that it carries. The same for a command of the relay and one of the

@@ -146,6 +146,12 @@ impl Process {
         Some(turn)
     }
 
+    /// It is in the turn that runs, or waits for one.
+    pub(crate) fn works_on(&self, message: MessageId) -> bool {
+        let last = self.had.iter().rev().find(|had| had.offer.message == message);
+        last.is_some_and(|had| had.turn.is_none() || had.turn == self.running)
+    }
+
     pub(crate) fn has(&self, message: MessageId) -> bool {
         self.had.iter().any(|had| had.offer.message == message)
     }

@@ -300,7 +300,7 @@ impl Relay {
             return;
         };
         let label = if of.given.as_ref().is_some_and(|given| given.label.is_none()) { Some(LABEL) } else { None };
-        let given = Given { label: label.map(Into::into), tags: vec!["night".into()] };
+        let given = Given { label: label.map(Into::into), tags: vec!["night".into()], epoch: None };
         of.given = Some(given.clone());
         self.tell(1 << agent, RelayEvent::AgentUpdated(Box::new(given)));
         let ids: Vec<MessageId> = self.mail.keys().copied().collect();

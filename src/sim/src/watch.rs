@@ -57,6 +57,8 @@ pub(crate) struct Watch {
     /// The run is over.
     ended: bool,
     newest_op: u64,
+    /// The first of this run.
+    first_op: u64,
     steps: u64,
     /// When clocks were set, or the machine slept, in true time.
     jumped: Option<u64>,
@@ -73,6 +75,7 @@ impl Watch {
     pub(crate) fn starts(&mut self, facts: &DurableFacts, left: Option<Generation>) {
         self.ended = false;
         self.newest_op = self.newest_op.max(facts.next_op.0.saturating_sub(1));
+        self.first_op = facts.next_op.0;
         self.process.starts(left);
         self.messages.starts(facts);
         self.claims = claims::Claims::default();
@@ -123,10 +126,11 @@ impl Watch {
 
     pub(crate) fn hears(&mut self, at: Stamp, event: &Event, truth: &Truth<'_>) {
         self.now = truth.now;
+        self.link.another_step();
         match event {
             Event::Boot | Event::Wake => {}
             Event::Link(conn, report) => self.link.reports(at, *conn, report),
-            Event::Bus(conn, frame) => self.frame(at, *conn, frame, truth),
+            Event::Bus(conn, frame) => self.frame(*conn, frame, truth),
             Event::Provider(generation, report) => {
                 if self.process.is_of(*generation) {
                     self.provider(at, report, truth);
@@ -138,7 +142,7 @@ impl Watch {
                     _ => None,
                 };
                 self.process.answered(at, *op, failure);
-                self.messages.answered(*op, failure);
+                self.messages.answered(*op, failure, truth);
                 if let Some(message) = self.claims.loses(*op, result) {
                     self.messages.is_lost(message);
                 }
@@ -151,7 +155,7 @@ impl Watch {
                     }
                 }
                 if failure == Some(FailureKind::Superseded) {
-                    self.link.superseded(at);
+                    self.link.superseded();
                     self.orders.superseded();
                 }
             }
@@ -159,8 +163,8 @@ impl Watch {
         }
     }
 
-    fn frame(&mut self, at: Stamp, conn: u64, frame: &BusFrame, truth: &Truth<'_>) {
-        self.link.frame(at, conn, frame);
+    fn frame(&mut self, conn: u64, frame: &BusFrame, truth: &Truth<'_>) {
+        self.link.frame(conn, frame);
         if let BusFrame::Error { code: relay_runner_protocol::ErrorCode::Superseded, .. } = frame {
             self.orders.superseded();
         }
@@ -176,6 +180,8 @@ impl Watch {
                     self.orders.is_foreign(&command.id);
                 }
             }
+            // One that comes after a newer one is stale to the core.
+            BusFrame::Event { seq, .. } if self.link.is_stale(*seq) => {}
             BusFrame::Event { event, .. } => match event {
                 RelayEvent::MessageNew(message) => self.messages.arrives(message, truth),
                 RelayEvent::MessageDeleted { message } => {
@@ -189,6 +195,7 @@ impl Watch {
                 RelayEvent::MessageClaimed { message, by } => {
                     let us = &truth.relay.agents[truth.agent].id;
                     if by.as_ref().is_some_and(|by| by != us) {
+                        self.messages.is_lost(*message);
                         self.claims.is_claimed(*message);
                     }
                 }
@@ -349,7 +356,7 @@ impl Watch {
         truth: &Truth<'_>,
     ) -> Watched {
         match call {
-            Call::Claim { message } => self.claims.asks(op, key, *message),
+            Call::Claim { message } => self.claims.asks(op, key, self.process.generation(), *message),
             Call::Renew { message, .. } => {
                 self.claims.is_used(op, *message);
                 Ok(())
@@ -361,7 +368,9 @@ impl Watch {
             Call::Task { task, message, status, fence, why } => {
                 let excused = self.jumped_within(3_600_000) && truth.setup.lease > 0;
                 self.claims.reports(op, *message, *fence, excused, truth)?;
-                self.messages.reports(*task, *message, *status, why.as_ref(), truth)
+                // The run before may have said it already.
+                let said_before = key.0.0 < self.first_op;
+                self.messages.reports(*task, *message, *status, why.as_ref(), said_before, truth)
             }
             Call::Read { message } => self.messages.reads(*message, truth),
             Call::Delivery { message, stage, .. } => {
@@ -383,7 +392,7 @@ impl Watch {
         match report {
             ProviderReport::Ready => self.process.ready(),
             ProviderReport::Exit(exit) => {
-                self.process.exits(at, exit.class);
+                self.process.exits(at, exit.class, self.orders.is_going_down());
                 self.messages.process_ends();
                 self.orders.process_ends();
             }
@@ -410,8 +419,13 @@ impl Watch {
     }
 
     /// A process took these offers.
-    pub(crate) fn took(&mut self, process: &Process, offers: &[relay_runner_core::event::TakenOffer]) -> Watched {
-        self.messages.took(process, offers)
+    pub(crate) fn took(
+        &mut self,
+        process: &Process,
+        offers: &[relay_runner_core::event::TakenOffer],
+        evidence: bool,
+    ) -> Watched {
+        self.messages.took(process, offers, evidence)
     }
 
     pub(crate) fn turn_ended(&mut self, process: &Process, turn: usize) {
@@ -429,9 +443,19 @@ impl Watch {
         self.link.rests(at)
     }
 
+    /// A usage limit is waited for.
+    pub(crate) fn waits_for_a_limit(&self) -> bool {
+        self.process.waits_for_a_limit()
+    }
+
     /// When liveness was last said, in true time.
     pub(crate) const fn last_heartbeat(&self) -> Option<u64> {
         self.link.last_heartbeat()
+    }
+
+    /// Another took the agent before its outcome could be said.
+    pub(crate) fn is_excused(&self, command: &relay_runner_core::Text) -> bool {
+        self.orders.is_excused(command)
     }
 
     /// Commands that the core was told of and that have no outcome.

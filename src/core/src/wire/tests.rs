@@ -62,7 +62,7 @@ fn an_agent_is_given_a_label_and_tags_by_an_event_that_names_it() {
         event("agent.updated", &format!(r#"{{"agentId":"{agent}","label":"{label}","tags":["x","y"]}}"#))
     };
     let tags = vec!["x".into(), "y".into()];
-    let given = Given { label: Some("dev".into()), tags: tags.clone() };
+    let given = Given { label: Some("dev".into()), tags: tags.clone(), epoch: None };
     assert_eq!(updated(US, "dev"), RelayEvent::AgentUpdated(Box::new(given)));
     // An empty one is none.
     assert_eq!(updated(US, ""), RelayEvent::AgentUpdated(Box::new(Given { label: None, tags })));

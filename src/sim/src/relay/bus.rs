@@ -1,7 +1,7 @@
 //! Connections of the bus.
 
 use relay_runner_core::Text;
-use relay_runner_core::event::{BusFrame, CommandOrder};
+use relay_runner_core::event::{BusFrame, CommandOrder, RelayEvent};
 use relay_runner_protocol::{AgentStatus, ErrorCode};
 
 use super::{AgentNo, Relay, TokenId};
@@ -120,6 +120,9 @@ impl Relay {
             agent.epoch += 1;
             agent.seq = None;
             agent.given = None;
+            // What it was given before is over, and is told to nobody any more.
+            let bit = 1 << conn.agent;
+            self.events.retain(|(_, audience, event)| !(*audience == bit && matches!(event, RelayEvent::AgentUpdated(_))));
         }
         if !same || agent.gone {
             agent.status = AgentStatus::Idle;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use relay_runner_core::event::{FailureKind, OpResult};
-use relay_runner_core::{MessageId, OpId};
+use relay_runner_core::{Generation, MessageId, OpId};
 
 use super::{Truth, Watched, wrong};
 
@@ -13,14 +13,22 @@ pub(super) struct Claims {
     /// The newest fence that the core was granted.
     fences: BTreeMap<MessageId, u64>,
     /// What was asked last for a message, under which key and epoch, while its answer is not known.
-    asked: BTreeMap<MessageId, (OpId, OpId, u64)>,
+    asked: BTreeMap<MessageId, (OpId, OpId, (u64, Option<Generation>))>,
     asking: BTreeMap<OpId, MessageId>,
     /// Renewals and reports under a claim.
     under: BTreeMap<OpId, MessageId>,
 }
 
 impl Claims {
-    pub(super) fn asks(&mut self, op: OpId, (key, epoch): (OpId, u64), message: MessageId) -> Watched {
+    pub(super) fn asks(
+        &mut self,
+        op: OpId,
+        (key, epoch): (OpId, u64),
+        of: Option<Generation>,
+        message: MessageId,
+    ) -> Watched {
+        // Under another registration it is another request; and who parks wants to know only once more.
+        let epoch = (epoch, of);
         let before = self.asked.insert(message, (op, key, epoch));
         self.asking.insert(op, message);
         match before {
@@ -43,9 +51,7 @@ impl Claims {
         let asked = self.asking.get(&op).copied();
         match result {
             OpResult::Refused { .. } => under.or(asked),
-            OpResult::Failed(failure) => under.filter(|_| {
-                matches!(failure.kind, FailureKind::Conflict | FailureKind::Expired | FailureKind::NotFound)
-            }),
+            OpResult::Failed(failure) => under.or(asked).filter(|_| failure.kind.is_final()),
             _ => None,
         }
     }

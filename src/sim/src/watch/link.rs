@@ -19,6 +19,8 @@ pub(super) struct Link {
     /// When connections were tried that nobody asked for.
     tries: Vec<u64>,
     superseded: bool,
+    /// By what is being heard: what was due before that is still asked for.
+    superseding: bool,
     leaves: bool,
     seq: u64,
     said: BTreeMap<u64, (Option<AgentStatus>, Option<bool>)>,
@@ -32,6 +34,8 @@ pub(super) struct Link {
     first_op: u64,
     newest_op: u64,
     doubted: bool,
+    /// The newest event of this connection.
+    position: u64,
 }
 
 /// The shortest wait before a connection that was lost is tried again.
@@ -67,23 +71,35 @@ impl Link {
         self.lost = Some(at.mono);
     }
 
-    pub(super) fn frame(&mut self, at: Stamp, conn: u64, frame: &BusFrame) {
+    pub(super) fn frame(&mut self, conn: u64, frame: &BusFrame) {
         if self.conn != Some(conn) {
             return;
         }
         match frame {
             BusFrame::Registered { .. } => {
+                self.position = 0;
                 self.registered = true;
                 self.refused = false;
             }
-            BusFrame::Error { code: ErrorCode::Superseded, .. } => self.superseded(at),
+            BusFrame::Error { code: ErrorCode::Superseded, .. } => self.superseded(),
             BusFrame::Error { code: ErrorCode::Unauthorized | ErrorCode::ExpiredToken, .. } => self.doubted = true,
             _ => {}
         }
     }
 
-    pub(super) const fn superseded(&mut self, _at: Stamp) {
-        self.superseded = true;
+    /// Whether a newer event came before this one.
+    pub(super) fn is_stale(&mut self, seq: u64) -> bool {
+        let stale = seq <= self.position;
+        self.position = self.position.max(seq);
+        stale
+    }
+
+    pub(super) const fn superseded(&mut self) {
+        self.superseding = true;
+    }
+
+    pub(super) const fn another_step(&mut self) {
+        self.superseded |= self.superseding;
     }
 
     pub(super) fn ordered(&mut self, name: &str) {
@@ -156,7 +172,12 @@ impl Link {
                 self.seq = *seq;
                 self.publishes(*seq, Some(*status), Some(*ready), may_be_ready)
             }
-            Frame::Register | Frame::Heartbeat { .. } | Frame::Ack { .. } | Frame::Resume { .. } => Ok(()),
+            // Its events come anew.
+            Frame::Resume { .. } => {
+                self.position = 0;
+                Ok(())
+            }
+            Frame::Register | Frame::Heartbeat { .. } | Frame::Ack { .. } => Ok(()),
         }
     }
 
@@ -226,6 +247,7 @@ impl Link {
         self.first_op = self.newest_op + 1;
         self.doubted = false;
         self.refused = false;
+        self.renewing.clear();
         // As its own clock has it.
         let ends = truth.relay.tokens.record(slot.0).expires_at.unwrap_or(0) * 1_000;
         let left = ends.saturating_sub(at.wall);

@@ -67,6 +67,7 @@ impl Messages {
         self.telling.clear();
         self.untold.clear();
         self.arrived.clear();
+        self.tried.extend(facts.messages.keys());
         self.over.extend(&facts.settled);
         self.over.extend(facts.set_aside.keys());
     }
@@ -115,7 +116,7 @@ impl Messages {
     /// It was deleted, or its task cancelled.
     pub(super) fn is_gone(&mut self, message: MessageId, generation: Option<Generation>, truth: &Truth<'_>) {
         self.arrived.remove(&message);
-        let has = truth.process.is_some_and(|process| process.alive && process.has(message));
+        let has = truth.process.is_some_and(|process| process.alive && process.works_on(message));
         if self.shown.contains(&message)
             && !self.known.contains(&message)
             && !self.over.contains(&message)
@@ -127,8 +128,17 @@ impl Messages {
         }
     }
 
-    pub(super) fn answered(&mut self, op: OpId, failure: Option<FailureKind>) {
-        if let Some(messages) = self.under_way.remove(&op)
+    pub(super) fn answered(&mut self, op: OpId, failure: Option<FailureKind>, truth: &Truth<'_>) {
+        let messages = self.under_way.remove(&op);
+        if let (Some(messages), None, false) = (&messages, failure, truth.setup.adapter.evidence) {
+            // Handed over is all there is to know.
+            for id in messages {
+                if let Some(had) = self.had.get_mut(id) {
+                    had.shown = true;
+                }
+            }
+        }
+        if let Some(messages) = messages
             && let Some(kind) = failure
             && !matches!(kind, FailureKind::TimedOut | FailureKind::Unreachable)
         {
@@ -193,7 +203,7 @@ impl Messages {
     }
 
     /// What a process really takes.
-    pub(super) fn took(&mut self, process: &Process, offers: &[TakenOffer]) -> Watched {
+    pub(super) fn took(&mut self, process: &Process, offers: &[TakenOffer], evidence: bool) -> Watched {
         for offer in offers {
             let id = offer.message;
             let repeat =
@@ -204,7 +214,8 @@ impl Messages {
                 Repeat::First => {
                     return wrong(2, format!("message {id} is taken a second time, and nothing says so"));
                 }
-                Repeat::Redelivered if before.by == process.uid && !before.failed => {
+                // Where nothing shows what a turn has, a turn that failed may not have had it.
+                Repeat::Redelivered if before.by == process.uid && !before.failed && evidence => {
                     return wrong(
                         2,
                         format!("message {id} is taken twice by {}, and no doubt was shown", process.generation),
@@ -251,8 +262,10 @@ impl Messages {
 
     /// The adapter knows that they did not arrive.
     pub(super) fn missed(&mut self, offers: &[TakenOffer]) {
-        for offer in offers.iter().filter(|offer| !self.had.contains_key(&offer.message)) {
-            self.offered.remove(&offer.message);
+        for offer in offers {
+            if !self.had.contains_key(&offer.message) {
+                self.offered.remove(&offer.message);
+            }
             let failed = self.failed.entry(offer.message).or_default();
             failed.offers += 1;
             failed.alone += u32::from(offers.len() == 1);
@@ -308,6 +321,7 @@ impl Messages {
         message: MessageId,
         status: TaskStatus,
         why: Option<&Reason>,
+        said_before: bool,
         truth: &Truth<'_>,
     ) -> Watched {
         match status {
@@ -325,7 +339,7 @@ impl Messages {
                         && truth.process.is_some_and(|process| process.alive && process.has(**id))
                         && truth.relay.mail.get(*id).is_some_and(|mail| !mail.finished && !mail.deleted)
                 };
-                if let Some(open) = others.iter().find(open) {
+                if let Some(open) = others.iter().find(open).filter(|_| !said_before) {
                     return wrong(4, format!("task {task} is done, and its message {open} is still being worked"));
                 }
             }

@@ -29,6 +29,8 @@ pub(super) struct Orders {
 struct Command {
     outcome: Option<(Outcome, OpId)>,
     accepted: Option<OpId>,
+    /// It need not have an outcome any more.
+    excused: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl Orders {
 
     /// Another has the agent: what was not said by now is said by nobody.
     pub(super) fn superseded(&mut self) {
-        self.commands.retain(|_, command| command.outcome.is_some());
+        self.commands.values_mut().for_each(|command| command.excused = true);
     }
 
     pub(super) fn loses_power(&mut self) {
@@ -216,8 +218,12 @@ impl Orders {
         Ok(())
     }
 
+    pub(super) fn is_excused(&self, id: &Text) -> bool {
+        self.commands.get(id).is_some_and(|command| command.excused)
+    }
+
     /// Those that the core was told of and that have no outcome.
     pub(super) fn open(&self) -> impl Iterator<Item = &Text> {
-        self.commands.iter().filter(|(_, command)| command.outcome.is_none()).map(|(id, _)| id)
+        self.commands.iter().filter(|(_, command)| command.outcome.is_none() && !command.excused).map(|(id, _)| id)
     }
 }

@@ -54,8 +54,9 @@ impl Processes {
         self.last = None;
     }
 
-    pub(super) const fn is_fresh(&mut self) {
+    pub(super) fn is_fresh(&mut self) {
         self.newest = Generation(0);
+        self.exits.clear();
     }
 
     pub(super) fn is_of(&self, generation: Generation) -> bool {
@@ -139,7 +140,7 @@ impl Processes {
             if failure == Some(FailureKind::TimedOut) {
                 return;
             }
-            self.exits(at, ExitClass::SpawnFailed);
+            self.exits(at, ExitClass::SpawnFailed, false);
         }
     }
 
@@ -150,7 +151,7 @@ impl Processes {
         }
     }
 
-    pub(super) fn exits(&mut self, at: Stamp, class: ExitClass) {
+    pub(super) fn exits(&mut self, at: Stamp, class: ExitClass, going_down: bool) {
         self.living = None;
         self.spawning.clear();
         let (up, told) = (self.up, self.stopped.take());
@@ -158,7 +159,7 @@ impl Processes {
         self.class = Some(class);
         self.adopting = false;
         // Told to end because it did not get up in time: that is a failed start.
-        let killed_starting = told.is_some() && !up && at.mono >= self.spawned_at + START;
+        let killed_starting = told.is_some() && !up && !going_down && at.mono >= self.spawned_at + START;
         if told.is_some() && !killed_starting {
             return;
         }
@@ -167,7 +168,7 @@ impl Processes {
             return;
         }
         let waits = matches!(class, ExitClass::UsageLimit { until: Some(until) } if until > at.wall);
-        if !waits {
+        if !waits && class != ExitClass::Refused {
             self.exits.push(at.wall);
         }
         self.exits.retain(|exit| at.wall < exit + WINDOW);
@@ -202,6 +203,10 @@ impl Processes {
             || self.last.is_none_or(|exit| {
                 exit.refused || exit.killed_starting || (exit.within_window > 3 && exit.lived < 30_000)
             })
+    }
+
+    pub(super) fn waits_for_a_limit(&self) -> bool {
+        self.living.is_none() && self.last.is_some_and(|exit| exit.waits && !exit.killed_starting)
     }
 
     pub(super) fn may_be_parked(&self, restartable: bool) -> bool {

@@ -302,22 +302,24 @@ impl World<'_> {
         let life = self.runners[who].life;
         let before = self.runners[who].before.clone();
         let process = self.runners[who].process.as_ref().filter(|process| process.alive && process.heard);
-        let living = process.map(|process| (process.uid, process.session.clone(), process.pid(), process.running));
+        let living = process.map(|process| {
+            (process.uid, process.session.clone(), process.pid(), process.running, process.generation.0)
+        });
         match (what, before, living) {
             (Noise::LateHook, Some((_, session, pid, _)), _) => {
                 let request = self.request();
                 self.orders(who, 0, Order::Report { request, report: idle(session, pid) });
             }
-            (Noise::Nested, _, Some((_, session, pid, _))) => {
+            (Noise::Nested, _, Some((_, session, pid, ..))) => {
                 let request = self.request();
                 self.orders(who, 0, Order::Report { request, report: idle(session, pid + 100_000) });
             }
-            (Noise::LateExit, Some((.., generation)), _) => {
+            (Noise::LateExit, Some((.., generation)), living) if living.as_ref().is_none_or(|l| l.4 != generation) => {
                 let exit = ExitReport { class: ExitClass::Crash, detail: "late".into() };
                 let event = Event::Provider(Generation(generation), ProviderReport::Exit(exit));
                 self.agenda.put(now, Due::Event { who, life, event });
             }
-            (Noise::SessionEnds, _, Some((_, session, pid, _))) => {
+            (Noise::SessionEnds, _, Some((_, session, pid, ..))) => {
                 for status in ["session-end", "session-clear"] {
                     let timeline = TimelineReport { status: status.into(), id: None, timestamp: None };
                     let report = StatusReport { timeline: Some(timeline), ..*idle(session.clone(), pid) };
@@ -343,7 +345,7 @@ impl World<'_> {
                 self.agenda.put(now, Due::Event { who, life, event });
             }
             (Noise::OldFrame, ..) => self.old_frame(who),
-            (Noise::IdleAgain, _, Some((_, _, _, None))) => {
+            (Noise::IdleAgain, _, Some((_, _, _, None, _))) => {
                 self.reports(who, crate::process::idle(None, TurnEnd::Normal), 0);
             }
             _ => {}

@@ -440,10 +440,12 @@ impl World<'_> {
                     self.agenda.put(again, Due::Frame { conn, frame });
                 }
                 Some(FrameFate::Garbled) => {
+                    wire.down = at;
                     let frame = BusFrame::Malformed { reason: "made up".into() };
                     self.agenda.put(at, Due::Frame { conn, frame });
                 }
                 Some(FrameFate::Unknown) => {
+                    wire.down = at;
                     let unknown = BusFrame::Unknown { kind: "made.up".into() };
                     self.agenda.put(at, Due::Frame { conn, frame: unknown });
                     self.agenda.put(at, Due::Frame { conn, frame });

@@ -231,7 +231,7 @@ impl World<'_> {
         process.silent = false;
         let runner = &mut self.runners[who];
         if let Some(process) = &runner.process
-            && let Err((invariant, words)) = runner.watch.took(process, &offers)
+            && let Err((invariant, words)) = runner.watch.took(process, &offers, adapter.evidence)
         {
             self.breaks(who, invariant, words);
         }

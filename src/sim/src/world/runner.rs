@@ -181,6 +181,11 @@ impl World<'_> {
             runner.facts = DurableFacts::new(run, instance);
             runner.watch.forgets();
         }
+        if self.calm && self.plan.setup.token > 0 {
+            // Whoever starts it now gives it a token that is good.
+            let time = self.relay.time(self.now);
+            self.runners[who].token = Some(self.relay.tokens.makes(86_400, time));
+        }
         let record: Option<TokenRecord> = self.runners[who].token.map(|token| self.relay.tokens.record(token));
         let runner = &mut self.runners[who];
         let id = &self.relay.agents[runner.agent].id;

@@ -146,7 +146,7 @@ fn relay_event(event: &RelayEvent) -> String {
         RelayEvent::Task { task, message, status, cancelled } => {
             format!("task {task} of m{message} {}{}", status.as_str(), if *cancelled { " cancelled" } else { "" })
         }
-        RelayEvent::AgentUpdated(_) => "another label".into(),
+        RelayEvent::AgentUpdated(given) => format!("the label is {}", given.label.as_deref().unwrap_or("gone")),
         RelayEvent::Other { name } => name.to_string(),
     }
 }
