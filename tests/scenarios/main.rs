@@ -20,6 +20,7 @@ mod ends;
 mod ends_of_turns;
 mod ends_that_race;
 mod found_by_search;
+mod found_by_simulation;
 mod gates;
 mod giving_up;
 mod hazards;

@@ -192,9 +192,9 @@ impl Inbox {
 
     /// An empty one, that knows of what the provider was handed.
     pub(crate) fn begin_anew(&self) -> Self {
-        let handed = self.iter().filter(|(_, item)| {
-            matches!(item.stage, Stage::Offered | Stage::Taken | Stage::Ambiguous | Stage::Worked)
-        });
+        let handed = self
+            .iter()
+            .filter(|(_, item)| matches!(item.stage, Stage::Offered | Stage::Taken | Stage::Ambiguous | Stage::Worked));
         let had = |item: &Item| Had { attempt: item.attempt, tries: 0, failed_turns: 0, repeat: Repeat::Ambiguous };
         Self { had: handed.map(|(id, item)| (id, had(item))).collect(), ..Self::default() }
     }

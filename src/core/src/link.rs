@@ -13,7 +13,7 @@ use crate::draw::{Stream, draw_below};
 use crate::effect::{Effect, Effects, ExitCode, Frame};
 use crate::ending::Why;
 use crate::event::{BusFrame, FailureKind, LinkReport, RelayEvent};
-use crate::ids::{Conn, Epoch, Text};
+use crate::ids::{Conn, Epoch, OpId, Text};
 use crate::matching::Given;
 use crate::mutant::Mutant;
 use crate::note::Note;
@@ -53,10 +53,17 @@ pub(crate) struct Link {
     /// against it: a `registered` that comes again, or after events, is older than what has been heard since.
     #[serde(default)]
     since: u64,
+    /// What was asked before this operation was asked before the relay knew us by this registration.
+    #[serde(default = "first")]
+    pub(crate) first_op: OpId,
     /// The events that were missed are asked for and not announced yet: those that come meanwhile are newer than what is
     /// to be replayed, and come again with it.
     #[serde(default)]
     resuming: bool,
+}
+
+const fn first() -> OpId {
+    OpId(0)
 }
 
 impl Link {
@@ -72,6 +79,7 @@ impl Link {
             relay,
             positioned: position > 0,
             since: 0,
+            first_op: first(),
             resuming: false,
         }
     }
@@ -336,6 +344,7 @@ impl Core {
             self.given = None;
         }
         let first = self.link.epoch.is_none();
+        self.link.first_op = self.ops.next_number();
         self.link.phase = Phase::Up(conn);
         self.link.up_since = self.now.mono;
         self.link.epoch = Some(epoch);

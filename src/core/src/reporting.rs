@@ -125,7 +125,7 @@ impl Core {
             OpResult::Failed(failure) => {
                 let known = self.reports.head(lane).is_some_and(|head| head.sent == Some(op));
                 if known {
-                    self.report_failed(lane, &failure, fx);
+                    self.report_failed(lane, op, &failure, fx);
                 }
                 known
             }
@@ -148,7 +148,7 @@ impl Core {
         }
     }
 
-    fn report_failed(&mut self, lane: &Lane, failure: &Failure, fx: &mut Effects) {
+    fn report_failed(&mut self, lane: &Lane, op: OpId, failure: &Failure, fx: &mut Effects) {
         self.touched.reports = true;
         // It was on its way when another took over, who has the say now. Should the agent come back, it is owed again.
         let superseded = self.is_superseded();
@@ -181,8 +181,8 @@ impl Core {
         };
         let claimed = of_task.is_some_and(|(message, _)| self.claims.get(message).is_some());
         let missing = failure.kind == FailureKind::NotFound && matches!(head.call, Call::Read { .. });
-        let few = head.tries < MISSING_TRIES;
-        if missing && !self.ending.is_begun() && (few || self.link.up().is_none()) {
+        let known = self.link.up().is_some() && op >= self.link.first_op && head.tries >= MISSING_TRIES;
+        if missing && !known && !self.ending.is_begun() {
             self.is_known(fx);
             return;
         }

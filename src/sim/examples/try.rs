@@ -17,7 +17,10 @@ fn main() {
         println!("{}", serde_json::to_string(&plan.setup).unwrap());
         let ran = run(&plan, Wanted { told: true, ..Wanted::default() });
         let n: usize = args.get(3).map_or(200, |n| n.parse().unwrap());
-        if run(&plan, Wanted::default()).broken.is_none() { println!("does not fail"); return; }
+        if run(&plan, Wanted::default()).broken.is_none() {
+            println!("does not fail");
+            return;
+        }
         for step in &plan.steps {
             println!("   {}", serde_json::to_string(step).unwrap());
         }

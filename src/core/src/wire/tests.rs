@@ -65,7 +65,7 @@ fn an_agent_is_given_a_label_and_tags_by_an_event_that_names_it() {
     let given = Given { label: Some("dev".into()), tags: tags.clone(), epoch: None };
     assert_eq!(updated(US, "dev"), RelayEvent::AgentUpdated(Box::new(given)));
     // An empty one is none.
-    assert_eq!(updated(US, ""), RelayEvent::AgentUpdated(Box::new(Given { label: None, tags })));
+    assert_eq!(updated(US, ""), RelayEvent::AgentUpdated(Box::new(Given { label: None, tags, epoch: None })));
     assert_eq!(updated("b", "dev"), RelayEvent::Other { name: "agent.updated".into() });
 }
 

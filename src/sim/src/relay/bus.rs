@@ -122,7 +122,8 @@ impl Relay {
             agent.given = None;
             // What it was given before is over, and is told to nobody any more.
             let bit = 1 << conn.agent;
-            self.events.retain(|(_, audience, event)| !(*audience == bit && matches!(event, RelayEvent::AgentUpdated(_))));
+            self.events
+                .retain(|(_, audience, event)| !(*audience == bit && matches!(event, RelayEvent::AgentUpdated(_))));
         }
         if !same || agent.gone {
             agent.status = AgentStatus::Idle;

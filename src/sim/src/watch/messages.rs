@@ -63,6 +63,7 @@ struct Failed {
 impl Messages {
     pub(super) fn starts(&mut self, facts: &DurableFacts) {
         self.shown.clear();
+        self.known.clear();
         self.under_way.clear();
         self.telling.clear();
         self.untold.clear();

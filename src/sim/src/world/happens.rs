@@ -269,8 +269,18 @@ impl World<'_> {
             return;
         }
         let target = self.runners[who].agent;
-        let command =
-            Command { id, name, target, foreign, params, acked: false, by: None, status: None, outcome: None, sent: false };
+        let command = Command {
+            id,
+            name,
+            target,
+            foreign,
+            params,
+            acked: false,
+            by: None,
+            status: None,
+            outcome: None,
+            sent: false,
+        };
         self.relay.commands.push(command);
         self.relay.commands(self.relay.commands.len() - 1);
     }

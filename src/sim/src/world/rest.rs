@@ -36,7 +36,10 @@ impl World<'_> {
         }
         // A credential that was refused is tried again after five minutes.
         let refused = |what: &What| {
-            matches!(what, What::Calls { fate: crate::plan::Fate::Unauthorized, .. } | What::Refuses { .. } | What::Revokes { .. })
+            matches!(
+                what,
+                What::Calls { fate: crate::plan::Fate::Unauthorized, .. } | What::Refuses { .. } | What::Revokes { .. }
+            )
         };
         if self.plan.steps.iter().any(|step| refused(&step.what)) {
             self.end += 300_000;
@@ -202,9 +205,7 @@ impl World<'_> {
             return wrong(6, format!("command {id} has no outcome"));
         }
         for command in &self.relay.commands {
-            let ours = !command.foreign
-                && command.by == Some(runner.instance)
-                && !runner.watch.is_excused(&command.id);
+            let ours = !command.foreign && command.by == Some(runner.instance) && !runner.watch.is_excused(&command.id);
             let open = view.commands.iter().any(|open| open.id == Some(&command.id));
             if ours && command.status.is_none_or(|status| !status.is_final()) && !open {
                 return wrong(6, format!("the relay has no outcome of command {}", command.id));
@@ -290,7 +291,6 @@ fn words(mail: &Mail) -> String {
 }
 
 fn rest_of_task_waits(view: &View<'_>, id: MessageId, mail: &Mail) -> bool {
-    let waits =
-        |other: &MessageView| other.id != id && other.task == mail.message.task && other.stage != Stage::Worked;
+    let waits = |other: &MessageView| other.id != id && other.task == mail.message.task && other.stage != Stage::Worked;
     mail.message.task.is_some() && view.messages.iter().any(waits)
 }
