@@ -12,6 +12,7 @@ mod clock;
 pub mod coverage;
 pub mod plan;
 mod process;
+mod profile;
 mod random;
 mod relay;
 pub mod shrink;
