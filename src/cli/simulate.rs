@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPAN", value_parser = time)]
     time: Option<Duration>,
     /// Virtual hours that things go wrong for in each run, 0.5 for example [default: drawn by the seed, up to 2]
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "H", allow_negative_numbers = true)]
     pub(super) hours: Option<f64>,
     /// Runs at a time, a thread each; what is reported does not depend on it
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
