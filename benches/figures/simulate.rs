@@ -19,9 +19,9 @@ pub(crate) fn print(quick: bool) {
     let seconds = begun.elapsed().as_secs_f64();
     let hours = millis as f64 / 3.6e6;
     println!(
-        "simulation, seeds 0 to {}: {:.2} million events/s on one core ({events} events, {hours:.0} simulated hours in {seconds:.2} s: {:.0} thousand times as fast as real time)",
+        "simulation, seeds 0 to {}: {:.2} million events/s on one core ({events} events, {hours:.0} simulated hours in {seconds:.2} s: {:.2} million times as fast as real time)",
         seeds - 1,
         events as f64 / seconds / 1e6,
-        hours * 3.6 / seconds,
+        hours * 3_600.0 / seconds / 1e6,
     );
 }
