@@ -1,5 +1,5 @@
 //! The figures of the README, printed by one command: `cargo bench --bench figures`, or some of them with
-//! `-- core`, `-- replay`, `-- latency`, `-- process`.
+//! `-- core`, `-- replay`, `-- simulate`, `-- latency`, `-- process`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 #![allow(clippy::disallowed_methods, reason = "a measurement reads the clock")]
@@ -10,6 +10,7 @@ mod latency;
 mod process;
 mod relay;
 mod replaying;
+mod simulate;
 
 /// Its name, and what prints it: all of it, or only so much as shows that it works.
 type Figure = (&'static str, fn(bool));
@@ -21,15 +22,16 @@ fn main() {
     }
     // `cargo test --benches` runs it as a test: then it only has to work.
     let quick = std::env::args().any(|arg| arg == "--test");
-    let figures: [Figure; 4] = [
+    let figures: [Figure; 5] = [
         ("core", core_step::print),
         ("replay", replaying::print),
+        ("simulate", simulate::print),
         ("latency", latency::print),
         ("process", process::print),
     ];
     let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     if let Some(unknown) = wanted.iter().find(|name| figures.iter().all(|(known, _)| known != name)) {
-        eprintln!("no figure is called `{unknown}`; there are core, replay, latency, process");
+        eprintln!("no figure is called `{unknown}`; there are core, replay, simulate, latency, process");
         std::process::exit(2);
     }
     for (name, print) in figures {

@@ -4,7 +4,8 @@
 //!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
 //! - `run_args`, `run_options` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
-//!   over. `demo_*` are parts of the demonstration, `replay_shown` is what `replay` prints.
+//!   over. `demo_*` are parts of the demonstration, `replay_shown` is what `replay` prints, `simulate_shown` what
+//!   `simulate` does, and `simulate_kept` what that makes of a failure.
 
 mod agents;
 mod ago;
@@ -38,6 +39,9 @@ mod run_args;
 mod run_options;
 mod say;
 mod send;
+mod simulate;
+mod simulate_kept;
+mod simulate_shown;
 mod span;
 mod status;
 mod stop;
@@ -88,6 +92,7 @@ enum Verb {
     Read(read::Args),
     Replay(replay::Args),
     Machines(machines::Args),
+    Simulate(Box<simulate::Args>),
     Demo(demo::Args),
     #[command(hide = true)]
     DemoAgent(demo_agent::Args),
@@ -119,6 +124,7 @@ impl Verb {
             Self::Read(args) => read::run(&args).await,
             Self::Replay(args) => replay::run(&args),
             Self::Machines(args) => machines::run(&args),
+            Self::Simulate(args) => simulate::run(&args),
             Self::Demo(args) => demo::run(&args).await,
             Self::DemoAgent(args) => demo_agent::run(&args),
         }

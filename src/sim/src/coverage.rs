@@ -33,6 +33,16 @@ impl Coverage {
         self.close
     }
 
+    /// Takes in what another batch has met.
+    pub fn merge(&mut self, other: Self) {
+        let Self { kinds, exits, hazards, close, runs } = other;
+        add(&mut self.kinds, kinds);
+        add(&mut self.exits, exits);
+        add(&mut self.hazards, hazards);
+        self.close |= close;
+        self.runs += runs;
+    }
+
     pub(crate) fn happened(&mut self, what: &What) {
         *self.kinds.entry(what.kind()).or_default() += 1;
     }
@@ -55,5 +65,11 @@ impl Coverage {
 
     pub(crate) const fn ran(&mut self) {
         self.runs += 1;
+    }
+}
+
+fn add<K: Ord>(to: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
+    for (name, times) in from {
+        *to.entry(name).or_default() += times;
     }
 }

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::caught::caught;
 use crate::plan::{Plan, Step};
 use crate::watch::Broken;
 use crate::world::{Wanted, run};
@@ -19,8 +20,13 @@ pub struct Shrunk {
 /// What is left of a failing plan once nothing more can be taken away; at most `most` runs are spent on it. None: the
 /// plan does not fail.
 pub fn shrink(plan: &Plan, most: u64) -> Option<Shrunk> {
+    shrink_telling(plan, most, &mut |_, _| {})
+}
+
+/// As [`shrink`], which says after each run how many these were, and how short the plan is by now.
+pub fn shrink_telling(plan: &Plan, most: u64, tell: &mut dyn FnMut(u64, &Plan)) -> Option<Shrunk> {
     let broken = run(plan, Wanted::default()).broken?;
-    let mut shrinking = Shrinking { plan: plan.clone(), broken, runs: 1, most };
+    let mut shrinking = Shrinking { plan: plan.clone(), broken, runs: 1, most, tell };
     loop {
         let before = shrinking.plan.clone();
         shrinking.ends_sooner();
@@ -49,22 +55,23 @@ fn kind(words: &str) -> String {
     kind.split(':').next().unwrap_or_default().to_owned()
 }
 
-struct Shrinking {
+struct Shrinking<'a> {
     plan: Plan,
     broken: Broken,
     runs: u64,
     most: u64,
+    tell: &'a mut dyn FnMut(u64, &Plan),
 }
 
-impl Shrinking {
+impl Shrinking<'_> {
     /// Keeps a plan that fails in the same way.
     fn tries(&mut self, plan: Plan) -> bool {
         if self.runs >= self.most || plan == self.plan || !plan.is_sensible() {
             return false;
         }
         self.runs += 1;
-        let ran = std::panic::catch_unwind(|| run(&plan, Wanted::default()));
-        let Ok(ran) = ran else { return false };
+        (self.tell)(self.runs, &self.plan);
+        let Ok(ran) = caught(|| run(&plan, Wanted::default())) else { return false };
         let same = |broken: &Broken| {
             broken.invariant == self.broken.invariant && kind(&broken.words) == kind(&self.broken.words)
         };

@@ -1,6 +1,8 @@
 //! From a seed to a plan. A seed first draws a *swarm*: some kinds of faults are off, the others have wild weights; so
 //! that a run is not a little of everything, but much of something.
 
+use std::collections::BTreeSet;
+
 use relay_runner_core::config::{Adapter, Delivery, MarkRead, Mode, OnGiveUp};
 
 use crate::chance::Chance;
@@ -8,24 +10,36 @@ use crate::plan::{
     CallKind, Class, Fate, FrameFate, Noise, Offering, Plan, Report, Setup, Signal, Start, Step, To, Turn, Verb, Way,
     What,
 };
+pub use crate::profile::{Group, Profile};
 
 const MINUTE: u64 = 60_000;
 
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
+    plan_with(seed, &Profile::default())
+}
+
+/// The plan of a seed, but for what a profile says. What it does not say is drawn as ever.
+pub fn plan_with(seed: u64, profile: &Profile) -> Plan {
     let mut chance = Chance::new(seed);
     let setup = setup(&mut chance);
-    let calm = span(&mut chance, 30_000, 120 * MINUTE);
+    let drawn = span(&mut chance, 30_000, 120 * MINUTE);
+    let calm = profile.calm().unwrap_or(drawn);
     let lossless = !setup.names_turns;
-    let weights = Weights::draw(&mut chance, lossless);
+    let mut weights = Weights::draw(&mut chance, lossless);
+    if let Some(set) = profile.weights() {
+        weights.weights = set;
+    }
     let mut steps = Vec::new();
-    let work = span(&mut chance, 2, 60);
+    let drawn = span(&mut chance, 2, 60);
+    let work = profile.work.map_or(drawn, |range| between(&mut chance, range));
     for _ in 0..work {
         let at = chance.below(calm);
         steps.push(Step { at, what: work_of(&mut chance) });
     }
     // Faults lie close together: many of those that matter need two.
-    let faults = if chance.permille(50) { 0 } else { span(&mut chance, 1, 60) };
+    let drawn = if chance.permille(50) { 0 } else { span(&mut chance, 1, 60) };
+    let faults = profile.faults.map_or(drawn, |range| between(&mut chance, range));
     let mut at = chance.below(calm);
     for _ in 0..faults {
         at = if chance.permille(600) { at + chance.below(5_000) } else { chance.below(calm) };
@@ -33,7 +47,8 @@ pub fn plan(seed: u64) -> Plan {
             steps.push(Step { at: at % calm, what });
         }
     }
-    let kills = if chance.permille(150) {
+    let may_kill = profile.weights.is_none() || weights.weights[Group::KillsAndDisks as usize] > 0;
+    let kills = if chance.permille(150) && may_kill {
         let mut kills: Vec<u64> = (0..1 + chance.below(4)).map(|_| span(&mut chance, 1, 2_000)).collect();
         kills.sort_unstable();
         kills
@@ -42,6 +57,28 @@ pub fn plan(seed: u64) -> Plan {
     };
     steps.sort_by_key(|step| step.at);
     Plan { seed, setup, calm, kills, steps }
+}
+
+/// The kinds of all that a seed can draw, as coverage counts them: found by drawing, so that there is no second list.
+pub fn kinds() -> BTreeSet<String> {
+    let mut kinds = BTreeSet::new();
+    for lossless in [false, true] {
+        let weights = Weights { weights: [1; GROUPS], lossless };
+        let mut chance = Chance::new(0);
+        for n in 0..GROUPS * DRAWS {
+            kinds.insert(weights.of_group(n % GROUPS, &mut chance).kind());
+            kinds.insert(work_of(&mut chance).kind());
+        }
+    }
+    kinds
+}
+
+/// Enough of a group to meet its rarest kind many times.
+const DRAWS: usize = 400;
+
+/// Within a range that a profile says, and as [`span`] where that can be.
+fn between(chance: &mut Chance, [least, most]: [u64; 2]) -> u64 {
+    span(chance, least + 1, most + 1) - 1
 }
 
 /// A number between these, with as many small ones as large ones by their order of magnitude.
@@ -133,7 +170,7 @@ fn message(chance: &mut Chance) -> What {
 }
 
 /// The groups of faults that a swarm switches on and off.
-const GROUPS: usize = 24;
+const GROUPS: usize = Group::ALL.len();
 
 /// How likely each group is, in this plan.
 struct Weights {
@@ -376,6 +413,37 @@ impl Weights {
                 4 => What::CommandAgain { nth },
                 _ => What::Command { name: Verb::Restart, here: chance.permille(400), who },
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_changes_what_it_says_and_nothing_else() {
+        let profile = Profile::parse(r#"{"weights": {"breaks": 3}, "hours": 0.5, "work": [4, 4], "faults": [7, 9]}"#);
+        let profile = profile.unwrap();
+        for seed in 0..200 {
+            let (drawn, set) = (plan(seed), plan_with(seed, &profile));
+            assert_eq!(drawn.setup, set.setup);
+            assert_eq!((set.calm, set.kills.len()), (30 * MINUTE, 0));
+            let faults = set.steps.iter().filter(|step| matches!(step.what, What::Breaks { .. })).count();
+            assert!((7..=9).contains(&faults) && set.steps.len() == faults + 4, "{seed}: {faults}");
+        }
+        let nothing = Profile { work: Some([0, 0]), faults: Some([0, 0]), ..Profile::default() };
+        assert!((0..50).all(|seed| plan_with(seed, &nothing).steps.is_empty()));
+        assert_eq!(plan(7), plan_with(7, &Profile::default()));
+    }
+
+    #[test]
+    fn the_kinds_are_all_that_plans_have() {
+        let kinds = kinds();
+        for seed in 0..2_000 {
+            for step in plan(seed).steps {
+                assert!(kinds.contains(&step.what.kind()), "{}", step.what.kind());
+            }
         }
     }
 }

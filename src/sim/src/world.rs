@@ -16,6 +16,7 @@ use relay_runner_core::event::{BusFrame, OpResult, Order, ProviderReport};
 use relay_runner_core::{Call, Event, Lane, OpId, RequestId, Text};
 
 use crate::agenda::Agenda;
+use crate::caught::caught;
 use crate::coverage::Coverage;
 use crate::plan::{Fate, Plan};
 use crate::process::{Does, Uid};
@@ -180,10 +181,13 @@ const SILENCE: u64 = 12 * 60_000;
 /// Steps in one millisecond of virtual time beyond which something spins.
 const AT_ONCE: u64 = 20_000;
 
-/// Runs a plan to its end, or to the first thing that is wrong.
+/// Runs a plan to its end, or to the first thing that is wrong; a panic is one as well.
 pub fn run(plan: &Plan, wanted: Wanted<'_>) -> Ran {
     let mut world = World::new(plan, wanted);
-    world.runs();
+    // It is only asked what it told so far, after that.
+    if let Err(words) = caught(|| world.runs()) {
+        world.breaks(0, 13, words);
+    }
     world.ends()
 }
 

@@ -20,6 +20,7 @@ mod renewing;
 mod replaying;
 mod secrets;
 mod showing;
+mod simulating;
 mod taking_over;
 mod travelling;
 mod two_of_them;
