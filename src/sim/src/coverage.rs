@@ -1,36 +1,86 @@
 //! What a batch of runs has met: kinds of faults, classes of exits, hazards, and pairs of the machines' tables.
+//!
+//! Looking at a core closely costs time, so that only some of the runs are looked at closely: which, their seeds say.
+//! Whoever looks changes nothing.
 
-use std::collections::BTreeMap;
+mod books;
+mod look;
+mod pairs;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::event::ExitClass;
-use relay_runner_core::{Core, Effects, Event};
+use relay_runner_core::machines::Pair;
+use relay_runner_core::{Core, Effects, Event, Stamp};
 
 use crate::plan::What;
 use crate::process::Process;
+use books::{Books, Changes};
+use look::Look;
+use step::Step;
+
+/// One run in so many is looked at closely.
+pub const ONE_IN: u64 = 8;
 
 /// How often each thing was met.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Coverage {
     pub kinds: BTreeMap<String, u64>,
     pub exits: BTreeMap<&'static str, u64>,
+    /// Runs in which each occurred.
     pub hazards: BTreeMap<&'static str, u64>,
-    close: bool,
+    pub pairs: BTreeMap<Pair, u64>,
+    /// What a core did otherwise than its table: how often, and the first seed.
+    pub odd: BTreeMap<String, (u64, u64)>,
     pub runs: u64,
+    /// Those that were looked at closely.
+    pub close_runs: u64,
+    close: bool,
+    seed: u64,
+    books: BTreeMap<usize, Books>,
+    in_this_run: BTreeSet<&'static str>,
 }
 
 /// What was so before a step.
 #[derive(Debug)]
-pub(crate) struct Seen;
+pub(crate) struct Seen {
+    who: usize,
+    at: Stamp,
+    event: Event,
+    /// The process really lives.
+    lives: bool,
+    /// Of a core that has not heard anything.
+    first: Option<Box<Look>>,
+}
 
 impl Seen {
-    pub(crate) fn of(_core: &Core, _event: &Event, _process: Option<&Process>) -> Self {
-        Self
+    pub(crate) fn of(who: usize, at: Stamp, core: &Core, event: &Event, process: Option<&Process>) -> Self {
+        let first = (*event == Event::Boot).then(|| Box::new(Look::at(core)));
+        Self { who, at, event: event.clone(), lives: process.is_some_and(|process| process.alive), first }
     }
 }
 
 impl Coverage {
+    /// Another run begins.
+    pub(crate) fn begins(&mut self, seed: u64) {
+        self.seed = seed;
+        self.close = seed.is_multiple_of(ONE_IN);
+        self.runs += 1;
+        self.close_runs += u64::from(self.close);
+        self.books.clear();
+        self.in_this_run.clear();
+    }
+
     pub(crate) const fn looks_close(&self) -> bool {
         self.close
+    }
+
+    /// What the next process of this runner begins with is not what the last one knew.
+    pub(crate) fn is_torn(&mut self, who: usize) {
+        if let Some(books) = self.books.get_mut(&who) {
+            books.torn = true;
+        }
     }
 
     pub(crate) fn happened(&mut self, what: &What) {
@@ -51,9 +101,38 @@ impl Coverage {
         *self.exits.entry(name).or_default() += 1;
     }
 
-    pub(crate) fn sees(&mut self, _before: &Seen, _core: &Core, _fx: &Effects) {}
+    pub(crate) fn sees(&mut self, seen: &Seen, core: &Core, fx: &Effects) {
+        let mut books = self.books.remove(&seen.who).unwrap_or_default();
+        let mut old = None;
+        if let Some(first) = &seen.first {
+            let next = books.begins(core);
+            old = Some(std::mem::replace(&mut books, next));
+            books.look = Some((**first).clone());
+        }
+        let Some(before) = books.look.take() else { return };
+        let after = Look::at(core);
+        let step = Step::new((seen.at, &seen.event), (&before, &after), fx, core, &books, seen.lives);
+        let met = pairs::met(&step);
+        let changes = Changes::of(&step);
+        self.count(met);
+        books.look = Some(before);
+        books.goes_on(&changes, after);
+        if let Some(old) = old
+            && !old.torn
+            && let (Some(before), Some(after)) = (&old.look, &books.look)
+        {
+            let met = pairs::restarted((&old, before), (&books, after));
+            self.count(met);
+        }
+        self.books.insert(seen.who, books);
+    }
 
-    pub(crate) const fn ran(&mut self) {
-        self.runs += 1;
+    fn count(&mut self, met: pairs::Met) {
+        for pair in met.pairs {
+            *self.pairs.entry(pair).or_default() += 1;
+        }
+        for odd in met.odd {
+            self.odd.entry(odd).or_insert((0, self.seed)).0 += 1;
+        }
     }
 }

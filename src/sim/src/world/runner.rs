@@ -180,6 +180,9 @@ impl World<'_> {
             runner.instance = number;
             runner.facts = DurableFacts::new(run, instance);
             runner.watch.forgets();
+            if let Some(coverage) = &mut self.coverage {
+                coverage.is_torn(who);
+            }
         }
         let record: Option<TokenRecord> = self.runners[who].token.map(|token| self.relay.tokens.record(token));
         let runner = &mut self.runners[who];
@@ -239,6 +242,9 @@ impl World<'_> {
             process.alive = false;
         }
         runner.watch.loses_power();
+        if let Some(coverage) = &mut self.coverage {
+            coverage.is_torn(who);
+        }
         runner.clock.restarts(self.now);
         self.is_gone(who);
         self.agenda.put(self.now + back.max(1), Due::Starts { who, fresh: false });
@@ -286,7 +292,7 @@ impl World<'_> {
         runner.watch.hears(at, &event, &truth);
         runner.disk.record(at, &event);
         let seen = coverage.as_ref().is_some_and(|coverage| coverage.looks_close());
-        let before = seen.then(|| crate::coverage::Seen::of(core, &event, runner.process.as_ref()));
+        let before = seen.then(|| crate::coverage::Seen::of(who, at, core, &event, runner.process.as_ref()));
         telling.hears(who, *now, at, &event);
         runner.fx.clear();
         core.step(at, event, &mut runner.fx);
