@@ -3,7 +3,7 @@ use relay_runner_core::machines::{ALL, Said};
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let (from, runs, what): (u64, u64, &str) = (args[1].parse().unwrap(), args[2].parse().unwrap(), &args[3]);
-    let mut c = Coverage::default();
+    let mut c = Coverage::close(args.get(4).map_or(8, |n| n.parse().unwrap()));
     let begin = std::time::Instant::now();
     let mut broken = 0;
     for seed in from..from + runs {
@@ -25,6 +25,6 @@ fn main() {
         }}
     }
     if what.contains('p') { for (p, n) in &c.pairs { println!("{n:8} {}", p.name()); } }
-    if what.contains('h') { for (p, n) in &c.hazards { println!("{n:8} {p}"); } }
+    if what.contains('h') { for p in relay_runner_sim::coverage::hazards::names() { println!("{:8} {p}", c.hazards.get(p).unwrap_or(&0)); } println!("{} of {}", c.hazards.len(), relay_runner_sim::coverage::hazards::names().count()); }
     println!("pairs {} of {}", c.pairs.len(), ALL.iter().map(|m| m.pairs().count()).sum::<usize>());
 }

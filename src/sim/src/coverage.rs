@@ -4,6 +4,7 @@
 //! Whoever looks changes nothing.
 
 mod books;
+pub mod hazards;
 mod look;
 mod pairs;
 mod step;
@@ -24,7 +25,7 @@ use step::Step;
 pub const ONE_IN: u64 = 8;
 
 /// How often each thing was met.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Coverage {
     pub kinds: BTreeMap<String, u64>,
     pub exits: BTreeMap<&'static str, u64>,
@@ -36,6 +37,7 @@ pub struct Coverage {
     pub runs: u64,
     /// Those that were looked at closely.
     pub close_runs: u64,
+    one_in: u64,
     close: bool,
     seed: u64,
     books: BTreeMap<usize, Books>,
@@ -61,11 +63,35 @@ impl Seen {
     }
 }
 
+impl Default for Coverage {
+    fn default() -> Self {
+        Self::close(ONE_IN)
+    }
+}
+
 impl Coverage {
+    /// Looks closely at one run in so many.
+    pub fn close(one_in: u64) -> Self {
+        Self {
+            kinds: BTreeMap::new(),
+            exits: BTreeMap::new(),
+            hazards: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            odd: BTreeMap::new(),
+            runs: 0,
+            close_runs: 0,
+            one_in: one_in.max(1),
+            close: false,
+            seed: 0,
+            books: BTreeMap::new(),
+            in_this_run: BTreeSet::new(),
+        }
+    }
+
     /// Another run begins.
     pub(crate) fn begins(&mut self, seed: u64) {
         self.seed = seed;
-        self.close = seed.is_multiple_of(ONE_IN);
+        self.close = seed.is_multiple_of(self.one_in);
         self.runs += 1;
         self.close_runs += u64::from(self.close);
         self.books.clear();
@@ -113,6 +139,11 @@ impl Coverage {
         let after = Look::at(core);
         let step = Step::new((seen.at, &seen.event), (&before, &after), fx, core, &books, seen.lives);
         let met = pairs::met(&step);
+        for name in hazards::met(&step) {
+            if self.in_this_run.insert(name) {
+                *self.hazards.entry(name).or_default() += 1;
+            }
+        }
         let changes = Changes::of(&step);
         self.count(met);
         books.look = Some(before);

@@ -132,7 +132,7 @@ fn settled(step: &Step<'_>, feed: &mut Feed) {
             continue;
         }
         let settled = |note: &Note| matches!(note, Note::Stage { message, stage: Stage::Settled, .. } if message == id);
-        if accepted && (message.stage == Stage::Worked || message.stage == Stage::SetAside || step.notes(settled)) {
+        if step.notes(settled) || accepted && matches!(message.stage, Stage::Worked | Stage::SetAside) {
             feed.claim(*id, "settled");
         } else if matches!(message.stage, Stage::Worked | Stage::SetAside) && !step.gives_back && !step.another_relay {
             // What was owed was given up.

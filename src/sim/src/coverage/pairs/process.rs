@@ -69,6 +69,10 @@ fn starts(step: &Step<'_>, feed: &mut Feed) {
     }
     if step.fx.effects.iter().any(|effect| matches!(effect, Effect::Adopt { .. })) {
         feed.one("lifecycle", "adopt");
+        if before.ending != step.after.ending {
+            // Taken up only to be stopped: two at once.
+            feed.is_unclear("lifecycle", super::Which::One);
+        }
     }
 }
 
