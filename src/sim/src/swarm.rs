@@ -1,6 +1,8 @@
 //! From a seed to a plan. A seed first draws a *swarm*: some kinds of faults are off, the others have wild weights; so
 //! that a run is not a little of everything, but much of something.
 
+mod couples;
+
 use relay_runner_core::config::{Adapter, Delivery, MarkRead, Mode, OnGiveUp};
 
 use crate::chance::Chance;
@@ -10,6 +12,8 @@ use crate::plan::{
 };
 
 const MINUTE: u64 = 60_000;
+/// So many plans in a thousand have couples of things that would seldom meet by chance.
+const COUPLED: u64 = 400;
 
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
@@ -40,6 +44,10 @@ pub fn plan(seed: u64) -> Plan {
     } else {
         Vec::new()
     };
+    // Last, so that the plans of other seeds stay what they are.
+    if chance.permille(COUPLED) {
+        couples::add(&mut chance, &setup, calm, &mut steps);
+    }
     steps.sort_by_key(|step| step.at);
     Plan { seed, setup, calm, kills, steps }
 }
