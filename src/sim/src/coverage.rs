@@ -5,24 +5,32 @@
 
 mod books;
 pub mod hazards;
+pub mod kinds;
 mod look;
+pub mod out_of_reach;
 mod pairs;
 mod step;
+mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::event::ExitClass;
 use relay_runner_core::machines::Pair;
-use relay_runner_core::{Core, Effects, Event, Stamp};
+use relay_runner_core::{Core, Effects, Event, Note, Stamp};
 
 use crate::plan::What;
 use crate::process::Process;
 use books::{Books, Changes};
 use look::Look;
 use step::Step;
+pub use summary::{Part, Summary};
 
 /// One run in so many is looked at closely.
 pub const ONE_IN: u64 = 8;
+/// So many runs of a swarm, of which one in [`CLOSE_IN_STATED`] is looked at closely, meet every hazard, every kind of
+/// fault and every class of exit.
+pub const STATED: u64 = 1_000;
+pub const CLOSE_IN_STATED: u64 = 1;
 
 /// How often each thing was met.
 #[derive(Debug)]
@@ -113,18 +121,13 @@ impl Coverage {
         *self.kinds.entry(what.kind()).or_default() += 1;
     }
 
-    pub(crate) fn exits(&mut self, class: ExitClass) {
-        let name = match class {
-            ExitClass::Clean => "clean",
-            ExitClass::Crash => "crash",
-            ExitClass::Signal => "signal",
-            ExitClass::Hang => "hang",
-            ExitClass::StartTimeout => "start time-out",
-            ExitClass::SpawnFailed => "spawn failed",
-            ExitClass::Refused => "refused",
-            ExitClass::UsageLimit { .. } => "usage limit",
-        };
-        *self.exits.entry(name).or_default() += 1;
+    /// The ends of processes that a core takes note of.
+    pub(crate) fn hears(&mut self, fx: &Effects) {
+        for note in &fx.notes {
+            if let Note::Exited { class, .. } = note {
+                *self.exits.entry(name_of(*class)).or_default() += 1;
+            }
+        }
     }
 
     pub(crate) fn sees(&mut self, seen: &Seen, core: &Core, fx: &Effects) {
@@ -136,6 +139,13 @@ impl Coverage {
             books.look = Some((**first).clone());
         }
         let Some(before) = books.look.take() else { return };
+        let due = before.deadlines.iter().any(|(at, _)| *at <= seen.at.mono);
+        if seen.event == Event::Wake && !due && fx.notes.is_empty() && fx.effects.is_empty() {
+            // Too early: nothing happens.
+            books.look = Some(before);
+            self.books.insert(seen.who, books);
+            return;
+        }
         let after = Look::at(core);
         let step = Step::new((seen.at, &seen.event), (&before, &after), fx, core, &books, seen.lives);
         let met = pairs::met(&step);
@@ -165,5 +175,18 @@ impl Coverage {
         for odd in met.odd {
             self.odd.entry(odd).or_insert((0, self.seed)).0 += 1;
         }
+    }
+}
+
+const fn name_of(class: ExitClass) -> &'static str {
+    match class {
+        ExitClass::Clean => "clean",
+        ExitClass::Crash => "crash",
+        ExitClass::Signal => "signal",
+        ExitClass::Hang => "hang",
+        ExitClass::StartTimeout => "start time-out",
+        ExitClass::SpawnFailed => "spawn failed",
+        ExitClass::Refused => "refused",
+        ExitClass::UsageLimit { .. } => "usage limit",
     }
 }

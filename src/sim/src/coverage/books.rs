@@ -1,13 +1,14 @@
 //! What is remembered of a runner that is looked at closely: what its core asked for, what is over, and what went on.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use relay_runner_core::event::{FailureKind, ReportStatus};
-use relay_runner_core::{Act, Call, Core, Effect, Generation, MessageId, Note, OpId, Text};
-use relay_runner_protocol::Stage;
+use relay_runner_core::{Act, Call, Core, Effect, Generation, MessageId, OpId, Text};
 
 use super::look::Look;
-use super::step::Step;
+
+pub(super) use changes::Changes;
 
 /// Something that a core asked for.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub(super) struct Asked {
     pub(super) command: Option<Text>,
     /// The number of the credential that it was asked under.
     pub(super) credential: u64,
+    /// How far the end of the run was.
+    pub(super) ending: &'static str,
 }
 
 /// Of one runner, through its lives.
@@ -84,6 +87,18 @@ impl Books {
         next
     }
 
+    /// Of the messages that are over, the newest of each kind: what all of them hear is counted by these.
+    pub(super) fn some_over(&self) -> impl Iterator<Item = MessageId> {
+        let newest = |how: &str| self.over.iter().rev().find(|(_, is)| **is == how).map(|(id, _)| *id);
+        newest("settled").into_iter().chain(newest("set aside"))
+    }
+
+    /// The same of commands.
+    pub(super) fn some_concluded(&self) -> impl Iterator<Item = &Text> {
+        let newest = |how: &str| self.concluded.iter().rev().find(|(_, is)| **is == how).map(|(id, _)| id);
+        newest("succeeded").into_iter().chain(newest("failed"))
+    }
+
     /// After a step; `look` is what is seen then.
     pub(super) fn goes_on(&mut self, notes: &Changes, look: Look) {
         for op in &notes.closed {
@@ -123,7 +138,7 @@ impl Books {
             self.compaction = false;
         }
         if let Some(id) = &notes.turn_id {
-            self.turn_id.clone_from(id);
+            self.turn_id = Some(id.clone());
         }
         if let Some((compaction, begins)) = notes.side {
             *(if compaction { &mut self.compaction } else { &mut self.subagent }) = begins;
@@ -200,82 +215,8 @@ impl Books {
         let mut at = look.commands.iter().filter(|order| order.state == "at provider" && order.name == name);
         // Where there are several, nobody can tell.
         let command = at.next().filter(|_| at.next().is_none()).and_then(|order| order.id.clone());
-        let asked = Asked { effect: effect.clone(), open: true, command, credential: self.credential };
+        let asked =
+            Asked { effect: effect.clone(), open: true, command, credential: self.credential, ending: look.ending };
         self.asked.insert(op, asked);
-    }
-}
-
-/// What a step changes of the books.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    closed: Vec<OpId>,
-    exited: Option<Generation>,
-    another_relay: bool,
-    settled: Vec<MessageId>,
-    gone: Vec<MessageId>,
-    heard: Vec<(Text, Text)>,
-    concluded: Vec<(Text, &'static str)>,
-    effects: Vec<Effect>,
-    hard: bool,
-    comes_up: bool,
-    turn_began: bool,
-    turn_ended: bool,
-    turn_id: Option<Option<Text>>,
-    doubted: bool,
-    alive: bool,
-    interrupts: bool,
-    side: Option<(bool, bool)>,
-    registered: bool,
-    jumped: bool,
-    renewal_lost: Option<bool>,
-}
-
-impl Changes {
-    pub(super) fn of(step: &Step<'_>) -> Self {
-        let mut changes = Self {
-            closed: step.answers.iter().map(|answer| answer.op).collect(),
-            exited: step.exits.then_some(step.before.generation),
-            another_relay: step.another_relay,
-            effects: step.fx.effects.clone(),
-            hard: step.is_hard(),
-            comes_up: step.comes_up,
-            turn_began: step.began,
-            turn_ended: step.ended.is_some(),
-            doubted: step.doubted,
-            alive: step.shows_life(),
-            registered: step.registered(),
-            jumped: step.jumped,
-            ..Self::default()
-        };
-        for note in &step.fx.notes {
-            match note {
-                Note::Stage { message, stage: Stage::Settled, .. } => changes.settled.push(*message),
-                Note::TakenOver { message, .. } => changes.gone.push(*message),
-                Note::Command { id, what: what @ ("succeeded" | "failed"), .. } => {
-                    changes.concluded.push((id.clone(), what));
-                }
-                _ => {}
-            }
-        }
-        if let Some(ordered) = step.order.as_ref().filter(|ordered| !ordered.here) {
-            changes.heard.push((ordered.order.id.clone(), ordered.order.name.clone()));
-        }
-        for answer in &step.answers {
-            if matches!(answer.call(), Some(Call::RenewToken { .. })) {
-                let lost = |kind| matches!(kind, FailureKind::TimedOut | FailureKind::Unreachable);
-                changes.renewal_lost = Some(answer.failure().is_some_and(lost));
-            }
-        }
-        changes.interrupts = step.acts().any(|(_, act)| matches!(act, Act::Interrupt));
-        if let Some(report) = step.status() {
-            let begins = report.status == ReportStatus::Busy;
-            match report.reason.as_deref() {
-                None if step.began || (begins && report.id.is_some()) => changes.turn_id = Some(report.id.clone()),
-                Some("subagent") => changes.side = Some((false, begins)),
-                Some("compaction") => changes.side = Some((true, begins)),
-                _ => {}
-            }
-        }
-        changes
     }
 }

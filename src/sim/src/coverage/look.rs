@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::ids::{Nonce, TaskId, TurnNumber};
-use relay_runner_core::{Core, Generation, MessageId, Repeat, Stamp, Text, TimerKey};
+use relay_runner_core::{Core, Generation, MessageId, Stamp, Text, TimerKey};
 use relay_runner_protocol::{AgentStatus, Stage};
 
 #[derive(Debug, Clone)]
@@ -46,7 +46,6 @@ pub(super) struct Message {
     pub(super) task: Option<TaskId>,
     pub(super) attempt: u32,
     pub(super) nonce: Nonce,
-    pub(super) repeat: Repeat,
     pub(super) turn: Option<TurnNumber>,
 }
 
@@ -68,12 +67,11 @@ impl Look {
     pub(super) fn at(core: &Core) -> Self {
         let view = core.view();
         let message = |m: &relay_runner_core::view::MessageView| {
-            let (task, attempt, nonce, repeat, turn) = (m.task, m.attempt, m.nonce, m.repeat, m.turn);
-            (m.id, Message { stage: m.stage, task, attempt, nonce, repeat, turn })
+            let (task, attempt, nonce, turn) = (m.task, m.attempt, m.nonce, m.turn);
+            (m.id, Message { stage: m.stage, task, attempt, nonce, turn })
         };
-        let claim = |c: &relay_runner_core::view::ClaimView| {
-            (c.message, Claim { state: c.state, granted: c.fence.is_some() })
-        };
+        let claim =
+            |c: &relay_runner_core::view::ClaimView| (c.message, Claim { state: c.state, granted: c.fence.is_some() });
         let order = |c: &relay_runner_core::view::CommandView<'_>| Order {
             id: c.id.map(Into::into),
             name: c.name,

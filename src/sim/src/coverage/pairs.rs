@@ -13,7 +13,7 @@ mod message;
 mod process;
 mod restart;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::machines::{self, Machine, Pair, STAYS, Said};
 use relay_runner_core::{MessageId, Text};
@@ -36,26 +36,30 @@ pub(super) enum Which {
 /// What instances heard in a step.
 #[derive(Debug, Default)]
 pub(super) struct Feed {
-    heard: BTreeSet<(&'static str, Which, &'static str)>,
+    heard: BTreeMap<(&'static str, Which), BTreeSet<&'static str>>,
     /// Something came to them that no event of the table is, or that cannot be told apart.
     unclear: BTreeSet<(&'static str, Which)>,
 }
 
 impl Feed {
+    fn hears(&mut self, machine: &'static str, which: Which, event: &'static str) {
+        self.heard.entry((machine, which)).or_default().insert(event);
+    }
+
     fn one(&mut self, machine: &'static str, event: &'static str) {
-        self.heard.insert((machine, Which::One, event));
+        self.hears(machine, Which::One, event);
     }
 
     fn message(&mut self, id: MessageId, event: &'static str) {
-        self.heard.insert(("message", Which::Message(id), event));
+        self.hears("message", Which::Message(id), event);
     }
 
     fn claim(&mut self, id: MessageId, event: &'static str) {
-        self.heard.insert(("claim", Which::Message(id), event));
+        self.hears("claim", Which::Message(id), event);
     }
 
     fn named(&mut self, machine: &'static str, name: &Text, event: &'static str) {
-        self.heard.insert((machine, Which::Named(name.clone()), event));
+        self.hears(machine, Which::Named(name.clone()), event);
     }
 
     fn is_unclear(&mut self, machine: &'static str, which: Which) {
@@ -128,9 +132,7 @@ impl States<'_> {
         if self.look.set_aside.contains(&id) {
             return "set aside";
         }
-        let settled = |note: &relay_runner_core::Note| {
-            matches!(note, relay_runner_core::Note::Stage { message, stage: Stage::Settled, .. } if *message == id)
-        };
+        let settled = |note: &relay_runner_core::Note| matches!(note, relay_runner_core::Note::Stage { message, stage: Stage::Settled, .. } if *message == id);
         match self.step {
             Some(step) if step.another_relay => "none",
             Some(step) if step.notes(settled) => "settled",
@@ -157,45 +159,72 @@ impl States<'_> {
         open.or_else(|| self.look.approvals_over.get(name)).copied().unwrap_or("new")
     }
 
-    /// Every instance that there is.
-    fn instances(&self) -> impl Iterator<Item = (&'static str, Which)> {
-        let singles = machines::ALL.into_iter().map(|machine| machine.name);
-        let singles = singles.filter(|name| !["message", "claim", "command", "approval"].contains(name));
-        let messages = self.look.messages.keys().map(|id| ("message", Which::Message(*id)));
-        let claims = self.look.claims.keys().map(|id| ("claim", Which::Message(*id)));
+    /// Every instance that may have another state than in this other look.
+    fn differing<'b>(&'b self, other: &'b Look) -> impl Iterator<Item = (&'static str, Which)> + 'b {
+        let singles = ["boot", "link", "credential", "standing", "lifecycle", "prompt", "ending"];
+        let messages = self
+            .look
+            .messages
+            .iter()
+            .filter(|(id, message)| other.messages.get(id).is_none_or(|other| other.stage != message.stage));
+        let claims = self
+            .look
+            .claims
+            .iter()
+            .filter(|(id, claim)| other.claims.get(id).is_none_or(|other| other.state != claim.state));
         let commands = self.look.commands.iter().filter_map(|order| Some(("command", Which::Named(order.id.clone()?))));
         let approvals = self.look.approvals.keys().map(|id| ("approval", Which::Named(id.as_str().into())));
-        singles.map(|name| (name, Which::One)).chain(messages).chain(claims).chain(commands).chain(approvals)
+        let messages = messages.map(|(id, _)| ("message", Which::Message(*id)));
+        let claims = claims.map(|(id, _)| ("claim", Which::Message(*id)));
+        singles
+            .into_iter()
+            .map(|name| (name, Which::One))
+            .chain(messages)
+            .chain(claims)
+            .chain(commands)
+            .chain(approvals)
     }
 }
 
 fn judge(feed: &Feed, before: &States<'_>, after: &States<'_>, met: &mut Met) {
-    let mut all: BTreeSet<_> = before.instances().chain(after.instances()).collect();
-    all.extend(feed.heard.iter().map(|(machine, which, _)| (*machine, which.clone())));
-    for (name, which) in all {
-        if feed.unclear.contains(&(name, which.clone())) {
-            continue;
+    for (instance, heard) in &feed.heard {
+        if !feed.unclear.contains(instance) {
+            judge_one(instance, heard, before, after, met);
         }
-        let Some(machine) = machines::named(name) else { continue };
-        let (from, to) = (before.of(name, &which), after.of(name, &which));
-        let heard = feed.heard.iter().filter(|(of, one, _)| *of == name && *one == which).map(|(.., event)| *event);
-        let (does, ignored): (Vec<_>, Vec<_>) =
-            heard.partition(|event| matches!(machine.says(from, event), Said::Leads(_)));
-        match does[..] {
-            [] if from == to => {
-                met.pairs.extend(ignored.into_iter().map(|event| Pair { machine: name, state: from, event }));
-            }
-            [] => met.odd.push(format!("{name}/{from}: {to} after {ignored:?}")),
-            [event] => {
-                if !leads(machine, from, event, to) {
-                    met.odd.push(format!("{name}/{from}/{event}: {to}"));
-                } else {
-                    met.pairs.push(Pair { machine: name, state: from, event });
-                }
-            }
-            // What came first is not known.
-            _ => {}
+    }
+    // What heard nothing stays what it is.
+    for instance in before.differing(after.look).chain(after.differing(before.look)) {
+        if before.of(instance.0, &instance.1) != after.of(instance.0, &instance.1)
+            && !feed.heard.contains_key(&instance)
+            && !feed.unclear.contains(&instance)
+        {
+            judge_one(&instance, &BTreeSet::new(), before, after, met);
         }
+    }
+}
+
+fn judge_one(
+    (name, which): &(&'static str, Which),
+    heard: &BTreeSet<&'static str>,
+    before: &States<'_>,
+    after: &States<'_>,
+    met: &mut Met,
+) {
+    let Some(machine) = machines::named(name) else { return };
+    let (from, to) = (before.of(name, which), after.of(name, which));
+    let (does, ignored): (Vec<&'static str>, Vec<_>) =
+        heard.iter().partition(|event| matches!(machine.says(from, event), Said::Leads(_)));
+    match does[..] {
+        [] if from == to => {
+            met.pairs.extend(ignored.into_iter().map(|event| Pair { machine: machine.name, state: from, event }));
+        }
+        [] => met.odd.push(format!("{name}/{from}: {to} after {ignored:?}")),
+        [event] if leads(machine, from, event, to) => {
+            met.pairs.push(Pair { machine: machine.name, state: from, event });
+        }
+        [event] => met.odd.push(format!("{name}/{from}/{event}: {to}")),
+        // What came first is not known.
+        _ => {}
     }
 }
 

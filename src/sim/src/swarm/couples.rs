@@ -10,7 +10,7 @@ type Couple = Vec<(Millis, What)>;
 
 /// Adds some of them to the steps of a plan.
 pub(super) fn add(chance: &mut Chance, setup: &Setup, calm: Millis, steps: &mut Vec<Step>) {
-    for _ in 0..1 + chance.below(3) {
+    for _ in 0..=chance.below(3) {
         let begin = chance.below(calm);
         let couple = couple(chance, setup).into_iter().map(|(after, what)| Step { at: begin + after, what });
         steps.extend(couple.filter(|step| step.at < calm));
@@ -105,22 +105,27 @@ fn of_claims(chance: &mut Chance) -> Couple {
         ];
     }
     // A claim ends while its renewal is on its way.
-    let mut couple = vec![(0, What::Calls { kind: CallKind::Renew, fate: Fate::Slow, times: 20 }), (1, message(true, None))];
-    for n in 1..12 {
+    let mut couple =
+        vec![(0, What::Calls { kind: CallKind::Renew, fate: Fate::Slow, times: 20 }), (1, message(true, None))];
+    for n in 1..24 {
         let nth = chance.below(6);
         let ends = if chance.permille(500) { What::Deletes { nth } } else { What::Finishes { nth } };
-        couple.push((n * 2_500, ends));
+        couple.push((n * 5_000, ends));
     }
     couple
 }
 
 fn of_the_credential(chance: &mut Chance) -> Couple {
     match chance.below(3) {
-        // It is renewed after a third of a minute at most, while the run ends.
+        // It is renewed after a quarter of a minute at most, while a process that takes its time is stopped.
         0 => vec![
             (0, What::Token { lives: 30, who: 0 }),
+            (1, What::Ignores { terminate: true, late: 1, who: 0 }),
             (1, What::Calls { kind: CallKind::Token, fate: Fate::Slow, times: 2 }),
-            (11_000 + chance.below(6_000), What::Signal { signal: pick(chance, &[Signal::Term, Signal::Quit]), who: 0 }),
+            (
+                11_000 + chance.below(6_000),
+                What::Signal { signal: pick(chance, &[Signal::Term, Signal::Quit]), who: 0 },
+            ),
         ],
         // What was asked under the old one is refused when there is a new one.
         1 => vec![

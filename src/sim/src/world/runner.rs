@@ -297,8 +297,11 @@ impl World<'_> {
         runner.fx.clear();
         core.step(at, event, &mut runner.fx);
         telling.does(who, core, &runner.fx);
-        if let (Some(coverage), Some(before)) = (coverage.as_mut(), before) {
-            coverage.sees(&before, core, &runner.fx);
+        if let Some(coverage) = coverage.as_mut() {
+            coverage.hears(&runner.fx);
+            if let Some(before) = before {
+                coverage.sees(&before, core, &runner.fx);
+            }
         }
         runner.disk.stepped(core, runner.fx.sync);
         let next = core.next_deadline();

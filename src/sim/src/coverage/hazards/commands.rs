@@ -35,9 +35,8 @@ fn report_unreachable(step: &Step<'_>) -> bool {
 
 /// The same of one that asked for the end.
 fn shutdown_report_fails(step: &Step<'_>) -> bool {
-    let ends = |id: &Text| {
-        step.books.heard.get(id).is_some_and(|name| matches!(&**name, "agent.shutdown" | "agent.kill"))
-    };
+    let ends =
+        |id: &Text| step.books.heard.get(id).is_some_and(|name| matches!(&**name, "agent.shutdown" | "agent.kill"));
     step.before.ends() && unreported(step).any(ends)
 }
 

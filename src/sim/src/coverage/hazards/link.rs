@@ -24,13 +24,11 @@ fn status_lost_in_reconnect(step: &Step<'_>) -> bool {
 
 /// One goes out over the bus while another is on its way by HTTP.
 fn status_writers_race(step: &Step<'_>) -> bool {
-    let by_http = |effect: &Effect| {
-        matches!(effect, Effect::Http { call: Call::SetStatus { .. } | Call::SetReady { .. }, .. })
-    };
+    let by_http =
+        |effect: &Effect| matches!(effect, Effect::Http { call: Call::SetStatus { .. } | Call::SetReady { .. }, .. });
     let by_bus = |effect: &Effect| matches!(effect, Effect::Send { frame: Frame::Status { .. }, .. });
-    let under_way = step.books.asked.values().any(|asked| asked.open && by_http(&asked.effect));
-    let both = step.fx.effects.iter().any(by_http) || under_way;
-    both && step.fx.effects.iter().any(by_bus)
+    let under_way = || step.books.asked.values().rev().any(|asked| asked.open && by_http(&asked.effect));
+    step.fx.effects.iter().any(by_bus) && (step.fx.effects.iter().any(by_http) || under_way())
 }
 
 /// A call has met its deadline, in the shell or in the core.

@@ -79,15 +79,17 @@ fn already_read_replay(step: &Step<'_>) -> bool {
 
 /// A turn ends normally while a message with a task is handed over that it did not have.
 fn busy_delivery(step: &Step<'_>) -> bool {
-    let other = step.before.with_provider().any(|(_, message)| message.task.is_some() && message.turn != step.before.turn);
+    let other =
+        step.before.with_provider().any(|(_, message)| message.task.is_some() && message.turn != step.before.turn);
     step.ended == Some("normally") && step.before.turn.is_some() && other
 }
 
 /// The same, and it is only claimed, or being claimed.
 fn idle_before_delivery(step: &Step<'_>) -> bool {
-    let claimed = step.before.waiting().any(|(id, message)| {
-        message.task.is_some() && message.attempt == 0 && step.before.claims.contains_key(&id)
-    });
+    let claimed = step
+        .before
+        .waiting()
+        .any(|(id, message)| message.task.is_some() && message.attempt == 0 && step.before.claims.contains_key(&id));
     step.ended == Some("normally") && claimed
 }
 
@@ -103,7 +105,8 @@ fn died_with_message(step: &Step<'_>) -> bool {
 
 /// A turn that had a message was interrupted, or failed by itself.
 fn failed_turn(step: &Step<'_>) -> bool {
-    let had = step.before.with_provider().any(|(_, message)| message.turn.is_some() && message.turn == step.before.turn);
+    let had =
+        step.before.with_provider().any(|(_, message)| message.turn.is_some() && message.turn == step.before.turn);
     matches!(step.ended, Some("failed" | "interrupted")) && !step.began && !step.exits && had
 }
 
@@ -211,7 +214,8 @@ fn compact_while_delivering(step: &Step<'_>) -> bool {
 
 /// Messages wait, or an operation does, while the first prompt is said.
 fn first_prompt_race(step: &Step<'_>) -> bool {
-    let waits = step.after.waiting().next().is_some() || step.after.commands.iter().any(|order| order.state == "queued");
+    let waits =
+        step.after.waiting().next().is_some() || step.after.commands.iter().any(|order| order.state == "queued");
     matches!(step.after.prompt, "saying" | "said") && step.after.is_up() && waits
 }
 

@@ -5,7 +5,7 @@ use relay_runner_core::ids::provider_session;
 use relay_runner_core::{Effect, Note, ProviderReport, StopStep, TimerKey};
 
 use super::Detector;
-use crate::coverage::step::Step;
+use crate::coverage::step::{Ordered, Step};
 
 pub(super) const ALL: &[Detector] = &[
     ("exit-during-restart", exit_during_restart),
@@ -64,7 +64,7 @@ fn nested_provider(step: &Step<'_>) -> bool {
 
 /// A session of the living process ends or begins, by its hook, and the process goes on.
 fn session_end_is_not_exit(step: &Step<'_>) -> bool {
-    step.lives && step.status().is_some_and(|report| report.begins_a_session())
+    step.lives && step.status().is_some_and(StatusReport::begins_a_session)
 }
 
 /// The run's end was asked for in this step.
@@ -136,9 +136,7 @@ fn crash_loop(step: &Step<'_>) -> bool {
 /// Something is asked of a process that is dead, known to be so or not.
 fn dead_handle(step: &Step<'_>) -> bool {
     let unknown = step.acts().next().is_some() && !step.lives;
-    let known = step.order.as_ref().is_some_and(|ordered| ordered.is_adapters())
-        && step.books.was_up
-        && !step.before.is_alive();
+    let known = step.order.as_ref().is_some_and(Ordered::is_adapters) && step.books.was_up && !step.before.is_alive();
     unknown || known
 }
 

@@ -61,7 +61,10 @@ fn asked(step: &Step<'_>, id: MessageId, answer: &Answered<'_>, feed: &mut Feed)
             _ => "no answer",
         },
     };
-    feed.claim(id, event);
+    let asking = step.before.claims.get(&id).is_some_and(|claim| claim.state == "asking");
+    if !asking || !answer.is_followed(step.books) {
+        feed.claim(id, event);
+    }
 }
 
 fn renewed(step: &Step<'_>, id: MessageId, answer: &Answered<'_>, feed: &mut Feed) {
@@ -73,20 +76,18 @@ fn renewed(step: &Step<'_>, id: MessageId, answer: &Answered<'_>, feed: &mut Fee
         (_, Some(FailureKind::Expired)) => "renewal expired",
         _ => "not renewed",
     };
-    // One of before, while another is under way, is about nothing that stands here.
-    let newest = step.books.asked.iter().rev().find_map(|(op, asked)| {
-        let about = matches!(&asked.effect, relay_runner_core::Effect::Http { call: Call::Renew { message, .. }, .. } if *message == id);
-        about.then_some(*op)
-    });
     let renewing = step.before.claims.get(&id).is_some_and(|claim| claim.state == "renewing");
-    if !renewing || newest == Some(answer.op) {
+    if !renewing || !answer.is_followed(step.books) {
         feed.claim(id, event);
     }
 }
 
 /// Which of them were due is the core's to know: it shows by what became of them.
 fn due(step: &Step<'_>, feed: &mut Feed) {
-    if !step.is_due(TimerKey::Claims) {
+    // A renewal that fails has all of them looked at.
+    let renewal =
+        |answer: &Answered<'_>| matches!(answer.call(), Some(Call::Renew { .. })) && answer.failure().is_some();
+    if !step.is_due(TimerKey::Claims) && !step.answers.iter().any(renewal) {
         return;
     }
     for (id, before) in &step.before.claims {
@@ -97,7 +98,11 @@ fn due(step: &Step<'_>, feed: &mut Feed) {
                 | ("renewing", Some("asking" | "lapsed"))
                 | ("lapsed", Some("asking"))
         );
-        if due {
+        let answered = step
+            .answers
+            .iter()
+            .any(|answer| matches!(answer.call(), Some(Call::Renew { message, .. }) if message == id));
+        if due && !answered {
             feed.claim(*id, "due");
         }
     }

@@ -15,8 +15,7 @@ pub(super) fn feed(step: &Step<'_>, feed: &mut Feed) {
         feed.named(command, id, "arrives");
     }
     let open = step.before.commands.iter().filter_map(|order| order.id.clone());
-    let all: BTreeSet<Text> =
-        open.chain(step.books.concluded.keys().cloned()).filter(|id| came != Some(id)).collect();
+    let all: BTreeSet<Text> = open.chain(step.books.some_concluded().cloned()).filter(|id| came != Some(id)).collect();
     let mut others = |event: &'static str| all.iter().for_each(|id| feed.named(command, id, event));
     if step.comes_up {
         others("provider up");
@@ -47,7 +46,9 @@ pub(super) fn feed(step: &Step<'_>, feed: &mut Feed) {
 /// An operation of the provider is over; what waits for it may begin.
 fn is_free(step: &Step<'_>, feed: &mut Feed, all: &BTreeSet<Text>) {
     let frees = |answer: &Answered<'_>| match answer.act() {
-        Some(Act::Offer { .. } | Act::Prompt | Act::Tell { .. } | Act::Compact | Act::Clear | Act::Inject { .. }) => true,
+        Some(Act::Offer { .. } | Act::Prompt | Act::Tell { .. } | Act::Compact | Act::Clear | Act::Inject { .. }) => {
+            true
+        }
         Some(Act::Interrupt | Act::Probe | Act::Decide { .. }) | None => false,
     };
     if step.comes_up || !step.answers.iter().any(frees) {

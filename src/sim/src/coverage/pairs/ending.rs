@@ -60,7 +60,7 @@ fn says_the_last_word(step: &Step<'_>, feed: &mut Feed) {
             Some(Call::SetStatus { status, .. }) => *status == relay_runner_protocol::AgentStatus::Offline,
             _ => false,
         };
-        if last && step.before.ending == "leaving" {
+        if last && step.before.ending == "leaving" && answer.asked.ending == "leaving" {
             feed.one("ending", if answer.failure().is_some() { "farewell failed" } else { "farewell said" });
         }
     }

@@ -12,7 +12,7 @@ pub(in crate::coverage) fn restarted(before: (&Books, &Look), after: (&Books, &L
     let event = "runner restarted";
     let (old, new) = (States { look: before.1, books: before.0, step: None }, after);
     let new = States { look: new.1, books: new.0, step: None };
-    let messages: BTreeSet<_> = before.1.messages.keys().chain(before.0.over.keys()).copied().collect();
+    let messages: BTreeSet<_> = before.1.messages.keys().copied().chain(before.0.some_over()).collect();
     for id in messages.difference(&before.0.gone) {
         feed.message(*id, event);
     }
@@ -20,7 +20,8 @@ pub(in crate::coverage) fn restarted(before: (&Books, &Look), after: (&Books, &L
         feed.is_unclear("message", Which::Message(*id));
     }
     before.1.claims.keys().for_each(|id| feed.claim(*id, event));
-    let commands = before.1.commands.iter().filter_map(|order| order.id.clone()).chain(before.0.concluded.keys().cloned());
+    let commands =
+        before.1.commands.iter().filter_map(|order| order.id.clone()).chain(before.0.some_concluded().cloned());
     commands.for_each(|id| feed.named("command", &id, event));
     let approvals = before.1.approvals.keys().chain(before.1.approvals_over.keys());
     approvals.for_each(|id| feed.named("approval", &Text::from(id.as_str()), event));
