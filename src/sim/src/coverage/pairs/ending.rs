@@ -57,7 +57,8 @@ fn says_the_last_word(step: &Step<'_>, feed: &mut Feed) {
     for answer in &step.answers {
         let last = match answer.call() {
             Some(Call::DeleteAgent) => true,
-            Some(Call::SetStatus { status, .. }) => *status == relay_runner_protocol::AgentStatus::Offline,
+            // The agent is left where it was given up, or is to be taken up again.
+            Some(Call::SetStatus { .. }) => matches!(step.before.why, Some("gave up" | "step aside")),
             _ => false,
         };
         if last && step.before.ending == "leaving" && answer.asked.ending == "leaving" {

@@ -75,14 +75,21 @@ impl<'a> Step<'a> {
         self.fx.effects.iter().any(|effect| matches!(effect, Effect::Answer { answer: Answer::Stale, .. }))
     }
 
-    /// Something that shows that a turn lives, and nothing else.
+    /// Something that shows that a turn lives.
     pub(in crate::coverage) fn shows_life(&self) -> bool {
         let probed = |answer: &Answered<'_>| matches!(answer.act(), Some(Act::Probe)) && answer.failure().is_none();
         let reported = matches!(
             self.report(),
-            Some(ProviderReport::SignOfLife | ProviderReport::Status(_) | ProviderReport::Taken { .. })
+            Some(
+                ProviderReport::SignOfLife
+                    | ProviderReport::Status(_)
+                    | ProviderReport::Taken { .. }
+                    | ProviderReport::ApprovalOpened(_)
+                    | ProviderReport::ApprovalClosed { .. }
+            )
         );
-        reported || self.status().is_some() || self.answers.iter().any(probed)
+        let asks = matches!(self.event, Event::Order(Order::Permission { .. })) && !self.is_stale();
+        reported || asks || self.status().is_some() || self.answers.iter().any(probed)
     }
 
     pub(in crate::coverage) fn is_due(&self, key: TimerKey) -> bool {
