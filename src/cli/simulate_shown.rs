@@ -4,13 +4,13 @@ use super::failure::Failure;
 use super::say;
 use super::simulate_kept::quoted;
 use relay_runner_sim::batch::{Batched, Failed};
+use relay_runner_sim::coverage::{Part, Summary};
 use relay_runner_sim::saved::Saved;
 use relay_runner_sim::story::{story, time};
-use relay_runner_sim::{Broken, Coverage, LEGEND, Plan, invariant, swarm};
+use relay_runner_sim::{Broken, Coverage, LEGEND, Plan, invariant};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 /// To whom it is said.
@@ -184,23 +184,26 @@ pub(super) fn so_far(batched: &Batched, elapsed: Duration) -> String {
     )
 }
 
-/// All that there is to meet; it is drawn up once.
-static KINDS: LazyLock<BTreeSet<String>> = LazyLock::new(swarm::kinds);
-
 /// What was met, and of how much. With [`coverage_json`] the one place that says so.
 fn coverage_words(coverage: &Coverage) -> String {
-    let all = &*KINDS;
-    let met = all.iter().filter(|kind| coverage.kinds.contains_key(*kind)).count();
-    format!("{met} of {} kinds of steps", all.len())
+    let Summary { kinds, exits, hazards, pairs, .. } = coverage.summary();
+    format!(
+        "{} of {} kinds of faults, {} of {} classes of exits, {} of {} hazards, {} of {} pairs of the machines' tables",
+        kinds.met, kinds.total, exits.met, exits.total, hazards.met, hazards.total, pairs.met, pairs.total
+    )
 }
 
 fn coverage_json(coverage: &Coverage) -> Value {
-    let all = &*KINDS;
-    let never: Vec<_> = all.iter().filter(|kind| !coverage.kinds.contains_key(*kind)).collect();
+    let part = |part: Part| json!({"met": part.met, "of": part.total, "never": part.missing});
+    let Summary { kinds, exits, hazards, pairs, surprises } = coverage.summary();
+    let times: BTreeMap<_, _> = coverage.pairs.iter().map(|(pair, times)| (pair.name(), times)).collect();
     json!({
-        "kinds": {"met": all.len() - never.len(), "of": all.len(), "times": coverage.kinds, "never": never},
-        "exits": coverage.exits,
-        "hazards": coverage.hazards,
+        "kinds": part(kinds),
+        "exits": part(exits),
+        "hazards": part(hazards),
+        "pairs": part(pairs),
+        "surprises": surprises,
+        "times": {"kinds": coverage.kinds, "exits": coverage.exits, "hazards": coverage.hazards, "pairs": times},
     })
 }
 

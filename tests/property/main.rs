@@ -5,6 +5,7 @@ use proptest::prelude::ProptestConfig;
 mod arbitrary;
 mod books;
 mod commands;
+mod coverage;
 mod credential;
 mod frames;
 mod inbox;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Millis;
 
-/// What a user wants to see much of. Whatever is not said is drawn, as it is without a profile.
+/// What a user wants to see much of. Whatever is not said is drawn, as it is without a profile: but for the couples of
+/// faults that are made to meet, which are drawn only without one.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Profile {

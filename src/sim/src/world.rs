@@ -223,6 +223,9 @@ impl<'a> World<'a> {
             coverage: wanted.coverage,
             asked: BTreeMap::new(),
         };
+        if let Some(coverage) = &mut world.coverage {
+            coverage.begins(plan.seed);
+        }
         for agent in 0..ids.len() {
             world.adds_a_runner(agent);
         }
@@ -261,9 +264,6 @@ impl<'a> World<'a> {
         if self.broken.is_none() {
             self.now = self.end;
             self.broken = self.rests().err();
-        }
-        if let (Some(coverage), None) = (&mut self.coverage, &self.broken) {
-            coverage.ran();
         }
         let (told, chain) = self.telling.into_parts();
         Ran { events: self.steps, effects: self.effects, millis: self.now, broken: self.broken, chain, told }

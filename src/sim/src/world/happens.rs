@@ -162,9 +162,6 @@ impl World<'_> {
             What::Dies { class, who } => {
                 let who = self.who(who);
                 let class = self.class(who, class);
-                if let Some(coverage) = &mut self.coverage {
-                    coverage.exits(class);
-                }
                 self.dies(who, class);
             }
             What::Starts { how, times } => self.coming.starts(how, times),

@@ -100,7 +100,7 @@ impl Disk {
 }
 
 /// The configuration of a plan's agents.
-pub fn config(setup: &Setup, seed: u64, agent: &Text) -> Config {
+pub(super) fn config(setup: &Setup, seed: u64, agent: &Text) -> Config {
     let identity = Identity {
         agent_id: agent.clone(),
         runner_id: format!("{agent}-runner").into(),
@@ -180,6 +180,9 @@ impl World<'_> {
             runner.instance = number;
             runner.facts = DurableFacts::new(run, instance);
             runner.watch.forgets();
+            if let Some(coverage) = &mut self.coverage {
+                coverage.is_torn(who);
+            }
         }
         if self.calm && self.plan.setup.token > 0 {
             // Whoever starts it now gives it a token that is good.
@@ -244,6 +247,9 @@ impl World<'_> {
             process.alive = false;
         }
         runner.watch.loses_power();
+        if let Some(coverage) = &mut self.coverage {
+            coverage.is_torn(who);
+        }
         runner.clock.restarts(self.now);
         self.is_gone(who);
         self.agenda.put(self.now + back.max(1), Due::Starts { who, fresh: false });
@@ -291,13 +297,16 @@ impl World<'_> {
         runner.watch.hears(at, &event, &truth);
         runner.disk.record(at, &event);
         let seen = coverage.as_ref().is_some_and(|coverage| coverage.looks_close());
-        let before = seen.then(|| crate::coverage::Seen::of(core, &event, runner.process.as_ref()));
+        let before = seen.then(|| crate::coverage::Seen::of(who, at, core, &event, runner.process.as_ref()));
         telling.hears(who, *now, at, &event);
         runner.fx.clear();
         core.step(at, event, &mut runner.fx);
         telling.does(who, core, &runner.fx);
-        if let (Some(coverage), Some(before)) = (coverage.as_mut(), before) {
-            coverage.sees(&before, core, &runner.fx);
+        if let Some(coverage) = coverage.as_mut() {
+            coverage.hears(&runner.fx);
+            if let Some(before) = before {
+                coverage.sees(&before, core, &runner.fx);
+            }
         }
         runner.disk.stepped(core, runner.fx.sync);
         let next = core.next_deadline();
