@@ -83,7 +83,9 @@ proptest! {
         prop_assert_eq!(after.commands, before.commands);
         prop_assert_eq!((after.settled, after.set_aside, after.had), (before.settled, before.set_aside, before.had));
         prop_assert_eq!((after.generation, after.next_turn), (before.generation, before.next_turn));
-        prop_assert_eq!((after.status_seq, after.bus_position), (before.status_seq, before.bus_position));
+        prop_assert_eq!(after.bus_position, before.bus_position);
+        // A gap is left, for what a run said after its facts were last on the disk.
+        prop_assert!(after.status_seq >= before.status_seq);
         prop_assert_eq!((after.exits, after.parked), (before.exits, before.parked));
         prop_assert!(after.next_op >= before.next_op);
     }

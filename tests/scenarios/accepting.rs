@@ -25,9 +25,26 @@ fn what_the_relay_will_never_accept_is_said_once() {
     story.message(plain(1));
     story.works(1);
     let read = story.expects("read,m1");
-    story.fails(read, FailureKind::NotFound);
+    story.fails(read, FailureKind::Invalid);
     story.after(120_000);
     assert_eq!(story.times("read,m1"), 1);
+    assert!(story.core.view().messages.is_empty(), "nothing more is owed for it");
+}
+
+/// It may be the agent that the relay does not know, and not the message: so that is asked first.
+#[test]
+fn what_the_relay_does_not_know_is_said_a_few_times() {
+    let mut story = Story::up();
+    story.message(plain(1));
+    story.works(1);
+    for times in 1..=4 {
+        let read = story.expects("read,m1");
+        assert_eq!(story.times("read,m1"), times);
+        assert_eq!(story.core.view().messages.len(), 1);
+        story.fails(read, FailureKind::NotFound);
+        story.after(20_000);
+    }
+    assert_eq!(story.times("read,m1"), 4);
     assert!(story.core.view().messages.is_empty(), "nothing more is owed for it");
 }
 

@@ -220,20 +220,20 @@ fn a_call_that_the_relay_takes_ends_what_an_earlier_refusal_paused() {
     let mut story = Story::up_with(Config { credential: Some(TokenRecord::default()), ..config() });
     story.by_hand();
     story.message(plain(7)).works(7);
-    let before = story.expects("delivery,m7");
+    let before = story.expects("delivery,m7,offered");
     story.after(20_000);
-    let heartbeat = story.expects(",heartbeat");
+    let heartbeat = story.expects("ms,heartbeat");
     story.fails(heartbeat, FailureKind::Unauthorized);
     assert_eq!(state(&story), "refused");
     // What was asked before the refusal says nothing about it.
     story.answers(before, OpResult::Ok);
     assert_eq!(state(&story), "refused");
-    let since = story.expects("read,m7");
+    let since = story.expects("delivery,m7,worked");
     story.answers(since, OpResult::Ok);
     assert_eq!(state(&story), "valid");
     story.open.clear();
     story.after(20_000);
-    story.expects(",heartbeat");
+    story.expects("ms,heartbeat");
 }
 
 #[test]
@@ -241,12 +241,12 @@ fn a_refused_credential_is_tried_again_now_and_then() {
     let mut story = Story::up_with(Config { credential: Some(TokenRecord::default()), ..config() });
     story.by_hand();
     story.after(20_000);
-    let heartbeat = story.expects(",heartbeat");
+    let heartbeat = story.expects("ms,heartbeat");
     story.open.clear();
     story.fails(heartbeat, FailureKind::Unauthorized);
     story.after(300_000);
     story.expects_no("set-status");
-    story.expects_no(",heartbeat");
+    story.expects_no("ms,heartbeat");
     story.after(20_000);
     let again = story.expects("ms,heartbeat");
     story.expects_no("set-status");

@@ -53,7 +53,7 @@ fn with_a_flag_that_its_run_did_not_have_a_journal_shows_where_the_decisions_par
     let mut replay = Replay::new();
     let parted = read(SCHEMA_1).into_iter().find_map(|mut line| {
         if let Line::Header(header) = &mut line {
-            header.config.flags = Flags::all();
+            header.config.flags = Flags::of(&[Flag::DeniesApprovalsBeyondTheLimit]);
         }
         replay.take(line).err()
     });

@@ -278,6 +278,13 @@ impl Story {
         self.frame(BusFrame::Registered { epoch: 1, cursor: self.seq, relay: None, heartbeat: None })
     }
 
+    /// Over a new connection: with another relay there, which counts its events anew.
+    pub(crate) fn meets_another_relay(&mut self) -> &mut Self {
+        self.local_command("agent.reconnect");
+        self.opens();
+        self.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: Some("another".into()), heartbeat: None })
+    }
+
     pub(crate) fn link_breaks(&mut self) -> &mut Self {
         self.hears(Event::Link(self.conn, LinkReport::Closed("reset".into())))
     }

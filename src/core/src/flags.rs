@@ -14,11 +14,15 @@ pub enum Flag {
     /// A run that goes on where another ended leaves a gap in the numbers of operations and statuses; without it, those
     /// that were used after the journal was last forced to the disk are used again when the power fails.
     LeavesAGapBehindAnotherRun = 2,
+    /// A read mark of which the relay knows nothing is said again, once the relay is known to know the agent; without it,
+    /// the message is believed to be gone.
+    DoubtsThatTheRelayKnowsTheAgent = 3,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::DeniesApprovalsBeyondTheLimit, Self::LeavesAGapBehindAnotherRun];
+    pub const ALL: [Self; 3] =
+        [Self::DeniesApprovalsBeyondTheLimit, Self::LeavesAGapBehindAnotherRun, Self::DoubtsThatTheRelayKnowsTheAgent];
 
     pub const fn number(self) -> u32 {
         self as u32
@@ -34,6 +38,14 @@ impl Flags {
     /// What a new run has.
     pub fn all() -> Self {
         Self(Flag::ALL.into_iter().map(Flag::number).collect())
+    }
+
+    /// These and no others, in any order.
+    pub fn of(flags: &[Flag]) -> Self {
+        let mut numbers: Vec<u32> = flags.iter().map(|flag| flag.number()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        Self(numbers)
     }
 
     /// What the first journals have.
@@ -60,7 +72,9 @@ mod tests {
         // A flag that is added without being listed here has no number in a journal.
         for flag in Flag::ALL {
             match flag {
-                Flag::DeniesApprovalsBeyondTheLimit | Flag::LeavesAGapBehindAnotherRun => {}
+                Flag::DeniesApprovalsBeyondTheLimit
+                | Flag::LeavesAGapBehindAnotherRun
+                | Flag::DoubtsThatTheRelayKnowsTheAgent => {}
             }
         }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));

@@ -13,6 +13,7 @@ use crate::draw::{Stream, draw_below};
 use crate::effect::{Effect, Effects, ExitCode, Frame};
 use crate::ending::Why;
 use crate::event::{BusFrame, FailureKind, LinkReport, RelayEvent};
+use crate::flags::Flag;
 use crate::ids::{Conn, Epoch, OpId, Text};
 use crate::matching::Given;
 use crate::mutant::Mutant;
@@ -344,7 +345,9 @@ impl Core {
             self.given = None;
         }
         let first = self.link.epoch.is_none();
-        self.link.first_op = self.ops.next_number();
+        if self.config.flags.has(Flag::DoubtsThatTheRelayKnowsTheAgent) {
+            self.link.first_op = self.ops.next_number();
+        }
         self.link.phase = Phase::Up(conn);
         self.link.up_since = self.now.mono;
         self.link.epoch = Some(epoch);

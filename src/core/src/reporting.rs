@@ -8,6 +8,7 @@ use crate::claims::Claim;
 use crate::deadlines::TimerKey;
 use crate::effect::{Call, Effect, Effects, Lane, Repeat};
 use crate::event::{Failure, FailureKind, OpResult};
+use crate::flags::Flag;
 use crate::ids::{MessageId, OpId, Text};
 use crate::mutant::Mutant;
 use crate::note::Note;
@@ -86,10 +87,9 @@ impl Core {
         let now = self.now;
         let Some(report) = self.reports.due(due) else { return };
         let mut call = report.call.clone();
-        let (key, tries) = (report.key, report.tries);
+        let key = report.key;
         // Since it was put in line another message of the task came: the task ends with that one.
         if let Call::Task { task, message, status: TaskStatus::Done, .. } = call
-            && tries == 0
             && self.inbox.task_has_more(task, message)
             && !self.config.is_mutant(Mutant::EndsATaskWithEachMessage)
         {
@@ -180,7 +180,9 @@ impl Core {
             _ => None,
         };
         let claimed = of_task.is_some_and(|(message, _)| self.claims.get(message).is_some());
-        let missing = failure.kind == FailureKind::NotFound && matches!(head.call, Call::Read { .. });
+        let missing = failure.kind == FailureKind::NotFound
+            && matches!(head.call, Call::Read { .. })
+            && self.config.flags.has(Flag::DoubtsThatTheRelayKnowsTheAgent);
         let known = self.link.up().is_some() && op >= self.link.first_op && head.tries >= MISSING_TRIES;
         if missing && !known && !self.ending.is_begun() {
             self.is_known(fx);

@@ -65,6 +65,8 @@ pub(crate) struct Process {
     pub(crate) turns: Vec<Turn>,
     /// Which of them runs.
     pub(crate) running: Option<usize>,
+    /// When the last of them ended.
+    pub(crate) ended: u64,
     /// A beginning is on its way.
     pub(crate) begins: bool,
     /// The question that waits for its answer, and whether a hook asked it.
@@ -98,6 +100,7 @@ impl Process {
             had: Vec::new(),
             turns: Vec::new(),
             running: None,
+            ended: 0,
             begins: false,
             asking: None,
             will_ask: None,

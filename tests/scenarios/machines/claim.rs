@@ -142,18 +142,16 @@ fn feeds(story: &mut Story, case: &Case) {
         "taken over" => deleted(story),
         "settled" => answers(story, "read,m5", OpResult::Ok),
         "given back" => drop(story.exits(ExitClass::Refused)),
-        "registered again" => registered(story, None),
-        "another relay" => registered(story, Some("another")),
+        "registered again" => registered(story),
+        "another relay" => drop(story.meets_another_relay()),
         "runner restarted" => *story = Story::with(config(), story.core.facts()),
         other => panic!("{other}?"),
     }
 }
 
-fn registered(story: &mut Story, relay: Option<&str>) {
-    let relay = relay.map(Into::into);
-    // Another one begins its events anew.
-    let cursor = if relay.is_some() { 0 } else { story.core.view().link.position };
-    story.frame(BusFrame::Registered { epoch: 1, cursor, relay, heartbeat: None });
+fn registered(story: &mut Story) {
+    let cursor = story.core.view().link.position;
+    story.frame(BusFrame::Registered { epoch: 1, cursor, relay: None, heartbeat: None });
 }
 
 /// A plain message has no claim, whatever becomes of it.

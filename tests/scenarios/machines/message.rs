@@ -215,12 +215,7 @@ fn feeds(story: &mut Story, case: &Case) {
         "deleted" => deleted(story),
         "long in doubt" => due(story, TimerKey::Ambiguous),
         "given back" => drop(story.exits(ExitClass::Refused)),
-        "another relay" => drop(story.frame(BusFrame::Registered {
-            epoch: 1,
-            cursor: 0,
-            relay: Some("another".into()),
-            heartbeat: None,
-        })),
+        "another relay" => drop(story.meets_another_relay()),
         "runner restarted" => *story = Story::with(config(), story.core.facts()),
         _ => a_turn(story, case),
     }

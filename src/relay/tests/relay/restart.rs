@@ -155,6 +155,7 @@ async fn start_process(db: &Path) -> (Child, String) {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "whoever started this process reads the URL there")]
 async fn be_the_relay(db: &Path) {
     let relay = Relay::start(Config { db: Some(db.to_owned()), ..config() }).await.unwrap();
     println!("{}", relay.url());

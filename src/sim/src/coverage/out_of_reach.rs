@@ -155,7 +155,6 @@ const GROUPS: &[Group] = &[
                 &["handed over", "not ready", "offer fails"],
             ),
             (&["taken"], &["not ready", "offer fails"]),
-            (&["ambiguous"], &["no answer"]),
         ],
     },
     Group {

@@ -45,10 +45,6 @@ impl Relay {
         taken
     }
 
-    pub(crate) fn is_open(&self, who: usize, life: u32, number: u64) -> bool {
-        self.conns.iter().any(|conn| (conn.who, conn.life, conn.number) == (who, life, number))
-    }
-
     pub(crate) fn closes(&mut self, who: usize, life: u32, number: u64) {
         self.conns.retain(|conn| (conn.who, conn.life, conn.number) != (who, life, number));
     }

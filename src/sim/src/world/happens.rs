@@ -353,7 +353,9 @@ impl World<'_> {
             }
             (Noise::OldFrame, ..) => self.old_frame(who),
             (Noise::IdleAgain, _, Some((_, _, _, None, _))) => {
-                self.reports(who, crate::process::idle(None, TurnEnd::Normal), 0);
+                let process = self.runners[who].process.as_ref();
+                let end = process.and_then(|process| process.turns.iter().rev().find_map(|turn| turn.end.clone()));
+                self.reports(who, crate::process::idle(None, end.unwrap_or(TurnEnd::Normal)), 0);
             }
             _ => {}
         }

@@ -355,6 +355,7 @@ impl World<'_> {
         let names = self.plan.setup.names_turns;
         let Some(process) = self.runners[who].process.as_mut().filter(|process| process.alive) else { return };
         let Some(turn) = process.ends_the_turn(end.clone()) else { return };
+        process.ended = self.now;
         let (uid, number) = (process.uid, process.turns[turn].number);
         let waits = !process.handed.is_empty();
         let runner = &mut self.runners[who];

@@ -234,7 +234,8 @@ impl World<'_> {
             // A person is to say.
             Some(Stage::Ambiguous) => true,
             Some(Stage::Held | Stage::Claimed) => {
-                !view.ready || view.turn.is_some() || (!gone && self.may_wait(view, id)) || self.is_young(mail)
+                let works = view.turn.is_some() || self.has_just_worked(who);
+                !view.ready || works || (!gone && self.may_wait(view, id)) || self.is_young(mail)
             }
             Some(Stage::Offered | Stage::Taken) => self.is_young(mail) || view.turn.is_some() || !self.is_quiet(who),
             Some(Stage::Worked) => !view.ready || rest_of_task_waits(view, id, mail) || self.is_young(mail),
@@ -263,6 +264,11 @@ impl World<'_> {
     /// A message that came a moment ago, as when a lease has ended just now.
     fn is_young(&self, mail: &Mail) -> bool {
         self.relay.time(self.now) < mail.since + 60_000
+    }
+
+    /// It is getting on with what waits.
+    fn has_just_worked(&self, who: usize) -> bool {
+        self.runners[who].process.as_ref().is_some_and(|process| self.now < process.ended + 10_000 && process.ended > 0)
     }
 
     fn is_quiet(&self, who: usize) -> bool {
