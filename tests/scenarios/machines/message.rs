@@ -2,8 +2,7 @@
 
 use relay_runner_core::config::Delivery;
 use relay_runner_core::event::{
-    BusFrame, ExitClass, FailureKind, Incoming, ProviderReport, RelayEvent, ReportStatus, StatusReport, TakenOffer,
-    TurnEnd,
+    ExitClass, FailureKind, Incoming, ProviderReport, RelayEvent, ReportStatus, StatusReport, TakenOffer, TurnEnd,
 };
 use relay_runner_core::{OpResult, TimerKey};
 
