@@ -4,10 +4,12 @@ use proptest::prelude::ProptestConfig;
 
 mod arbitrary;
 mod books;
+mod canaries;
 mod commands;
 mod coverage;
 mod credential;
 mod frames;
+mod golden;
 mod inbox;
 mod invariants;
 mod journal;

@@ -37,15 +37,12 @@ fn what_the_relay_does_not_know_is_said_a_few_times() {
     let mut story = Story::up();
     story.message(plain(1));
     story.works(1);
-    for times in 1..=4 {
+    while !story.core.view().messages.is_empty() {
         let read = story.expects("read,m1");
-        assert_eq!(story.times("read,m1"), times);
-        assert_eq!(story.core.view().messages.len(), 1);
         story.fails(read, FailureKind::NotFound);
-        story.after(20_000);
+        story.after(10_000);
     }
     assert_eq!(story.times("read,m1"), 4);
-    assert!(story.core.view().messages.is_empty(), "nothing more is owed for it");
 }
 
 #[test]

@@ -219,17 +219,17 @@ fn renewed_then_silent() {
 fn a_call_that_the_relay_takes_ends_what_an_earlier_refusal_paused() {
     let mut story = Story::up_with(Config { credential: Some(TokenRecord::default()), ..config() });
     story.by_hand();
-    story.message(plain(7)).works(7);
-    let before = story.expects("delivery,m7,offered");
     story.after(20_000);
+    let before = story.expects("set-status");
     let heartbeat = story.expects("ms,heartbeat");
     story.fails(heartbeat, FailureKind::Unauthorized);
     assert_eq!(state(&story), "refused");
     // What was asked before the refusal says nothing about it.
     story.answers(before, OpResult::Ok);
     assert_eq!(state(&story), "refused");
-    let since = story.expects("delivery,m7,worked");
-    story.answers(since, OpResult::Ok);
+    story.message(task(7, 70));
+    let since = story.expects("claim,m7");
+    story.answers(since, OpResult::Refused { by: Some("rival".into()) });
     assert_eq!(state(&story), "valid");
     story.open.clear();
     story.after(20_000);

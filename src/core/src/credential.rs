@@ -240,7 +240,8 @@ impl Core {
     /// A call under the credential in force was refused with 401 or 403.
     pub(crate) fn credential_doubted(&mut self, fx: &mut Effects) {
         match (self.credential.standing, self.credential.phase) {
-            (Standing::Good, Phase::Planned { .. }) => {
+            // It is the other's to renew.
+            (Standing::Good, Phase::Planned { .. }) if !self.is_superseded() => {
                 self.credential.standing = Standing::Suspect;
                 self.renew_credential(fx);
             }

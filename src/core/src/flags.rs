@@ -17,12 +17,18 @@ pub enum Flag {
     /// A read mark of which the relay knows nothing is said again, once the relay is known to know the agent; without it,
     /// the message is believed to be gone.
     DoubtsThatTheRelayKnowsTheAgent = 3,
+    /// What was taken is in doubt when a turn ends that nobody saw begin; without it, the next turn is believed to have it.
+    DoubtsWhatAnUnseenTurnHad = 4,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 3] =
-        [Self::DeniesApprovalsBeyondTheLimit, Self::LeavesAGapBehindAnotherRun, Self::DoubtsThatTheRelayKnowsTheAgent];
+    pub const ALL: [Self; 4] = [
+        Self::DeniesApprovalsBeyondTheLimit,
+        Self::LeavesAGapBehindAnotherRun,
+        Self::DoubtsThatTheRelayKnowsTheAgent,
+        Self::DoubtsWhatAnUnseenTurnHad,
+    ];
 
     pub const fn number(self) -> u32 {
         self as u32
@@ -74,7 +80,8 @@ mod tests {
             match flag {
                 Flag::DeniesApprovalsBeyondTheLimit
                 | Flag::LeavesAGapBehindAnotherRun
-                | Flag::DoubtsThatTheRelayKnowsTheAgent => {}
+                | Flag::DoubtsThatTheRelayKnowsTheAgent
+                | Flag::DoubtsWhatAnUnseenTurnHad => {}
             }
         }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));

@@ -9,6 +9,7 @@ use crate::Core;
 use crate::deadlines::TimerKey;
 use crate::effect::{Act, Effect, Effects, Repeat};
 use crate::event::{OpResult, ReportStatus, StatusReport, TurnEnd};
+use crate::flags::Flag;
 use crate::ids::{MessageId, Text, TurnNumber};
 use crate::inbox::Item;
 use crate::lifecycle::Input;
@@ -232,7 +233,8 @@ impl Core {
     /// A turn ended that nobody saw begin. What waited for a turn may have been of this one, or of none yet: the next turn
     /// does not have it.
     fn unseen_turn_ended(&mut self, id: Option<&Text>, fx: &mut Effects) {
-        let Some(id) = id.filter(|id| !self.turns.ended.contains(id)) else { return };
+        let doubts = self.config.flags.has(Flag::DoubtsWhatAnUnseenTurnHad);
+        let Some(id) = id.filter(|id| doubts && !self.turns.ended.contains(id)) else { return };
         self.turns.has_ended(id.clone());
         let number = self.turns.next;
         self.turns.next += 1;
@@ -244,7 +246,9 @@ impl Core {
 
     fn end_turn(&mut self, end: &TurnEnd, still_running: &[Text], fx: &mut Effects) {
         let Some(Turn { number, interrupting, id, .. }) = self.turns.current.take() else { return };
-        if let Some(id) = id {
+        if let Some(id) = id
+            && self.config.flags.has(Flag::DoubtsWhatAnUnseenTurnHad)
+        {
             self.turns.has_ended(id);
         }
         self.work.end_kind(&Kind::ProviderTurn);

@@ -110,8 +110,10 @@ impl Provider {
     }
 
     pub(super) fn exited(&mut self, class: ExitClass, detail: &Text, cx: &mut Cx<'_>) -> Outcome<State> {
-        let class = self.verdict.take().unwrap_or(class);
-        let asked = self.stop.take().filter(|_| class != ExitClass::StartTimeout);
+        let verdict = self.verdict.take();
+        let class = verdict.unwrap_or(class);
+        // Such a stop was nobody's wish but our own.
+        let asked = self.stop.take().filter(|_| verdict != Some(ExitClass::StartTimeout));
         let lived = cx.now.mono.saturating_sub(self.spawned_at);
         let generation = self.generation;
         self.process = None;

@@ -139,7 +139,7 @@ impl World<'_> {
         let all = self.relay.mail.iter().filter(|(_, mail)| mail.meant & (1 << runner.agent) != 0);
         // A word about its label that was lost is not said again as long as the connection holds.
         let relabelled = self.plan.steps.iter().any(|step| matches!(step.what, What::Relabels { .. }))
-            && self.plan.steps.iter().any(|step| matches!(step.what, What::Frames { .. }));
+            && self.plan.steps.iter().any(|step| matches!(step.what, What::Frames { .. } | What::ForgetsEvents));
         for (id, mail) in all.filter(|(_, mail)| !(relabelled && &*mail.message.to == "label:dev")) {
             self.message_rests(who, &view, *id, mail, parked)?;
         }
