@@ -217,9 +217,8 @@ impl Relay {
         for (n, agent) in self.agents.iter().enumerate() {
             let label = agent.given.as_ref().map_or(agent.label.as_deref(), |given| given.label.as_deref());
             let ours = match &*message.to {
-                "broadcast" => true,
+                "broadcast" | "tag:rust" => true,
                 "label:dev" => label == Some(LABEL),
-                "tag:rust" => true,
                 id => *id == *agent.id,
             };
             meant |= u8::from(ours) << n;

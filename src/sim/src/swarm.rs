@@ -51,7 +51,7 @@ pub fn plan_with(seed: u64, profile: &Profile) -> Plan {
     }
     let may_kill = profile.weights.is_none() || weights.weights[Group::KillsAndDisks as usize] > 0;
     let kills = if chance.permille(150) && may_kill {
-        let mut kills: Vec<u64> = (0..1 + chance.below(4)).map(|_| span(&mut chance, 1, 2_000)).collect();
+        let mut kills: Vec<u64> = (0..=chance.below(4)).map(|_| span(&mut chance, 1, 2_000)).collect();
         kills.sort_unstable();
         kills
     } else {
@@ -153,7 +153,7 @@ fn message(chance: &mut Chance) -> What {
         task: (claim && chance.permille(800)).then(|| 1 + chance.below(12)),
         urgent: chance.permille(120),
         poison: false,
-        attachments: if chance.permille(100) { 1 } else { 0 },
+        attachments: u32::from(chance.permille(100)),
         count: if chance.permille(50) { span(chance, 2, 60) } else { 1 },
     }
 }

@@ -184,11 +184,7 @@ impl Watch {
             BusFrame::Event { seq, .. } if self.link.is_stale(*seq) => {}
             BusFrame::Event { event, .. } => match event {
                 RelayEvent::MessageNew(message) => self.messages.arrives(message, truth),
-                RelayEvent::MessageDeleted { message } => {
-                    self.messages.is_gone(*message, self.process.generation(), truth);
-                    self.claims.is_gone(*message);
-                }
-                RelayEvent::Task { message, cancelled: true, .. } => {
+                RelayEvent::MessageDeleted { message } | RelayEvent::Task { message, cancelled: true, .. } => {
                     self.messages.is_gone(*message, self.process.generation(), truth);
                     self.claims.is_gone(*message);
                 }
@@ -434,13 +430,13 @@ impl Watch {
     }
 
     /// What must hold when nothing is under way any more, besides what the world sees.
-    pub(crate) fn rests(&self, at: Stamp, parked: bool, restartable: bool) -> Watched {
+    pub(crate) fn rests(&self, parked: bool, restartable: bool) -> Watched {
         self.messages.rests(self.process.generation())?;
         self.orders.rests()?;
         if parked && !self.process.may_be_parked(restartable) && !self.jumped_within(20 * 60_000) {
             return wrong(9, "it is parked, and its process did not end often enough");
         }
-        self.link.rests(at)
+        Ok(())
     }
 
     /// A usage limit is waited for.

@@ -277,7 +277,7 @@ impl<'a> World<'a> {
 
     fn breaks(&mut self, who: usize, invariant: u8, words: impl Into<String>) {
         let words = words.into();
-        self.broken.get_or_insert_with(|| Broken { invariant, words, at: self.now, step: self.steps, who });
+        self.broken.get_or_insert(Broken { invariant, words, at: self.now, step: self.steps, who });
     }
 
     /// Which runner a number of the plan means.
@@ -309,7 +309,6 @@ impl<'a> World<'a> {
             Due::Answered { who, life, op, lane, result } => {
                 if self.lives(who, life) {
                     self.next_in_lane(who, &lane);
-                    let result = self.kept(result);
                     self.steps(who, Event::Done(op, result));
                 }
             }

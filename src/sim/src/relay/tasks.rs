@@ -23,7 +23,7 @@ impl Relay {
                 let Some(claim) = claims.find(|claim| claim.fence == fence && claim.by == Some(agent)) else {
                     return failure(FailureKind::Conflict, &self.text);
                 };
-                if !ended && !(claim.held && claim.until > time) {
+                if !(ended || claim.held && claim.until > time) {
                     return failure(FailureKind::Expired, &self.text);
                 }
             }

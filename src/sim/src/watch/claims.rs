@@ -8,12 +8,15 @@ use relay_runner_core::{Generation, MessageId, OpId};
 
 use super::{Truth, Watched, wrong};
 
+/// An operation, its key, and the epoch and process that it is for.
+type Asked = (OpId, OpId, (u64, Option<Generation>));
+
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     /// The newest fence that the core was granted.
     fences: BTreeMap<MessageId, u64>,
     /// What was asked last for a message, under which key and epoch, while its answer is not known.
-    asked: BTreeMap<MessageId, (OpId, OpId, (u64, Option<Generation>))>,
+    asked: BTreeMap<MessageId, Asked>,
     asking: BTreeMap<OpId, MessageId>,
     /// Renewals and reports under a claim.
     under: BTreeMap<OpId, MessageId>,

@@ -255,10 +255,6 @@ impl Link {
         self.renewal = Some(at.mono + (left / 4).saturating_sub(5_000));
     }
 
-    pub(super) fn rests(&self, _at: Stamp) -> Watched {
-        Ok(())
-    }
-
     /// When liveness was last said, in true time.
     pub(crate) const fn last_heartbeat(&self) -> Option<u64> {
         self.heartbeat

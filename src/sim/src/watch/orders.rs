@@ -22,7 +22,7 @@ pub(super) struct Orders {
     deciding: BTreeMap<OpId, Text>,
     /// The turn that runs was interrupted.
     interrupted: bool,
-    interrupts: BTreeMap<OpId, ()>,
+    interrupts: BTreeSet<OpId>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -193,7 +193,7 @@ impl Orders {
         {
             *question = if failure.is_some() { Question::Open } else { Question::Over };
         }
-        if self.interrupts.remove(&op).is_some() && failure.is_some() {
+        if self.interrupts.remove(&op) && failure.is_some() {
             self.interrupted = false;
         }
     }
@@ -203,7 +203,7 @@ impl Orders {
             return wrong(2, "a turn that is being interrupted is interrupted again");
         }
         self.interrupted = true;
-        self.interrupts.insert(op, ());
+        self.interrupts.insert(op);
         Ok(())
     }
 

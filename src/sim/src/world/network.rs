@@ -1,7 +1,7 @@
 //! What lies between the runners and their relay: ways that take their time, and lose, repeat, reorder or hold up what
 //! goes over them.
 
-use relay_runner_core::event::{Failure, FailureKind, LinkReport, OpResult};
+use relay_runner_core::event::{BusFrame, Failure, FailureKind, LinkReport, OpResult};
 use relay_runner_core::{Call, Event, Lane, OpId};
 
 use super::{Due, Job, World};
@@ -172,13 +172,13 @@ impl World<'_> {
     pub(super) fn next_in_lane(&mut self, who: usize, lane: &Lane) {
         let runner = &mut self.runners[who];
         runner.lanes.retain(|(of, _)| of != lane);
-        while runner.lanes.len() < AT_A_TIME {
-            let free = |(lane, _): &(Lane, Job)| !runner.lanes.iter().any(|(of, _)| of == lane);
-            let Some(at) = runner.waiting.iter().position(free) else { return };
-            let Some((lane, job)) = runner.waiting.remove(at) else { return };
+        let free = |(lane, _): &(Lane, Job)| !runner.lanes.iter().any(|(of, _)| of == lane);
+        if runner.lanes.len() < AT_A_TIME
+            && let Some(at) = runner.waiting.iter().position(free)
+            && let Some((lane, job)) = runner.waiting.remove(at)
+        {
             runner.lanes.push((lane, job.op));
             self.sends(who, job);
-            return;
         }
     }
 
@@ -289,11 +289,6 @@ impl World<'_> {
             }
             _ => self.is_answered(who, life, job, at, result),
         }
-    }
-
-    /// A token that was given is the relay's; its number stands for the slot that it is kept in.
-    pub(super) fn kept(&self, result: OpResult) -> OpResult {
-        result
     }
 
     pub(super) fn connects(&mut self, who: usize, number: u64) {
@@ -426,7 +421,6 @@ impl World<'_> {
                 continue;
             }
             let at = at.max(wire.down);
-            use relay_runner_core::event::BusFrame;
             match fate {
                 Some(FrameFate::Lost) => {}
                 Some(FrameFate::Late) => {

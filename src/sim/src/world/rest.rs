@@ -7,6 +7,7 @@ use relay_runner_protocol::{Stage, TaskStatus};
 
 use super::{SILENCE, World};
 use crate::plan::{Report, What};
+use crate::process::Does;
 use crate::relay::Mail;
 use crate::watch::{Watch, Watched, wrong};
 
@@ -80,7 +81,6 @@ impl World<'_> {
         let running = process.running;
         let prompted = process.prompted;
         let does = |does| super::Due::Does { who, uid, does };
-        use crate::process::Does;
         if told.is_some() {
             self.agenda.put(now + 1_000, does(Does::Exits));
         } else if !up {
@@ -119,14 +119,13 @@ impl World<'_> {
         };
         Watch::sweeps(core)?;
         let view = core.view();
-        let at = runner.clock.stamp(self.now, 0);
         let cools = view.process.state == "cooling" && runner.watch.waits_for_a_limit();
         if cools {
             // A usage limit is waited for.
             return Ok(());
         }
         let parked = view.process.parked.is_some() && view.process.state == "parked";
-        runner.watch.rests(at, parked, self.plan.setup.adapter.restartable)?;
+        runner.watch.rests(parked, self.plan.setup.adapter.restartable)?;
         if view.ending.is_some() {
             return wrong(13, format!("its end ({}) never comes", view.ending_phase));
         }

@@ -362,8 +362,8 @@ impl World<'_> {
 
     pub(super) fn finishes(&mut self, who: usize, code: ExitCode) {
         let runner = &mut self.runners[who];
-        let Some(core) = runner.core.take() else { return };
-        runner.facts = core.facts();
+        let Some(ended) = runner.core.take() else { return };
+        runner.facts = ended.facts();
         runner.ended = Some(code);
         let leave = code == ExitCode::Temporary && self.plan.setup.adapter.adoptable && !runner.disk.full;
         if let Some(process) = runner.process.as_mut().filter(|_| !leave) {
