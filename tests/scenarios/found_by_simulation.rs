@@ -74,6 +74,17 @@ fn what_waits_for_its_turn_is_not_of_the_turn_after_the_one_that_ended_unseen() 
     assert_eq!(story.stage(6), Some("taken"));
 }
 
+#[test]
+fn without_its_flag_what_waits_for_its_turn_is_of_the_next_one() {
+    let mut story = Story::up_with(Config { flags: Flags::none(), ..config() });
+    story.message(plain(5));
+    story.hands_over(5).takes(5);
+    story.report(turn(ReportStatus::Idle, "t1"));
+    assert_eq!(story.stage(5), Some("taken"));
+    story.report(turn(ReportStatus::Busy, "t2")).report(turn(ReportStatus::Idle, "t2"));
+    story.expects("read,m5");
+}
+
 /// It came back to the same process as if the turn had failed, although it may have worked it.
 #[test]
 fn what_a_turn_had_whose_end_was_not_seen_comes_again_as_a_doubt() {
@@ -183,6 +194,28 @@ fn a_read_mark_is_said_again_to_a_relay_that_had_forgotten_the_agent() {
     story.after(1_000);
     story.accepts("read,m5");
     assert_eq!(story.stage(5), None);
+}
+
+#[test]
+fn without_its_flag_a_read_mark_of_which_the_relay_knows_nothing_is_over() {
+    let mut story = Story::up_with(Config { flags: Flags::none(), ..config() });
+    story.message(plain(5));
+    story.works(5);
+    let read = story.expects("read,m5");
+    story.fails(read, FailureKind::NotFound);
+    story.after(20_000);
+    assert_eq!((story.stage(5), story.times("read,m5")), (None, 1));
+}
+
+/// The provider said so by itself; it was started again, and the end never came.
+#[test]
+fn a_provider_that_ends_with_a_start_timeout_while_it_is_stopped_is_not_started_again() {
+    let mut story = Story::up();
+    let generation = story.core.view().process.generation;
+    story.signal(Signal::Quit);
+    story.exits(ExitClass::StartTimeout);
+    story.expects("finish(0)");
+    assert_eq!(story.core.view().process.generation, generation);
 }
 
 /// The agent's task was ended while it worked on the rest of it.
