@@ -214,6 +214,7 @@ fn a_provider_that_ends_with_a_start_timeout_while_it_is_stopped_is_not_started_
     let generation = story.core.view().process.generation;
     story.signal(Signal::Quit);
     story.exits(ExitClass::StartTimeout);
+    story.accepts("delete-agent");
     story.expects("finish(0)");
     assert_eq!(story.core.view().process.generation, generation);
 }
