@@ -207,6 +207,22 @@ fn without_its_flag_a_read_mark_of_which_the_relay_knows_nothing_is_over() {
     assert_eq!((story.stage(5), story.times("read,m5")), (None, 1));
 }
 
+/// That it was taken was never shown, and the end of the turn was lost: what came after it waited for ever.
+#[test]
+fn what_was_handed_over_before_a_turn_that_cannot_be_confirmed_is_waited_for_no_more() {
+    let mut story = Story::up();
+    story.message(plain(5));
+    story.hands_over(5).busy();
+    story.message(plain(6));
+    story.by_hand();
+    story.after(600_000);
+    let probe = story.expects("probe");
+    story.fails(probe, FailureKind::Provider);
+    story.after(31_000);
+    assert_eq!(story.stage(5), Some("ambiguous"));
+    story.expects("offer,m6");
+}
+
 /// The provider said so by itself; it was started again, and the end never came.
 #[test]
 fn a_provider_that_ends_with_a_start_timeout_while_it_is_stopped_is_not_started_again() {

@@ -355,6 +355,8 @@ impl Core {
             last = Some(message);
             self.doubt(message, "its turn gave no sign of life, and could not be confirmed", fx);
         }
+        // Nor is the turn a reason any more to wait for what was handed over.
+        self.wait_for_taking();
         self.wait_for_a_turn();
         self.touched.inbox = true;
         self.drained(fx);

@@ -62,6 +62,9 @@ pub(crate) struct Watch {
     steps: u64,
     /// When clocks were set, or the machine slept, in true time.
     jumped: Option<u64>,
+    /// When the clock on the wall was set, or what was known was lost with the power: without that, two clocks together
+    /// show every lease that ended while the machine slept.
+    set: Option<u64>,
     now: u64,
     /// The relay that registered it last.
     relay: Option<relay_runner_core::Text>,
@@ -87,7 +90,7 @@ impl Watch {
     pub(crate) fn forgets(&mut self) {
         let process = std::mem::take(&mut self.process);
         let relay = self.relay.take();
-        *self = Self { process, relay, jumped: self.jumped, now: self.now, ..Self::default() };
+        *self = Self { process, relay, jumped: self.jumped, set: self.set, now: self.now, ..Self::default() };
         self.process.is_fresh();
     }
 
@@ -111,12 +114,17 @@ impl Watch {
     pub(crate) fn loses_power(&mut self) {
         self.messages.loses_power();
         self.orders.loses_power();
-        self.jumped = self.jumped.max(Some(self.now));
+        self.clock_is_set(self.now);
     }
 
     /// The clocks of its machine part, at this true time.
     pub(crate) fn clock_jumps(&mut self, at: u64) {
         self.jumped = self.jumped.max(Some(at));
+    }
+
+    pub(crate) fn clock_is_set(&mut self, at: u64) {
+        self.set = self.set.max(Some(at));
+        self.clock_jumps(at);
     }
 
     /// A clock was set, or stood still, within this span.
@@ -362,7 +370,7 @@ impl Watch {
                 self.messages.lets_go(*message)
             }
             Call::Task { task, message, status, fence, why } => {
-                let excused = self.jumped_within(3_600_000) && truth.setup.lease > 0;
+                let excused = self.set.is_some_and(|at| self.now < at + 3_600_000);
                 self.claims.reports(op, *message, *fence, excused, truth)?;
                 // The run before may have said it already.
                 let said_before = key.0.0 < self.first_op;
@@ -442,6 +450,11 @@ impl Watch {
     /// A usage limit is waited for.
     pub(crate) fn waits_for_a_limit(&self) -> bool {
         self.process.waits_for_a_limit()
+    }
+
+    /// Nobody need doubt whether the process has this message.
+    pub(crate) fn is_missed(&self, id: relay_runner_core::MessageId) -> bool {
+        self.messages.is_missed(id)
     }
 
     /// When liveness was last said, in true time.

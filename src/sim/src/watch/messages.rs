@@ -23,6 +23,8 @@ pub(super) struct Messages {
     known: BTreeSet<MessageId>,
     /// It was handed over, and is not over.
     offered: BTreeSet<MessageId>,
+    /// The adapter said that it did not arrive, and it was not handed over since.
+    missed: BTreeSet<MessageId>,
     /// It was handed over at some time, whether or not it arrived.
     tried: BTreeSet<MessageId>,
     /// Offers under way.
@@ -68,6 +70,7 @@ impl Messages {
         self.telling.clear();
         self.untold.clear();
         self.arrived.clear();
+        self.missed.clear();
         self.tried.extend(facts.messages.keys());
         self.over.extend(&facts.settled);
         self.over.extend(facts.set_aside.keys());
@@ -194,6 +197,7 @@ impl Messages {
                 }
             }
             self.offered.insert(id);
+            self.missed.remove(&id);
             self.tried.insert(id);
             self.known.remove(&id);
             self.shown.remove(&id);
@@ -261,11 +265,18 @@ impl Messages {
         }
     }
 
+    /// There is no doubt about it: it did not arrive.
+    pub(super) fn is_missed(&self, id: MessageId) -> bool {
+        self.missed.contains(&id)
+    }
+
     /// The adapter knows that they did not arrive.
     pub(super) fn missed(&mut self, offers: &[TakenOffer]) {
         for offer in offers {
             if !self.had.contains_key(&offer.message) {
-                self.offered.remove(&offer.message);
+                if self.offered.remove(&offer.message) {
+                    self.missed.insert(offer.message);
+                }
             }
             let failed = self.failed.entry(offer.message).or_default();
             failed.offers += 1;

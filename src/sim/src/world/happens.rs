@@ -208,7 +208,7 @@ impl World<'_> {
                 let who = self.who(who);
                 let now = self.now;
                 self.runners[who].clock.is_set(now, by);
-                self.runners[who].watch.clock_jumps(now);
+                self.runners[who].watch.clock_is_set(now);
             }
             What::Drifts { ppm, who } => {
                 let (who, now) = (self.who(who), self.now);

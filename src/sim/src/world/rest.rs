@@ -20,13 +20,7 @@ impl World<'_> {
         self.coming = super::provider::Coming::default();
         self.relay.tokens.refuses = false;
         self.relay.rivals_leave();
-        // A turn whose end was never told is believed for as long as it may be silent.
-        let silent = self.plan.steps.iter().any(|step| match &step.what {
-            What::Loses { report, .. } => *report != Report::Exit,
-            What::Turns { how, .. } => *how == crate::plan::Turn::Never,
-            _ => false,
-        });
-        if silent
+        if self.is_silent()
             || self.plan.setup.mark_read == relay_runner_core::config::MarkRead::Taken
             || !self.plan.kills.is_empty()
         {
@@ -231,9 +225,10 @@ impl World<'_> {
         let full = view.messages.len() >= self.plan.setup.held.div_ceil(2);
         let rests = match stage {
             // A person is to say.
-            Some(Stage::Ambiguous) => true,
+            Some(Stage::Ambiguous) => !runner.watch.is_missed(id),
             Some(Stage::Held | Stage::Claimed) => {
-                let works = view.turn.is_some() || self.has_just_worked(who);
+                let turn = view.turn.is_some() && !(self.is_silent() && self.is_quiet(who));
+                let works = turn || self.has_just_worked(who);
                 !view.ready || works || (!gone && self.may_wait(view, id)) || self.is_young(mail)
             }
             Some(Stage::Offered | Stage::Taken) => self.is_young(mail) || view.turn.is_some() || !self.is_quiet(who),
@@ -263,6 +258,15 @@ impl World<'_> {
     /// A message that came a moment ago, as when a lease has ended just now.
     fn is_young(&self, mail: &Mail) -> bool {
         self.relay.time(self.now) < mail.since + 60_000
+    }
+
+    /// A turn whose end was never told is believed for as long as it may be silent: that is waited for.
+    fn is_silent(&self) -> bool {
+        self.plan.steps.iter().any(|step| match &step.what {
+            What::Loses { report, .. } => *report != Report::Exit,
+            What::Turns { how, .. } => *how == crate::plan::Turn::Never,
+            _ => false,
+        })
     }
 
     /// It is getting on with what waits.
