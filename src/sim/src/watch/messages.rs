@@ -273,10 +273,8 @@ impl Messages {
     /// The adapter knows that they did not arrive.
     pub(super) fn missed(&mut self, offers: &[TakenOffer]) {
         for offer in offers {
-            if !self.had.contains_key(&offer.message) {
-                if self.offered.remove(&offer.message) {
-                    self.missed.insert(offer.message);
-                }
+            if !self.had.contains_key(&offer.message) && self.offered.remove(&offer.message) {
+                self.missed.insert(offer.message);
             }
             let failed = self.failed.entry(offer.message).or_default();
             failed.offers += 1;
