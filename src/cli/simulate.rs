@@ -22,7 +22,7 @@ A run is a world in virtual time: runners with today's core, a relay, providers,
 and a plan of what is wanted of them and what goes wrong. Then everything is mended, and must come to rest. Whatever the \
 cores do is watched from outside and held against 13 invariants; the first thing that is wrong ends the batch with 1.
 
-A plan comes from a seed, and run k of a batch has the seed N+k. The same program makes the same run of the same seed, on any \
+A plan comes from a seed, and run k of a batch has the seed N+k. The first minute of every 128th seed is run again and again, with the first runner killed behind each of its effects in turn. The same program makes the same run of the same seed, on any \
 machine. A failure is made as short as it can be, told step by step, and saved, so that --plan runs it again when the program \
 has changed.
 
@@ -203,7 +203,7 @@ fn one(args: &Args, shown: Shown, plan: Plan, seed: Option<u64>) -> Result<(Outc
         shown.log(&ran.told)?;
     }
     let failed = ran.broken.clone().map(|broken| Failed { seed: plan.seed, plan, broken });
-    let batched = Batched { runs: 1, events: ran.events, millis: ran.millis, coverage, failed };
+    let batched = Batched { runs: 1, events: ran.events, millis: ran.millis, coverage, failed, ..Batched::default() };
     Ok((Outcome { seed, jobs: 1, batched, elapsed }, ran))
 }
 

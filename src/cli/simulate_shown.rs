@@ -124,6 +124,7 @@ impl Shown {
                 "seed": seed,
                 "jobs": jobs,
                 "runs": batched.runs,
+                "crash_points": batched.crashes,
                 "events": batched.events,
                 "seconds": elapsed.as_secs_f64(),
                 "events_per_second": per_second.round(),
@@ -152,8 +153,13 @@ impl Shown {
             say::line(format_args!("a test of it was written: {}", test.display()))?;
         }
         say::line(format_args!(
-            "{}, {} events, {}; {} failed",
+            "{}{}, {} events, {}; {} failed",
             counted(batched.runs, "run"),
+            if batched.crashes > 0 {
+                format!(" (and {} with a kill in each place of a short one)", batched.crashes)
+            } else {
+                String::new()
+            },
             batched.events,
             simulated(hours),
             if batched.failed.is_some() { "one" } else { "none" },

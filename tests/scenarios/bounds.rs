@@ -139,7 +139,7 @@ fn as_many_ids_of_each_kind_are_remembered_as_the_limit_says() {
         story.message(plain(id));
         let offer = story.expects(&format!("offer,m{id}/"));
         story.fails(offer, FailureKind::Provider);
-        story.relay_says(RelayEvent::MessageDeleted { message: id });
+        story.relay_says(RelayEvent::MessageClaimed { message: id, by: Some("rival".into()) });
     }
     assert_eq!(story.core.facts().had.into_keys().collect::<Vec<_>>(), [2, 3]);
     story.busy();

@@ -60,6 +60,7 @@ fn a_worked_message_whose_done_came_too_late_comes_back_marked() {
     story.fails(done, FailureKind::Conflict);
     // Whoever took it let go of it.
     story.message(task(5, 50));
+    story.after(5_000);
     story.grants(5, 4);
     is_offered_again_marked(&story);
 }
@@ -78,6 +79,7 @@ fn a_taken_message_that_a_rival_lets_go_of_comes_back_marked() {
     let told = story.expects("tell,m5");
     story.answers(told, OpResult::Ok);
     story.message(task(5, 50));
+    story.after(5_000);
     story.grants(5, 4);
     is_offered_again_marked(&story);
 }

@@ -10,6 +10,7 @@ mod approvals;
 mod attachments;
 mod bad_links;
 mod being_seen;
+mod believing_less;
 mod bounds;
 mod coming_up;
 mod commanding;

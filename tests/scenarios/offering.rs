@@ -118,7 +118,7 @@ fn a_later_run_knows_what_is_over_and_what_was_had() {
     story.message(plain(2));
     story.hands_over(2);
     story.takes(2);
-    story.relay_says(RelayEvent::MessageDeleted { message: 2 });
+    story.relay_says(RelayEvent::MessageClaimed { message: 2, by: Some("rival".into()) });
     story.busy().idle();
     assert!(story.core.view().messages.is_empty());
     let mut later = story.the_next_run();

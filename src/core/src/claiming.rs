@@ -166,6 +166,10 @@ impl Core {
     pub(crate) fn lose(&mut self, id: MessageId, fx: &mut Effects) {
         fx.note(Note::ClaimLost { message: id });
         self.claims.remove(id, &mut self.inbox);
+        if self.believes_less() {
+            let until = self.after(self.config.timing.claim_retry.max(1));
+            self.claims.rests(id, until, self.now.mono);
+        }
         self.touched.claims = true;
         self.taken_over(id, "its claim was lost", fx);
         self.fetch_unread(fx);

@@ -81,18 +81,30 @@ pub(crate) struct Claims {
     by_message: Sorted<MessageId, Claim>,
     due: Sorted<(Mono, MessageId)>,
     quiet_until: Wall,
+    /// Those that were lost a moment ago, and until when they are not asked for again: a relay that grants what it then
+    /// does not let us use must not make a loop.
+    lost: Sorted<MessageId, Mono>,
 }
+
+/// Claims that were lost and are remembered.
+const LOST_MOST: usize = 64;
 
 /// The form in a mark: without what follows from the claims.
 #[derive(Serialize, Deserialize)]
 struct Listed {
     claims: Vec<(MessageId, Claim)>,
     quiet_until: Wall,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<(MessageId, Mono)>,
 }
 
 impl From<Claims> for Listed {
     fn from(claims: Claims) -> Self {
-        Self { claims: claims.by_message.into_pairs().collect(), quiet_until: claims.quiet_until }
+        Self {
+            claims: claims.by_message.into_pairs().collect(),
+            quiet_until: claims.quiet_until,
+            lost: claims.lost.into_pairs().collect(),
+        }
     }
 }
 
@@ -104,13 +116,14 @@ impl From<Listed> for Claims {
             claims.by_message.insert(message, claim);
         }
         claims.quiet_until = listed.quiet_until;
+        claims.lost = listed.lost.into_iter().collect();
         claims
     }
 }
 
 impl Default for Claims {
     fn default() -> Self {
-        Self { by_message: Sorted::default(), due: Sorted::default(), quiet_until: Wall::MAX }
+        Self { by_message: Sorted::default(), due: Sorted::default(), quiet_until: Wall::MAX, lost: Sorted::default() }
     }
 }
 
@@ -125,6 +138,20 @@ impl Claims {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Claim)> {
         self.by_message.iter().map(|(id, claim)| (*id, claim))
+    }
+
+    /// It was lost: it is not asked for again before this.
+    pub(crate) fn rests(&mut self, message: MessageId, until: Mono, now: Mono) {
+        self.lost.retain(|_, until| *until > now);
+        while self.lost.len() >= LOST_MOST {
+            self.lost.pop_first();
+        }
+        self.lost.insert(message, until);
+    }
+
+    /// Not before this may it be asked for; 0 is at any time.
+    pub(crate) fn rests_until(&self, message: MessageId) -> Mono {
+        self.lost.get(&message).copied().unwrap_or(0)
     }
 
     /// The inbox hears of it, so that it can say which of its messages have a claim.

@@ -71,6 +71,9 @@ struct Known {
     at: Wall,
     /// Key of the report of its outcome: the known outcome is reported again under its first key.
     key: Option<OpId>,
+    /// Another took the agent before its outcome could be said: the next run of this one owes it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    owed: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +99,8 @@ impl Commands {
         let mut commands = Self::default();
         for fact in facts {
             commands.order.push_back(fact.id.clone());
-            let known = Known { status: fact.status, outcome: fact.outcome, at: fact.at, key: fact.key };
+            let CommandFact { status, outcome, at, key, owed, .. } = fact;
+            let known = Known { status, outcome, at, key, owed };
             commands.known.insert(fact.id, known);
         }
         commands
@@ -113,9 +117,19 @@ impl Commands {
                     outcome: known.outcome.clone(),
                     key: known.key,
                     at: known.at,
+                    owed: known.owed,
                 })
             })
             .collect()
+    }
+
+    /// The report of an outcome, which cannot be said any more.
+    pub(crate) fn owe(&mut self, report: &Call) {
+        if let Call::Command { id, outcome: Some(_), .. } = report
+            && let Some(known) = self.known.get_mut(id)
+        {
+            known.owed = true;
+        }
     }
 
     pub(crate) fn adapter_is_busy(&self) -> bool {
@@ -190,7 +204,10 @@ impl Core {
             }
         }
         order.push_back(id.clone());
-        known.insert(id.clone(), Known { status: CommandStatus::Accepted, outcome: None, at: now, key: None });
+        known.insert(
+            id.clone(),
+            Known { status: CommandStatus::Accepted, outcome: None, at: now, key: None, owed: false },
+        );
     }
 
     fn carry_out(&mut self, caller: Caller, order: CommandOrder, fx: &mut Effects) {
@@ -496,10 +513,7 @@ impl Core {
     }
 
     fn report_outcome(&mut self, id: Text, outcome: Arc<Outcome>, key: Option<OpId>, fx: &mut Effects) {
-        let status = match &*outcome {
-            Outcome::Succeeded { .. } => CommandStatus::Succeeded,
-            Outcome::Failed { .. } => CommandStatus::Failed,
-        };
+        let status = outcome.status();
         if self.reports.concludes(&id) {
             return;
         }
@@ -509,8 +523,23 @@ impl Core {
         }
         fx.note(Note::Command { id: id.clone(), name: "outcome".into(), what: status.as_str() });
         let call = Call::Command { id, status, outcome: Some(outcome) };
-        if !self.ending.is_silent(&call) {
+        if self.ending.is_silent(&call) {
+            if self.believes_less() {
+                self.commands.owe(&call);
+            }
+        } else {
             self.report_under(key, call, fx);
+        }
+    }
+
+    /// What the run before was not allowed to say any more, since another had taken the agent.
+    pub(crate) fn owe_outcomes(&mut self) {
+        for (id, known) in self.commands.known.iter_mut().filter(|(_, known)| known.owed) {
+            known.owed = false;
+            if let (Some(outcome), Some(key)) = (&known.outcome, known.key) {
+                let (id, status) = (id.clone(), outcome.status());
+                self.reports.owe(key, Call::Command { id, status, outcome: Some(outcome.clone()) });
+            }
         }
     }
 

@@ -198,7 +198,10 @@ impl Core {
     fn plan_renewal_in(&mut self, wait: Millis) {
         let due = Stamp::new(self.after(wait), self.now.wall.saturating_add(wait));
         self.credential.phase = Phase::Planned { due };
-        self.deadlines.arm(TimerKey::Renewal, self.now.mono, wait.min(WAIT_MOST));
+        // Who was superseded or has taken leave asks for nothing more.
+        if !self.believes_less() || !self.is_superseded() && !self.ending.is_leaving() {
+            self.deadlines.arm(TimerKey::Renewal, self.now.mono, wait.min(WAIT_MOST));
+        }
     }
 
     /// Its time has come, or a part of a wait that was split.

@@ -74,6 +74,7 @@ impl Core {
         let may_go = |(place, item): &(Place, &Item)| place.is_urgent() && item.not_before <= now;
         let ready = self.inbox.ready().next().filter(may_go).map(|(place, _)| place.id);
         let unclaimed = self.inbox.unclaimed().next().filter(may_go).map(|(place, _)| place.id);
+        let unclaimed = unclaimed.filter(|id| self.claims.rests_until(*id) <= now);
         match (ready, unclaimed) {
             (Some(_), _) => self.interrupt_turn(fx),
             (None, Some(id)) if self.may_claim() && self.claims.get(id).is_none() && !self.reports.releases(id) => {
@@ -112,11 +113,12 @@ impl Core {
                 if item.is_claimed() || self.reports.releases(place.id) {
                     continue;
                 }
-                if item.not_before <= now {
+                let not_before = item.not_before.max(self.claims.rests_until(place.id));
+                if not_before <= now {
                     to_claim = Some(place);
                     break;
                 }
-                later(item.not_before);
+                later(not_before);
             }
         }
         for (place, item) in self.inbox.ready() {

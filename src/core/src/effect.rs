@@ -349,6 +349,15 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    pub(crate) const fn status(&self) -> CommandStatus {
+        match self {
+            Self::Succeeded { .. } => CommandStatus::Succeeded,
+            Self::Failed { .. } => CommandStatus::Failed,
+        }
+    }
+}
+
 /// The answer to somebody at the control server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {

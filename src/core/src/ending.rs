@@ -10,6 +10,7 @@ use crate::Core;
 use crate::deadlines::TimerKey;
 use crate::effect::{Call, Effect, Effects, ExitCode};
 use crate::event::OpResult;
+use crate::flags::Flag;
 use crate::ids::Text;
 use crate::lifecycle::{Input, Purpose, Stop};
 use crate::mutant::Mutant;
@@ -215,6 +216,9 @@ impl Core {
             self.drained(fx);
         } else {
             self.end(Why::Superseded, ExitCode::Superseded, fx);
+        }
+        for call in self.reports.iter().filter(|_| self.config.flags.has(Flag::BelievesLess)) {
+            self.commands.owe(call);
         }
         self.reports.retain(|call| matches!(call, Call::Release { .. }));
         self.touched.reports = true;

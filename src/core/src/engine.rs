@@ -140,6 +140,7 @@ impl Core {
             core.reports.push(report.key, report.call);
         }
         core.owe_what_was_worked();
+        core.owe_outcomes();
         core
     }
 
@@ -275,9 +276,18 @@ impl Core {
             Event::Provider(generation, report) => self.provider_report(generation, report, fx),
             Event::Done(op, result) => match self.ops.finish(op) {
                 Some(kind) => self.answered(op, kind, result, fx),
-                None => fx.note(Note::Stale { what: "answer", number: op.0 }),
+                None => self.answered_late(op, &result, fx),
             },
             Event::Order(order) => self.order(order, fx),
+        }
+    }
+
+    /// Nobody waits for it any more; but that another has the agent is so all the same.
+    fn answered_late(&mut self, op: OpId, result: &OpResult, fx: &mut Effects) {
+        fx.note(Note::Stale { what: "answer", number: op.0 });
+        let superseded = matches!(result, OpResult::Failed(failure) if failure.kind == FailureKind::Superseded);
+        if superseded && op >= self.link.first_op && self.link.epoch.is_some() && self.believes_less() {
+            self.superseded(fx);
         }
     }
 
@@ -310,7 +320,7 @@ impl Core {
             Op::Renew(message) => self.renewal_answered(message, op, result, fx),
             Op::Report(lane) => self.report_answered(&lane, op, result, fx),
             Op::Liveness => self.liveness_answered(),
-            Op::Heartbeat => self.heartbeat_answered(&result, fx),
+            Op::Heartbeat => self.heartbeat_answered(op, &result, fx),
             Op::Unread => self.unread_answered(result, fx),
             Op::RenewToken => self.credential_answered(op, result, fx),
             Op::Farewell => self.farewell_answered(&result, fx),

@@ -87,6 +87,9 @@ pub struct CommandFact {
     /// Key of the report of its outcome.
     pub key: Option<OpId>,
     pub at: Wall,
+    /// Another took the agent before its outcome could be said.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub owed: bool,
 }
 
 impl MessageFact {

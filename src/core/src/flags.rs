@@ -19,15 +19,23 @@ pub enum Flag {
     DoubtsThatTheRelayKnowsTheAgent = 3,
     /// What was taken is in doubt when a turn ends that nobody saw begin; without it, the next turn is believed to have it.
     DoubtsWhatAnUnseenTurnHad = 4,
+    /// What is newer waits until it is known what is unread, after a first registration and after a gap in the events,
+    /// which are still taken in; a deleted message is over; a message is missing once a heartbeat has shown that the relay
+    /// knows the agent; a relay is the same over the same connection; commands are taken in once it is known which one they are of; a claim that was lost is asked for
+    /// again after a while; a link that was refused at the first registration is closed; who was superseded plans no renewal, believes it of a late answer too, and leaves what it may
+    /// not say any more to its next run; and what was handed over while a turn ran is in doubt when that failed and the
+    /// provider shows nothing. Without it, none of that.
+    BelievesLess = 5,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::DeniesApprovalsBeyondTheLimit,
         Self::LeavesAGapBehindAnotherRun,
         Self::DoubtsThatTheRelayKnowsTheAgent,
         Self::DoubtsWhatAnUnseenTurnHad,
+        Self::BelievesLess,
     ];
 
     pub const fn number(self) -> u32 {
@@ -81,7 +89,8 @@ mod tests {
                 Flag::DeniesApprovalsBeyondTheLimit
                 | Flag::LeavesAGapBehindAnotherRun
                 | Flag::DoubtsThatTheRelayKnowsTheAgent
-                | Flag::DoubtsWhatAnUnseenTurnHad => {}
+                | Flag::DoubtsWhatAnUnseenTurnHad
+                | Flag::BelievesLess => {}
             }
         }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));

@@ -10,6 +10,7 @@ use crate::deadlines::TimerKey;
 use crate::delivery::Delivery;
 use crate::effect::{Call, Effects, Repeat};
 use crate::event::{Incoming, OpResult};
+use crate::flags::Flag;
 use crate::ids::{MessageId, TaskId, Text};
 use crate::inbox::Item;
 use crate::matching::{Given, TAGS_MOST, is_ours};
@@ -53,7 +54,8 @@ impl Core {
     fn turned_away(&mut self, fx: &mut Effects) {
         self.inbox.overflow = true;
         self.inbox.turned_away += 1;
-        if !self.troubles.said("the inbox is full", self.now.mono, &self.config) {
+        let full = self.inbox.len() >= self.config.limits.held || !self.believes_less();
+        if full && !self.troubles.said("the inbox is full", self.now.mono, &self.config) {
             fx.note(Note::Full { what: "inbox", dropped: self.inbox.turned_away });
         }
     }
@@ -63,6 +65,17 @@ impl Core {
         // The answer that is under way may be older than the reason to ask.
         self.inbox.fetch_again = self.ops.any(|op| *op == Op::Unread);
         self.fetch_after(0, fx);
+    }
+
+    /// The same, where what is unread and was not heard of is older than what is heard from now on: that waits on the relay
+    /// until it is known, however often the question has to be asked.
+    pub(crate) fn fetch_what_was_missed(&mut self, fx: &mut Effects) {
+        self.inbox.overflow |= self.believes_less();
+        self.fetch_unread(fx);
+    }
+
+    pub(crate) fn believes_less(&self) -> bool {
+        self.config.flags.has(Flag::BelievesLess)
     }
 
     fn fetch_after(&mut self, after: MessageId, fx: &mut Effects) {
@@ -94,6 +107,9 @@ impl Core {
         match last {
             Some(last) if full && fits => self.fetch_after(last, fx),
             Some(_) | None => self.refill(fx),
+        }
+        if !self.inbox.overflow && self.believes_less() {
+            self.tasks_may_be_done(fx);
         }
         if again {
             self.fetch_unread(fx);
@@ -167,6 +183,15 @@ impl Core {
             }
         }
         fx.sync = true;
+    }
+
+    /// It is gone for good: a page of unread messages that was asked for before does not bring it back.
+    pub(crate) fn deleted(&mut self, id: MessageId, fx: &mut Effects) {
+        if self.believes_less() && !self.inbox.is_settled(id) {
+            self.inbox.settle(id, self.config.limits.settled);
+            fx.sync = true;
+        }
+        self.taken_over(id, "it was deleted", fx);
     }
 
     /// Drops the reports that wait for a message, except those that are under way.

@@ -157,6 +157,11 @@ impl Core {
             },
             LinkReport::Failed(failure) => {
                 if failure.kind == FailureKind::Unauthorized && self.link.epoch.is_none() {
+                    if self.believes_less() {
+                        // Nothing is being opened any more, however long the provider takes to end.
+                        self.link.phase = Phase::Closed;
+                        self.deadlines.clear(TimerKey::Register);
+                    }
                     self.end(Why::CredentialRefused(failure.text), ExitCode::CredentialRefused, fx);
                     return;
                 }
@@ -188,6 +193,10 @@ impl Core {
             && !self.ending.is_leaving()
         {
             self.register(conn, fx);
+            if self.believes_less() {
+                // Over the same connection there is the same relay: an answer that says less than was heard is an old one.
+                self.link.since = 0;
+            }
         }
     }
 
@@ -291,8 +300,10 @@ impl Core {
             }
             BusFrame::Event { frame, seq, event } => self.relay_event(conn, frame, seq, event, fx),
             BusFrame::Command { frame, command } => {
-                // One that comes when leave was taken is for the next run.
-                if !self.ending.is_leaving() {
+                // One that comes when leave was taken is for the next run; one that comes before it is known which relay this
+                // is comes again.
+                let known = self.link.up() == Some(conn) || !self.believes_less();
+                if !self.ending.is_leaving() && known {
                     self.relay_command(*command, fx);
                     // The relay does not say it again once it is acknowledged.
                     fx.sync = true;
@@ -303,8 +314,11 @@ impl Core {
             BusFrame::Replayed { to, gap, .. } => {
                 self.link.resuming = false;
                 if gap {
-                    self.link.position = self.link.position.max(to);
-                    self.fetch_unread(fx);
+                    // What is left of the events is still to come, and may say that something is gone.
+                    if !self.believes_less() {
+                        self.link.position = self.link.position.max(to);
+                    }
+                    self.fetch_what_was_missed(fx);
                 }
             }
             BusFrame::Error { code, message } => self.bus_error(conn, code, message, fx),
@@ -373,7 +387,9 @@ impl Core {
         self.touched.inbox = true;
         self.start_provider(fx);
         if first {
-            // The first round at once; it fetches what is unread as well.
+            // The first round at once; it fetches what is unread as well. That is older than what comes from now on, and
+            // what the run before held is unread on the relay only.
+            self.inbox.overflow |= self.believes_less();
             self.liveness_round(fx);
         } else {
             self.fetch_unread(fx);
@@ -391,7 +407,7 @@ impl Core {
                 RelayEvent::MessageNew(message) => self.message_arrived(*message, fx),
                 RelayEvent::MessageClaimed { message, by } => self.claimed_by(message, by.as_ref(), fx),
                 RelayEvent::ClaimReleased { message } => self.claim_released(message, fx),
-                RelayEvent::MessageDeleted { message } => self.taken_over(message, "it was deleted", fx),
+                RelayEvent::MessageDeleted { message } => self.deleted(message, fx),
                 RelayEvent::Task { message, cancelled: true, .. } => {
                     self.taken_over(message, "its task was cancelled", fx);
                 }

@@ -6,6 +6,7 @@ use crate::Core;
 use crate::deadlines::TimerKey;
 use crate::effect::{Call, Effects};
 use crate::event::OpResult;
+use crate::ids::OpId;
 use crate::ops::Op;
 use crate::time::Mono;
 
@@ -16,6 +17,9 @@ pub(crate) struct Liveness {
     /// When a heartbeat is to show whether the relay takes a refused credential again; 0: it is not refused.
     #[serde(default)]
     again: Mono,
+    /// The newest heartbeat that the relay took: it knew the agent then.
+    #[serde(default)]
+    known: Option<OpId>,
 }
 
 impl Core {
@@ -69,14 +73,22 @@ impl Core {
         }
     }
 
+    /// Whether the relay has shown that it knows the agent, to a heartbeat that was asked after this operation.
+    pub(crate) fn is_known_since(&self, op: OpId) -> bool {
+        self.liveness.known > Some(op)
+    }
+
     pub(crate) fn liveness_answered(&mut self) {
         self.liveness.outstanding = self.liveness.outstanding.saturating_sub(1);
     }
 
-    pub(crate) fn heartbeat_answered(&mut self, result: &OpResult, fx: &mut Effects) {
+    pub(crate) fn heartbeat_answered(&mut self, op: OpId, result: &OpResult, fx: &mut Effects) {
         self.liveness_answered();
-        if *result == OpResult::Pruned {
-            self.register_again(fx);
+        match result {
+            OpResult::Pruned => self.register_again(fx),
+            OpResult::Failed(_) => {}
+            _ if self.believes_less() => self.liveness.known = self.liveness.known.max(Some(op)),
+            _ => {}
         }
     }
 }

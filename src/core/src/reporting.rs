@@ -20,8 +20,7 @@ use crate::time::{Millis, SECOND};
 const GRACE: Millis = SECOND;
 /// A stage is for whoever watches; it is not tried for ever.
 const STAGE_TRIES: u32 = 4;
-/// A relay that has forgotten the agent knows none of what is said in its name: tries before it is believed that the
-/// message is what it does not know.
+/// Before a heartbeat had to show that the relay knows the agent: tries of a read mark that it did not know.
 const MISSING_TRIES: u32 = 3;
 
 impl Core {
@@ -153,7 +152,11 @@ impl Core {
         // It was on its way when another took over, who has the say now. Should the agent come back, it is owed again.
         let superseded = self.is_superseded();
         if superseded && self.reports.head(lane).is_some_and(|head| !matches!(head.call, Call::Release { .. })) {
-            self.reports.pop(lane);
+            if let Some(report) = self.reports.pop(lane)
+                && self.believes_less()
+            {
+                self.commands.owe(&report.call);
+            }
             return;
         }
         let timing = &self.config.timing;
@@ -180,11 +183,9 @@ impl Core {
             _ => None,
         };
         let claimed = of_task.is_some_and(|(message, _)| self.claims.get(message).is_some());
-        let missing = failure.kind == FailureKind::NotFound
-            && matches!(head.call, Call::Read { .. })
-            && self.config.flags.has(Flag::DoubtsThatTheRelayKnowsTheAgent);
-        let known = self.link.up().is_some() && op >= self.link.first_op && head.tries >= MISSING_TRIES;
-        if missing && !known && !self.ending.is_begun() {
+        let read = matches!(head.call, Call::Read { .. });
+        let (tries, missing) = (head.tries, head.missing);
+        if failure.kind == FailureKind::NotFound && read && self.may_have_forgotten_us(lane, op, tries, missing) {
             self.is_known(fx);
             return;
         }
@@ -203,6 +204,25 @@ impl Core {
             (_, kind) if kind.is_final() || stage_given_up => self.report_is_over(lane, Some(false), fx),
             _ => {}
         }
+    }
+
+    /// A relay that has forgotten the agent knows none of what is said in its name: whether that may be what was not known,
+    /// rather than the message.
+    fn may_have_forgotten_us(&mut self, lane: &Lane, op: OpId, tries: u32, missing: Option<OpId>) -> bool {
+        if self.ending.is_leaving() || !self.config.flags.has(Flag::DoubtsThatTheRelayKnowsTheAgent) {
+            return false;
+        }
+        let up = self.link.up().is_some();
+        if !self.believes_less() {
+            let known = up && op >= self.link.first_op && tries >= MISSING_TRIES;
+            return !known && !self.ending.is_begun();
+        }
+        // By this registration, and before a heartbeat showed that the relay knows the agent by it.
+        let Some(since) = missing.filter(|since| *since >= self.link.first_op) else {
+            self.reports.is_missing(lane, op);
+            return true;
+        };
+        !up || !self.is_known_since(since)
     }
 
     /// The relay will never accept the end of a task: the message is listed with the reason, and not called settled.

@@ -22,6 +22,9 @@ pub(crate) struct Report {
     pub(crate) sent: Option<OpId>,
     /// Not to be tried before this.
     pub(crate) not_before: Mono,
+    /// The first try of which the relay said that it does not know what is meant, by this registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) missing: Option<OpId>,
 }
 
 const fn message_of(lane: &Lane) -> Option<MessageId> {
@@ -74,12 +77,12 @@ impl Reports {
 
     /// A new one.
     pub(crate) fn owe(&mut self, key: OpId, call: Call) {
-        self.put(Report { key, call, tries: 0, sent: None, not_before: 0 });
+        self.put(Report { key, call, tries: 0, sent: None, not_before: 0, missing: None });
     }
 
     /// One that the run before owed. It may have been sent, so its key stands for this call and for no other.
     pub(crate) fn push(&mut self, key: OpId, call: Call) {
-        self.put(Report { key, call, tries: 1, sent: None, not_before: 0 });
+        self.put(Report { key, call, tries: 1, sent: None, not_before: 0, missing: None });
     }
 
     fn put(&mut self, report: Report) {
@@ -190,6 +193,10 @@ impl Reports {
     }
 
     /// Drops what must no longer be said. What is under way stays: its answer is still to come.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Call> {
+        self.messages.iter().chain(self.others.iter()).map(|report| &report.call)
+    }
+
     pub(crate) fn retain(&mut self, keep: impl Fn(&Call) -> bool) {
         self.messages.retain(&keep);
         self.others.retain(&keep);
@@ -221,6 +228,14 @@ impl Reports {
     pub(crate) fn concludes(&self, command: &Text) -> bool {
         let lane = Lane::Command(command.clone());
         self.others.lane(&lane).any(|report| matches!(&report.call, Call::Command { status, .. } if status.is_final()))
+    }
+
+    /// The relay does not know what the head of a lane is about, which was tried as this operation.
+    pub(crate) fn is_missing(&mut self, lane: &Lane, op: OpId) {
+        match message_of(lane) {
+            Some(id) => self.messages.is_missing(&id, op),
+            None => self.others.is_missing(lane, op),
+        }
     }
 
     /// Whether a release of this message's claim is still to be accepted.

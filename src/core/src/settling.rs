@@ -1,6 +1,7 @@
 //! What follows once a message was worked, or given up: reports that the relay must accept, and the end of its task
 //! (behaviour 6, 7).
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use relay_runner_protocol::{Stage, TaskStatus};
 
@@ -8,6 +9,7 @@ use crate::Core;
 use crate::config::MarkRead;
 use crate::effect::{Call, Effects, Reason};
 use crate::ids::{MessageId, TaskId, Text};
+use crate::inbox::Item;
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::reports;
@@ -108,6 +110,17 @@ impl Core {
         }
     }
 
+    /// All that is unread is known: a worked message whose task had more, in this run or the one before, may be the last
+    /// that comes to us.
+    pub(crate) fn tasks_may_be_done(&mut self, fx: &mut Effects) {
+        let waits = |item: &Item| item.stage == Stage::Worked && !item.task_ended;
+        let tasks = self.inbox.iter().filter(|(_, item)| waits(item)).filter_map(|(_, item)| item.meta.task);
+        let tasks: BTreeSet<_> = tasks.collect();
+        for task in tasks {
+            self.task_may_be_done(task, fx);
+        }
+    }
+
     /// The end of a task was accepted: its worked messages have nothing more to wait for. Their claims ended with it: asked
     /// for again, or renewed, they would be refused, as if another had them.
     pub(crate) fn task_has_ended(&mut self, task: TaskId, fx: &mut Effects) {
@@ -145,7 +158,10 @@ impl Core {
         let Some(item) = self.inbox.get(id) else { return };
         let (stage, attempt) = (item.stage, item.attempt);
         let waits = stage == Stage::Worked && item.meta.task.is_some() && !item.task_ended;
-        if waits || self.reports.owes(id) {
+        // What may not be said any more is owed by the next run.
+        let silent = self.ending.is_silent(&Call::Read { message: id });
+        let unsaid = stage == Stage::Worked && silent && self.believes_less();
+        if waits || unsaid || self.reports.owes(id) {
             return;
         }
         match stage {

@@ -223,6 +223,9 @@ impl Core {
         {
             fx.note(Note::Stale { what: "end of another turn", number: turn.number });
             self.work.end(&Kind::ProviderTurn, &Id::of(id));
+            if self.believes_less() {
+                self.unseen_turn_ended(id, fx);
+            }
             return;
         }
         self.end_turn(end, still_running, fx);
@@ -286,6 +289,13 @@ impl Core {
                     let why = "interrupted by a person at the provider's terminal";
                     self.set_aside(message, &why.into(), TaskStatus::Blocked, fx);
                 }
+            }
+        }
+        if !self.config.adapter.evidence && *end != TurnEnd::Normal && self.believes_less() {
+            // Nothing shows whether what was handed over while it ran was its own or waits for the next.
+            while let Some(message) = self.inbox.next_shown(None, |i| i.stage == Stage::Taken && i.turn.is_none()) {
+                self.doubt(message, "it was handed over in a turn that did not end normally", fx);
+                self.inbox.update(message, |item| item.turn = Some(number));
             }
         }
         self.touched.inbox = true;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::caught::caught;
 use crate::coverage::Coverage;
+use crate::crash;
 use crate::plan::Plan;
 use crate::watch::Broken;
-use crate::world::{Ran, Wanted, run};
+use crate::world::{Ran, Runs, Wanted, run};
 
 /// What to run. Run k of a batch has the plan of `seed` + k.
 pub struct Batch<'a> {
@@ -39,6 +40,8 @@ pub struct Batched {
     pub events: u64,
     /// Virtual milliseconds.
     pub millis: u64,
+    /// Places between two effects at which a runner was killed, one after the other.
+    pub crashes: u64,
     pub coverage: Coverage,
     pub failed: Option<Failed>,
 }
@@ -50,6 +53,10 @@ pub struct Failed {
     pub plan: Plan,
     pub broken: Broken,
 }
+
+/// Every so many seeds the beginning of the plan is run with a kill between any two effects.
+const CRASHES: u64 = 128;
+const CRASHED: u64 = 100;
 
 /// How long a batch is quiet at most, so that whoever watches can say something.
 const QUIET: Duration = Duration::from_millis(250);
@@ -63,12 +70,11 @@ pub fn batch(batch: &Batch<'_>, tell: &mut dyn FnMut(&Batched)) -> Batched {
 struct Done {
     k: u64,
     ran: Ran,
+    crashes: u64,
     coverage: Coverage,
     /// Where it failed.
     plan: Option<Plan>,
 }
-
-type Runs<'a> = &'a (dyn Fn(&Plan, Wanted<'_>) -> Ran + Sync);
 
 fn batch_of(batch: &Batch<'_>, runs: Runs<'_>, tell: &mut dyn FnMut(&Batched)) -> Batched {
     let next = AtomicU64::new(0);
@@ -113,16 +119,27 @@ fn works(batch: &Batch<'_>, runs: Runs<'_>, next: &AtomicU64, end: &AtomicU64, d
         if k >= end.load(Ordering::SeqCst) {
             return;
         }
-        let plan = (batch.plan)(batch.seed.wrapping_add(k));
+        let mut plan = (batch.plan)(batch.seed.wrapping_add(k));
         let mut coverage = Coverage::default();
         let wanted = Wanted { coverage: Some(&mut coverage), ..Wanted::default() };
-        let ran = caught(|| runs(&plan, wanted)).unwrap_or_else(|words| panicked(&plan, words));
+        let mut ran = caught(|| runs(&plan, wanted)).unwrap_or_else(|words| panicked(&plan, words));
+        let mut crashes = 0;
+        if ran.broken.is_none() && plan.seed % CRASHES == CRASHED {
+            let killed = crash::everywhere(&crash::beginning(&plan), runs);
+            crashes = killed.tried;
+            ran.events += killed.events;
+            ran.millis += killed.millis;
+            if let Some((with_a_kill, broken)) = killed.failed {
+                plan = with_a_kill;
+                ran.broken = Some(broken);
+            }
+        }
         let failed = ran.broken.is_some();
         if failed {
             end.fetch_min(k, Ordering::SeqCst);
         }
         let plan = failed.then_some(plan);
-        if done.send(Done { k, ran, coverage, plan }).is_err() {
+        if done.send(Done { k, ran, crashes, coverage, plan }).is_err() {
             return;
         }
     }
@@ -131,7 +148,7 @@ fn works(batch: &Batch<'_>, runs: Runs<'_>, next: &AtomicU64, end: &AtomicU64, d
 /// Not even its world could say where it was.
 fn panicked(plan: &Plan, words: String) -> Ran {
     let broken = Broken { invariant: 13, words, at: plan.calm, step: 0, who: 0 };
-    Ran { events: 0, effects: 0, millis: 0, broken: Some(broken), chain: 0, told: Vec::new() }
+    Ran { broken: Some(broken), ..Ran::default() }
 }
 
 impl Batched {
@@ -139,6 +156,7 @@ impl Batched {
         self.runs += 1;
         self.events += done.ran.events;
         self.millis += done.ran.millis;
+        self.crashes += done.crashes;
         self.coverage.merge(&done.coverage);
         if let (Some(broken), Some(plan)) = (done.ran.broken, done.plan) {
             self.failed = Some(Failed { seed: seed.wrapping_add(done.k), plan, broken });
@@ -158,11 +176,11 @@ mod tests {
     fn ran(plan: &Plan, broken: Option<&str>) -> Ran {
         let broken =
             broken.map(|words| Broken { invariant: 3, words: words.to_owned(), at: 5, step: plan.seed, who: 0 });
-        Ran { events: plan.seed, effects: 0, millis: 10, broken, chain: 0, told: Vec::new() }
+        Ran { events: plan.seed, millis: 10, broken, ..Ran::default() }
     }
 
     fn of(runs: u64, jobs: usize, runner: Runs<'_>) -> Batched {
-        batch_of(&Batch { seed: 100, runs, jobs, plan: &short, goes_on: &|| true }, runner, &mut |_| {})
+        batch_of(&Batch { seed: 300, runs, jobs, plan: &short, goes_on: &|| true }, runner, &mut |_| {})
     }
 
     #[test]
@@ -170,39 +188,39 @@ mod tests {
         for jobs in [1, 2, 7] {
             let batched = of(50, jobs, &|plan, _| ran(plan, None));
             assert_eq!((batched.runs, batched.millis, batched.failed), (50, 500, None));
-            assert_eq!(batched.events, (100..150).sum::<u64>());
+            assert_eq!(batched.events, (300..350).sum::<u64>());
         }
     }
 
     #[test]
     fn the_lowest_seed_that_fails_is_reported_with_all_before_it_and_none_behind() {
         for jobs in [1, 2, 7] {
-            // Seed 113 fails, and takes until one behind it has failed where there are several jobs.
+            // Seed 313 fails, and takes until one behind it has failed where there are several jobs.
             let behind = AtomicU64::new(0);
             let batched = of(1_000, jobs, &|plan, _| match plan.seed {
-                113 => {
+                313 => {
                     while jobs > 1 && behind.load(Ordering::SeqCst) == 0 {
                         std::thread::yield_now();
                     }
                     ran(plan, Some("first"))
                 }
-                114.. => {
+                314.. => {
                     behind.fetch_add(1, Ordering::SeqCst);
                     ran(plan, Some("behind"))
                 }
                 _ => ran(plan, None),
             });
             let failed = batched.failed.unwrap();
-            assert_eq!((failed.seed, failed.broken.words.as_str(), failed.plan.seed), (113, "first", 113));
-            assert_eq!((batched.runs, batched.events), (14, (100..=113).sum::<u64>()));
+            assert_eq!((failed.seed, failed.broken.words.as_str(), failed.plan.seed), (313, "first", 313));
+            assert_eq!((batched.runs, batched.events), (14, (300..=313).sum::<u64>()));
         }
     }
 
     #[test]
     fn a_panic_fails_its_run_and_ends_nothing_else() {
-        let batched = of(20, 2, &|plan, _| if plan.seed == 107 { panic!("lost count") } else { ran(plan, None) });
+        let batched = of(20, 2, &|plan, _| if plan.seed == 307 { panic!("lost count") } else { ran(plan, None) });
         let failed = batched.failed.unwrap();
-        assert_eq!((failed.seed, failed.broken.invariant, batched.runs), (107, 13, 8));
+        assert_eq!((failed.seed, failed.broken.invariant, batched.runs), (307, 13, 8));
         assert!(failed.broken.words.starts_with("the core panicked (") && failed.broken.words.ends_with("lost count"));
     }
 

@@ -16,6 +16,8 @@ pub(crate) enum Does {
     Begins,
     /// The end of this turn.
     Ends(usize),
+    /// A sign of life of this turn.
+    Lives(usize),
     Exits,
     /// An agent of its own, and a compaction: which, and whether it begins.
     Side {
@@ -43,6 +45,8 @@ pub(crate) struct Turn {
     pub(crate) will: TurnEnd,
     /// It asks for a decision before it can end.
     pub(crate) asks: Option<Text>,
+    /// Its beginning was told.
+    pub(crate) told: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -65,8 +69,6 @@ pub(crate) struct Process {
     pub(crate) turns: Vec<Turn>,
     /// Which of them runs.
     pub(crate) running: Option<usize>,
-    /// When the last of them ended.
-    pub(crate) ended: u64,
     /// A beginning is on its way.
     pub(crate) begins: bool,
     /// The question that waits for its answer, and whether a hook asked it.
@@ -100,7 +102,6 @@ impl Process {
             had: Vec::new(),
             turns: Vec::new(),
             running: None,
-            ended: 0,
             begins: false,
             asking: None,
             will_ask: None,
@@ -132,7 +133,7 @@ impl Process {
 
     pub(crate) fn begins_a_turn(&mut self, number: u64, will: TurnEnd) -> usize {
         let turn = self.turns.len();
-        self.turns.push(Turn { number, end: None, will, asks: None });
+        self.turns.push(Turn { number, end: None, will, asks: None, told: true });
         self.running = Some(turn);
         self.begins = false;
         self.prompted = false;

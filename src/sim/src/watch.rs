@@ -8,8 +8,10 @@ mod messages;
 mod orders;
 mod process;
 
+use std::collections::BTreeSet;
+
 use relay_runner_core::event::{BusFrame, FailureKind, OpResult, Order, RelayEvent};
-use relay_runner_core::{Act, Call, Core, DurableFacts, Effect, Event, Frame, Generation, Stamp, TimerKey};
+use relay_runner_core::{Act, Call, Core, DurableFacts, Effect, Event, Frame, Generation, OpId, Stamp, TimerKey};
 
 use crate::plan::Setup;
 use crate::process::Process;
@@ -57,15 +59,21 @@ pub(crate) struct Watch {
     /// The run is over.
     ended: bool,
     newest_op: u64,
+    /// The newest that the relay heard of.
+    newest_call: u64,
     /// The first of this run.
     first_op: u64,
     steps: u64,
+    /// Questions to the process whether its turn lives.
+    probes: BTreeSet<OpId>,
     /// When clocks were set, or the machine slept, in true time.
     jumped: Option<u64>,
     /// When the clock on the wall was set, or what was known was lost with the power: without that, two clocks together
     /// show every lease that ended while the machine slept.
     set: Option<u64>,
     now: u64,
+    /// It could be ready before what is heard now: what was due before that says so.
+    was_ready: bool,
     /// The relay that registered it last.
     relay: Option<relay_runner_core::Text>,
 }
@@ -83,7 +91,7 @@ impl Watch {
         self.messages.starts(facts);
         self.claims = claims::Claims::default();
         self.link.starts();
-        self.orders.starts();
+        self.orders.starts(facts);
     }
 
     /// The next run knows nothing of this one.
@@ -114,6 +122,8 @@ impl Watch {
     pub(crate) fn loses_power(&mut self) {
         self.messages.loses_power();
         self.orders.loses_power();
+        // What nobody else has heard of may be given again by a run that begins with nothing.
+        self.newest_op = self.newest_call;
         self.clock_is_set(self.now);
     }
 
@@ -127,6 +137,10 @@ impl Watch {
         self.clock_jumps(at);
     }
 
+    fn could_be_ready(&self) -> bool {
+        self.process.is_up() && !self.orders.is_going_down()
+    }
+
     /// A clock was set, or stood still, within this span.
     fn jumped_within(&self, millis: u64) -> bool {
         self.jumped.is_some_and(|at| self.now < at + millis)
@@ -135,6 +149,8 @@ impl Watch {
     pub(crate) fn hears(&mut self, at: Stamp, event: &Event, truth: &Truth<'_>) {
         self.now = truth.now;
         self.link.another_step();
+        self.orders.another_step();
+        self.was_ready = self.could_be_ready();
         match event {
             Event::Boot | Event::Wake => {}
             Event::Link(conn, report) => self.link.reports(at, *conn, report),
@@ -149,13 +165,16 @@ impl Watch {
                     OpResult::Failed(failure) => Some(failure.kind),
                     _ => None,
                 };
+                if self.probes.remove(op) && failure.is_some() {
+                    self.messages.turn_is_doubted();
+                }
                 self.process.answered(at, *op, failure);
                 self.messages.answered(*op, failure, truth);
                 if let Some(message) = self.claims.loses(*op, result) {
                     self.messages.is_lost(message);
                 }
                 self.claims.answered(*op, result);
-                self.link.answered(*op, result, truth);
+                self.link.answered(*op, result);
                 self.orders.answered(*op, failure);
                 if let OpResult::Unread { messages, .. } = result {
                     for message in messages {
@@ -163,7 +182,6 @@ impl Watch {
                     }
                 }
                 if failure == Some(FailureKind::Superseded) {
-                    self.link.superseded();
                     self.orders.superseded();
                 }
             }
@@ -256,6 +274,7 @@ impl Watch {
             (None, Some((due, key))) if due < at.mono => return wrong(13, format!("{key:?} is overdue")),
             _ => {}
         }
+        self.link.was_said()?;
         self.process.is_stopped_in_time(at)?;
         if self.steps.is_multiple_of(SWEEP) {
             Self::sweeps(core)?;
@@ -307,13 +326,13 @@ impl Watch {
                 self.messages.another_process();
                 self.orders.another_process();
             }
-            Effect::Adopt { op, generation, .. } => self.process.adopts(*op, *generation)?,
+            Effect::Adopt { op, generation, .. } => self.process.adopts(at, *op, *generation)?,
             Effect::Stop { generation, step } => self.process.stops(at, *generation, *step),
             Effect::Provider { op, generation, act } => self.act(*op, *generation, act, truth)?,
             Effect::Connect { conn } => self.link.connects(at, *conn)?,
             Effect::Disconnect { conn } => self.link.disconnects(*conn),
             Effect::Send { frame, .. } => {
-                let may_be_ready = self.process.is_up() && !self.orders.is_going_down();
+                let may_be_ready = self.was_ready || self.could_be_ready();
                 self.link.says(frame, may_be_ready)?;
                 if let Frame::Ack { frame } = frame
                     && let Some(id) = frame.strip_prefix("c-")
@@ -321,9 +340,10 @@ impl Watch {
                     self.orders.accepts(id);
                 }
             }
-            Effect::UseToken { slot } => self.link.uses(at, *slot, truth),
+            Effect::UseToken { slot } => self.link.uses(at, *slot, self.could_be_ready(), truth),
             Effect::Http { op, key, epoch, call, .. } => {
-                let may_be_ready = self.process.is_up() && !self.orders.is_going_down();
+                self.newest_call = op.0;
+                let may_be_ready = self.was_ready || self.could_be_ready();
                 self.link.calls(at, *op, call, may_be_ready, self.jumped_within(600_000), truth)?;
                 self.call(*op, (*key, *epoch), call, truth)?;
             }
@@ -341,24 +361,22 @@ impl Watch {
         Ok(())
     }
 
-    fn act(&mut self, op: relay_runner_core::OpId, generation: Generation, act: &Act, truth: &Truth<'_>) -> Watched {
+    fn act(&mut self, op: OpId, generation: Generation, act: &Act, truth: &Truth<'_>) -> Watched {
         self.process.may_act(generation, act)?;
         match act {
             Act::Offer { offers } => self.messages.offers(op, offers, truth),
             Act::Interrupt => self.orders.interrupts(op),
             Act::Tell { message, .. } => self.messages.tells(op, *message),
             Act::Decide { approval, .. } => self.orders.decides(op, approval),
-            Act::Prompt | Act::Probe | Act::Compact | Act::Clear | Act::Inject { .. } => Ok(()),
+            Act::Probe => {
+                self.probes.insert(op);
+                Ok(())
+            }
+            Act::Prompt | Act::Compact | Act::Clear | Act::Inject { .. } => Ok(()),
         }
     }
 
-    fn call(
-        &mut self,
-        op: relay_runner_core::OpId,
-        key: (relay_runner_core::OpId, u64),
-        call: &Call,
-        truth: &Truth<'_>,
-    ) -> Watched {
+    fn call(&mut self, op: OpId, key: (OpId, u64), call: &Call, truth: &Truth<'_>) -> Watched {
         match call {
             Call::Claim { message } => self.claims.asks(op, key, self.process.generation(), *message),
             Call::Renew { message, .. } => {
@@ -432,9 +450,14 @@ impl Watch {
         self.messages.took(process, offers, evidence)
     }
 
-    pub(crate) fn turn_ended(&mut self, process: &Process, turn: usize) {
+    /// `told`: that it ended was said; and whether it was said which one it was that ended.
+    pub(crate) fn turn_ended(&mut self, process: &Process, turn: usize, (told, named): (bool, bool)) {
         let requested = self.orders.interrupted();
-        self.messages.turn_ended(process, turn, requested);
+        self.messages.turn_ended(process, turn, requested, told);
+        let known = told && named || process.turns[turn].told;
+        if !known {
+            self.messages.turn_unseen(process, turn);
+        }
     }
 
     /// What must hold when nothing is under way any more, besides what the world sees.

@@ -27,13 +27,17 @@ use runner::Runner;
 pub use telling::LEGEND;
 use telling::Telling;
 
+/// What runs a plan.
+pub type Runs<'a> = &'a (dyn Fn(&Plan, Wanted<'_>) -> Ran + Sync);
+
 /// How a run went.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ran {
     /// Events that cores took in.
     pub events: u64,
-    /// Effects that the first runner carried out.
+    /// Effects that the first runner carried out, and how many of them before everything was mended.
     pub effects: u64,
+    pub effects_before_calm: u64,
     /// Virtual milliseconds.
     pub millis: u64,
     /// What went wrong first.
@@ -163,6 +167,9 @@ pub(crate) struct World<'a> {
     draws: u64,
     steps: u64,
     effects: u64,
+    effects_before_calm: u64,
+    /// Every core has a twin that is restored from its mark now and then, and must decide the same.
+    twins: bool,
     /// Steps in the present millisecond.
     at_once: u64,
     budget: u64,
@@ -176,6 +183,11 @@ pub(crate) struct World<'a> {
 
 /// How long everything may take to come to rest.
 const CALM: u64 = 180_000;
+/// Cores have twins where the plan's seed is a multiple of this.
+const TWINS: u64 = 16;
+/// How often, and after how long, a world is looked at again that has not come to rest.
+const LOOKS: usize = 3;
+const AGAIN: u64 = 20_000;
 /// What a lost report of a turn's end costs: the silence that is waited for, and the probe.
 const SILENCE: u64 = 12 * 60_000;
 /// Steps in one millisecond of virtual time beyond which something spins.
@@ -215,6 +227,8 @@ impl<'a> World<'a> {
             draws: 0,
             steps: 0,
             effects: 0,
+            effects_before_calm: 0,
+            twins: plan.seed.is_multiple_of(TWINS),
             at_once: 0,
             budget: ids.len() as u64 * (20_000 + minutes * 2_000) + plan.steps.len() as u64 * 2_000,
             next_kill: 0,
@@ -260,13 +274,37 @@ impl<'a> World<'a> {
         }
     }
 
+    /// What has just changed is on its way: it is looked at again, a little later.
+    fn comes_to_rest(&mut self) -> Result<(), Broken> {
+        for _ in 0..LOOKS {
+            if self.rests().is_ok() {
+                return Ok(());
+            }
+            self.end += AGAIN;
+            self.runs();
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
+            }
+            self.now = self.end;
+        }
+        self.rests()
+    }
+
     fn ends(mut self) -> Ran {
         if self.broken.is_none() {
             self.now = self.end;
-            self.broken = self.rests().err();
+            self.broken = self.comes_to_rest().err();
         }
         let (told, chain) = self.telling.into_parts();
-        Ran { events: self.steps, effects: self.effects, millis: self.now, broken: self.broken, chain, told }
+        Ran {
+            events: self.steps,
+            effects: self.effects,
+            effects_before_calm: self.effects_before_calm,
+            millis: self.now,
+            broken: self.broken,
+            chain,
+            told,
+        }
     }
 
     /// A number that depends on the plan's seed, and on how much was drawn for this kind of thing before.

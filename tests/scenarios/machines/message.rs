@@ -5,6 +5,7 @@ use relay_runner_core::event::{
     ExitClass, FailureKind, Incoming, ProviderReport, RelayEvent, ReportStatus, StatusReport, TakenOffer, TurnEnd,
 };
 use relay_runner_core::{OpResult, TimerKey};
+use relay_runner_protocol::TaskStatus;
 
 use super::{Case, Driver, answers, due, fails};
 use crate::story::{Story, config, plain, task};
@@ -93,7 +94,7 @@ fn is_none(story: &mut Story, case: &Case) {
         // The answer is to a question that was asked while it was here.
         "granted" | "refused" => {
             story.message(task(5, 50));
-            deleted(story);
+            taken_over(story);
         }
         _ => {}
     }
@@ -171,6 +172,11 @@ fn deleted(story: &mut Story) {
     story.relay_says(RelayEvent::MessageDeleted { message: 5 });
 }
 
+fn taken_over(story: &mut Story) {
+    let status = TaskStatus::Failed;
+    story.relay_says(RelayEvent::Task { task: 50, message: 5, status, cancelled: true });
+}
+
 fn interrupted(story: &mut Story) {
     breaks_off(story, true);
 }
@@ -211,6 +217,7 @@ fn feeds(story: &mut Story, case: &Case) {
         "not taken" => due(story, TimerKey::Take),
         "accepted" => answers(story, "read,m5", OpResult::Ok),
         "end refused" => fails(story, ",done,", FailureKind::Invalid),
+        "taken over" => taken_over(story),
         "deleted" => deleted(story),
         "long in doubt" => due(story, TimerKey::Ambiguous),
         "given back" => drop(story.exits(ExitClass::Refused)),

@@ -136,6 +136,12 @@ impl<K: Ord + Clone> Lanes<K> {
         self.at(at)
     }
 
+    pub(super) fn is_missing(&mut self, lane: &K, op: OpId) {
+        if let Some(at) = self.head_at(lane) {
+            self.row[at].1.missing = Some(op);
+        }
+    }
+
     pub(super) fn postpone(&mut self, at: usize, until: Mono) {
         self.change(at, |head| head.not_before = until);
     }
@@ -295,7 +301,7 @@ mod tests {
                     Change::Put(lane) => {
                         next += 1;
                         let call = Call::Read { message: lane };
-                        let report = Report { key: OpId(next), call, tries: 0, sent: None, not_before: 0 };
+                        let report = Report { key: OpId(next), call, tries: 0, sent: None, not_before: 0, missing: None };
                         lanes.put(lane, report.clone());
                         model.entry(lane).or_default().push(report);
                     }

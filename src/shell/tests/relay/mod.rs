@@ -143,7 +143,8 @@ async fn call(State(relay): State<Relay>, method: Method, uri: Uri, headers: Hea
         key: header(&headers, "idempotency-key"),
     });
     let answer = if uri.path().ends_with("/inbox") {
-        json!([])
+        let messages: Vec<Value> = relay.messages.lock().unwrap().values().cloned().collect();
+        Value::Array(messages)
     } else {
         json!({"ok": true, "fence": 1, "leaseMs": 60_000, "claimExpiresAt": 0})
     };

@@ -138,6 +138,7 @@ const GROUPS: &[Group] = &[
                 "exit",
                 "accepted",
                 "end refused",
+                "taken over",
                 "deleted",
                 "long in doubt",
                 "given back",
@@ -164,7 +165,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         machine: "message",
-        why: "a claim that was granted once and is refused is lost: the message hears that as `deleted`",
+        why: "a claim that was granted once and is refused is lost: the message hears that as `taken over`",
         pairs: &[
             (&["claimed", "offered", "taken", "ambiguous", "worked", "set aside"], &["refused"]),
             (&["settled"], &["granted", "refused"]),

@@ -2,6 +2,8 @@
 //! which the first still goes on.
 
 use super::{MINUTE, pick, span};
+use relay_runner_core::config::Delivery;
+
 use crate::chance::Chance;
 use crate::plan::{CallKind, Class, Fate, Millis, Noise, Offering, Report, Setup, Signal, Start, Step, To, Verb, What};
 
@@ -32,7 +34,7 @@ fn couple(chance: &mut Chance, setup: &Setup) -> Couple {
         5 | 6 => of_messages(chance, setup),
         7..=9 => of_claims(chance),
         10 | 11 => of_the_credential(chance),
-        _ => of_approvals(chance),
+        _ => of_approvals(chance, setup),
     }
 }
 
@@ -141,7 +143,27 @@ fn of_the_credential(chance: &mut Chance) -> Couple {
     }
 }
 
-fn of_approvals(chance: &mut Chance) -> Couple {
+fn of_approvals(chance: &mut Chance, setup: &Setup) -> Couple {
+    // The turn that asks is broken off for an urgent message: nobody waits for the answer any more.
+    if setup.delivery == Delivery::Interrupt && setup.adapter.interrupt {
+        let urgent = What::Message {
+            to: To::Agent,
+            claim: false,
+            task: None,
+            urgent: true,
+            poison: false,
+            attachments: 0,
+            count: 1,
+        };
+        let decide = |nth| What::Decide { nth, approve: true, here: true };
+        return vec![
+            (0, What::Asks { hook: false, who: 0 }),
+            (1, message(false, None)),
+            (4_000 + chance.below(4_000), urgent),
+            (9_000, decide(1)),
+            (9_001, decide(3)),
+        ];
+    }
     let hook = chance.permille(500);
     let here = chance.permille(500);
     let decide = |approve: bool| What::Decide { nth: 0, approve, here };

@@ -52,11 +52,16 @@ impl Claims {
     pub(super) fn loses(&mut self, op: OpId, result: &OpResult) -> Option<MessageId> {
         let under = self.under.remove(&op);
         let asked = self.asking.get(&op).copied();
-        match result {
+        let lost = match result {
             OpResult::Refused { .. } => under.or(asked),
             OpResult::Failed(failure) => under.or(asked).filter(|_| failure.kind.is_final()),
             _ => None,
+        };
+        // Should it come again, it is another claim.
+        if let Some(message) = lost.filter(|_| under.is_some()) {
+            self.asked.remove(&message);
         }
+        lost
     }
 
     pub(super) fn answered(&mut self, op: OpId, result: &OpResult) {

@@ -1,7 +1,7 @@
 //! The link, the credential and what is published: tried no more often than is allowed, never after the end, and never an
 //! older word after a newer one (invariants 7, 8, 9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::event::{BusFrame, FailureKind, LinkReport, OpResult};
 use relay_runner_core::{Call, Frame, OpId, Stamp, TokenSlot};
@@ -29,6 +29,14 @@ pub(super) struct Link {
     /// No renewal before this, unless the credential is doubted.
     renewal: Option<u64>,
     renewing: BTreeMap<OpId, u64>,
+    /// The first that was asked under this registration.
+    first_call: u64,
+    /// Calls under way that show the agent as alive.
+    liveness: BTreeSet<OpId>,
+    /// It was registered in this run.
+    known: bool,
+    /// There is another token, and liveness is to be said under it at once.
+    to_say: bool,
     failed: Option<u64>,
     /// The first operation under the credential in force.
     first_op: u64,
@@ -36,6 +44,8 @@ pub(super) struct Link {
     doubted: bool,
     /// The newest event of this connection.
     position: u64,
+    /// Events are asked for, and not announced yet: what comes meanwhile is newer.
+    resuming: bool,
 }
 
 /// The shortest wait before a connection that was lost is tried again.
@@ -78,9 +88,13 @@ impl Link {
         match frame {
             BusFrame::Registered { .. } => {
                 self.position = 0;
+                self.resuming = false;
+                self.known = true;
+                self.first_call = self.newest_op + 1;
                 self.registered = true;
                 self.refused = false;
             }
+            BusFrame::Replayed { .. } => self.resuming = false,
             BusFrame::Error { code: ErrorCode::Superseded, .. } => self.superseded(),
             BusFrame::Error { code: ErrorCode::Unauthorized | ErrorCode::ExpiredToken, .. } => self.doubted = true,
             _ => {}
@@ -90,7 +104,9 @@ impl Link {
     /// Whether a newer event came before this one.
     pub(super) fn is_stale(&mut self, seq: u64) -> bool {
         let stale = seq <= self.position;
-        self.position = self.position.max(seq);
+        if !self.resuming {
+            self.position = self.position.max(seq);
+        }
         stale
     }
 
@@ -114,8 +130,12 @@ impl Link {
         self.doubted = true;
     }
 
-    pub(super) fn answered(&mut self, op: OpId, result: &OpResult, _truth: &Truth<'_>) {
+    pub(super) fn answered(&mut self, op: OpId, result: &OpResult) {
+        self.liveness.remove(&op);
         if let OpResult::Failed(failure) = result {
+            if failure.kind == FailureKind::Superseded && op.0 >= self.first_call {
+                self.superseded();
+            }
             if failure.kind == FailureKind::Unauthorized && op.0 >= self.first_op {
                 self.doubted = true;
                 self.refused = true;
@@ -173,8 +193,9 @@ impl Link {
                 self.publishes(*seq, Some(*status), Some(*ready), may_be_ready)
             }
             // Its events come anew.
-            Frame::Resume { .. } => {
-                self.position = 0;
+            Frame::Resume { since } => {
+                self.position = *since;
+                self.resuming = true;
                 Ok(())
             }
             Frame::Register | Frame::Heartbeat { .. } | Frame::Ack { .. } => Ok(()),
@@ -222,10 +243,18 @@ impl Link {
             }
             Call::Heartbeat => {
                 self.heartbeat = Some(truth.now);
+                self.to_say = false;
+                self.liveness.insert(op);
                 Ok(())
             }
-            Call::SetStatus { status, seq } => self.publishes(*seq, Some(*status), None, may_be_ready),
-            Call::SetReady { ready, seq } => self.publishes(*seq, None, Some(*ready), may_be_ready),
+            Call::SetStatus { status, seq } => {
+                self.liveness.insert(op);
+                self.publishes(*seq, Some(*status), None, may_be_ready)
+            }
+            Call::SetReady { ready, seq } => {
+                self.liveness.insert(op);
+                self.publishes(*seq, None, Some(*ready), may_be_ready)
+            }
             Call::RenewToken { .. } => {
                 self.token = Some(at.mono);
                 let early = self.renewal.filter(|_| !self.doubted && !jumped).filter(|least| at.mono < *least);
@@ -242,7 +271,16 @@ impl Link {
         }
     }
 
-    pub(super) fn uses(&mut self, at: Stamp, slot: TokenSlot, truth: &Truth<'_>) {
+    /// What a step had to say was said in it.
+    pub(super) fn was_said(&mut self) -> Watched {
+        if std::mem::take(&mut self.to_say) {
+            return wrong(13, "there is another token, and it is not shown as alive under it");
+        }
+        Ok(())
+    }
+
+    pub(super) fn uses(&mut self, at: Stamp, slot: TokenSlot, lives: bool, truth: &Truth<'_>) {
+        self.to_say = lives && self.known && self.liveness.is_empty() && !self.superseding && !self.leaves;
         self.token = Some(at.mono);
         self.first_op = self.newest_op + 1;
         self.doubted = false;

@@ -17,6 +17,8 @@ pub(super) struct Messages {
     had: BTreeMap<MessageId, Had>,
     /// A turn that had it really ended normally.
     worked: BTreeSet<MessageId>,
+    /// Neither the beginning nor the end of its turn was told: it is taken for one that waits for the next.
+    unseen: BTreeSet<MessageId>,
     /// The core was shown that the living process has it.
     shown: BTreeSet<MessageId>,
     /// The core knows that it was worked.
@@ -64,6 +66,7 @@ struct Failed {
 
 impl Messages {
     pub(super) fn starts(&mut self, facts: &DurableFacts) {
+        self.turn = false;
         self.shown.clear();
         self.known.clear();
         self.under_way.clear();
@@ -89,6 +92,9 @@ impl Messages {
     pub(super) fn is_lost(&mut self, message: MessageId) {
         if let Some(had) = self.had.get_mut(&message) {
             had.failed = true;
+        }
+        if let Some(failed) = self.failed.get_mut(&message) {
+            failed.alone = 0;
         }
         self.known.remove(&message);
         self.shown.remove(&message);
@@ -130,6 +136,7 @@ impl Messages {
         {
             self.untold.insert(message, (generation, truth.now));
         }
+        self.known.remove(&message);
     }
 
     pub(super) fn answered(&mut self, op: OpId, failure: Option<FailureKind>, truth: &Truth<'_>) {
@@ -200,6 +207,7 @@ impl Messages {
             self.missed.remove(&id);
             self.tried.insert(id);
             self.known.remove(&id);
+            self.unseen.remove(&id);
             self.shown.remove(&id);
             self.told.remove(&id);
         }
@@ -232,13 +240,15 @@ impl Messages {
         Ok(())
     }
 
-    pub(super) fn turn_ended(&mut self, process: &Process, turn: usize, requested: bool) {
+    pub(super) fn turn_ended(&mut self, process: &Process, turn: usize, requested: bool, told: bool) {
         let end = process.turns[turn].end.clone();
         for had in process.had.iter().filter(|had| had.turn == Some(turn)) {
             let id = had.offer.message;
             match &end {
                 Some(TurnEnd::Normal) => {
                     self.worked.insert(id);
+                    // An end that nobody told counts like a turn that failed.
+                    self.failed.entry(id).or_default().turns += u32::from(!told);
                 }
                 Some(end @ (TurnEnd::Failed { .. } | TurnEnd::Interrupted { .. })) => {
                     if let Some(had) = self.had.get_mut(&id) {
@@ -253,6 +263,10 @@ impl Messages {
                 None => {}
             }
         }
+    }
+
+    pub(super) fn turn_unseen(&mut self, process: &Process, turn: usize) {
+        self.unseen.extend(process.had.iter().filter(|had| had.turn == Some(turn)).map(|had| had.offer.message));
     }
 
     /// The core is shown what a process took.
@@ -285,6 +299,11 @@ impl Messages {
     /// The core hears the beginning of a turn.
     pub(super) const fn busy(&mut self) {
         self.turn = true;
+    }
+
+    /// Nothing shows that it still runs.
+    pub(super) const fn turn_is_doubted(&mut self) {
+        self.turn = false;
     }
 
     /// The core hears the end of a turn.
@@ -336,7 +355,7 @@ impl Messages {
     ) -> Watched {
         match status {
             TaskStatus::Done => {
-                if !self.worked.contains(&message) {
+                if !self.worked.contains(&message) && !self.unseen.contains(&message) {
                     return wrong(4, format!("task {task} is done by message {message}, which no turn has worked"));
                 }
                 let others = truth.relay.tasks.get(&task).map(|task| task.messages.as_slice()).unwrap_or_default();
@@ -355,9 +374,10 @@ impl Messages {
             }
             TaskStatus::Failed => {
                 let Failed { offers, turns, .. } = self.failed.get(&message).copied().unwrap_or_default();
-                // Ends of turns that nobody told count like turns that failed.
                 let unseen = matches!(why, Some(Reason::Other(why)) if why.contains("was not seen"));
-                if offers < 8 && turns < 3 && !self.blocked.contains(&message) && !unseen {
+                // Where nothing shows what a turn has, the ones that failed may seem to have had it.
+                let least = if truth.setup.adapter.evidence { 3 } else { 1 };
+                if offers < 8 && turns < least && !self.blocked.contains(&message) && !unseen {
                     return wrong(
                         3,
                         format!("task {task} has failed after {offers} failed offers and {turns} failed turns"),
@@ -372,7 +392,8 @@ impl Messages {
     pub(super) fn reads(&self, message: MessageId, truth: &Truth<'_>) -> Watched {
         let taken = truth.setup.mark_read == MarkRead::Taken && self.had.contains_key(&message);
         let shows_nothing = !truth.setup.adapter.evidence && self.offered.contains(&message);
-        if self.worked.contains(&message) || taken || (shows_nothing && truth.setup.mark_read == MarkRead::Taken) {
+        let worked = self.worked.contains(&message) || self.unseen.contains(&message);
+        if worked || taken || (shows_nothing && truth.setup.mark_read == MarkRead::Taken) {
             return Ok(());
         }
         wrong(4, format!("message {message} is marked as read, and no turn has worked it"))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use relay_runner_core::config::Mode;
 use relay_runner_core::event::{FailureKind, Signal};
-use relay_runner_core::{Answer, OpId, Outcome, RequestId, Stamp, Text};
+use relay_runner_core::{Answer, DurableFacts, OpId, Outcome, RequestId, Stamp, Text};
 use relay_runner_protocol::CommandStatus;
 
 use super::{Truth, Watched, wrong};
@@ -14,10 +14,14 @@ pub(super) struct Orders {
     /// Commands of the relay, with the outcome that was said first, and under which key.
     commands: BTreeMap<Text, Command>,
     foreign: BTreeSet<Text>,
+    /// Those that ask for the end, and were not taken in yet.
+    ends: BTreeSet<Text>,
     /// Who waits at the control server, and since when.
     waiting: BTreeMap<RequestId, u64>,
     /// A command or a signal asked for the end.
     going_down: bool,
+    /// By what is being heard: what was due before that is still done.
+    end_asked: bool,
     questions: BTreeMap<Text, Question>,
     deciding: BTreeMap<OpId, Text>,
     /// The turn that runs was interrupted.
@@ -29,6 +33,8 @@ pub(super) struct Orders {
 struct Command {
     outcome: Option<(Outcome, OpId)>,
     accepted: Option<OpId>,
+    /// The run before had its outcome.
+    concluded: bool,
     /// It need not have an outcome any more.
     excused: bool,
 }
@@ -41,8 +47,13 @@ enum Question {
 }
 
 impl Orders {
-    pub(super) fn starts(&mut self) {
-        let (commands, foreign) = (std::mem::take(&mut self.commands), std::mem::take(&mut self.foreign));
+    pub(super) fn starts(&mut self, facts: &DurableFacts) {
+        let (mut commands, foreign) = (std::mem::take(&mut self.commands), std::mem::take(&mut self.foreign));
+        for fact in &facts.commands {
+            let command = commands.entry(fact.id.clone()).or_default();
+            command.excused = false;
+            command.concluded = fact.outcome.is_some();
+        }
         *self = Self { commands, foreign, ..Self::default() };
     }
 
@@ -56,7 +67,8 @@ impl Orders {
     }
 
     pub(super) fn loses_power(&mut self) {
-        self.commands.clear();
+        self.commands.retain(|_, command| command.excused);
+        self.commands.values_mut().for_each(|command| command.outcome = None);
     }
 
     pub(super) fn ordered(&mut self, id: &Text, name: &str) {
@@ -65,7 +77,7 @@ impl Orders {
             return;
         }
         if matches!(name, "agent.shutdown" | "agent.kill") {
-            self.going_down = true;
+            self.ends.insert(id.clone());
         }
     }
 
@@ -77,6 +89,7 @@ impl Orders {
     /// The core says that it has taken a command in.
     pub(super) fn accepts(&mut self, id: &str) {
         if !self.foreign.contains(id) {
+            self.going_down |= self.ends.remove(id);
             self.commands.entry(id.into()).or_default();
         }
     }
@@ -84,7 +97,7 @@ impl Orders {
     pub(super) fn ordered_here(&mut self, at: Stamp, request: RequestId, name: &str) {
         self.waiting.insert(request, at.mono);
         if matches!(name, "agent.shutdown" | "agent.kill") {
-            self.going_down = true;
+            self.end_asked = true;
         }
     }
 
@@ -93,7 +106,11 @@ impl Orders {
             Signal::Term | Signal::Int | Signal::Quit | Signal::Usr2 => true,
             Signal::Hup => truth.setup.mode == Mode::Interactive,
         };
-        self.going_down |= ends;
+        self.end_asked |= ends;
+    }
+
+    pub(super) const fn another_step(&mut self) {
+        self.going_down |= self.end_asked;
     }
 
     pub(super) const fn is_going_down(&self) -> bool {
@@ -224,6 +241,7 @@ impl Orders {
 
     /// Those that the core was told of and that have no outcome.
     pub(super) fn open(&self) -> impl Iterator<Item = &Text> {
-        self.commands.iter().filter(|(_, command)| command.outcome.is_none() && !command.excused).map(|(id, _)| id)
+        let open = |command: &Command| command.outcome.is_none() && !command.concluded && !command.excused;
+        self.commands.iter().filter(move |(_, command)| open(command)).map(|(id, _)| id)
     }
 }

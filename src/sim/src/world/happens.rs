@@ -223,7 +223,8 @@ impl World<'_> {
                 let (who, now) = (self.who(who), self.now);
                 self.runners[who].clock.sleeps(now, millis);
                 self.agenda.put(self.runners[who].clock.asleep_until(), Due::Wakes { who });
-                self.runners[who].watch.clock_jumps(now + millis);
+                let wakes = self.runners[who].clock.asleep_until();
+                self.runners[who].watch.clock_jumps(wakes);
                 self.wakes_at_another_time(who);
                 self.goes_silent(who, false);
                 if millis > 45_000
@@ -314,8 +315,14 @@ impl World<'_> {
         });
         match (what, before, living) {
             (Noise::LateHook, Some((_, session, pid, _)), _) => {
+                // Not every hook knows its process; the session it always knows.
+                let pid = Some(pid).filter(|_| self.draw(2) == 0);
                 let request = self.request();
-                self.orders(who, 0, Order::Report { request, report: idle(session, pid) });
+                self.orders(
+                    who,
+                    0,
+                    Order::Report { request, report: Box::new(StatusReport { pid, ..*idle(session, 0) }) },
+                );
             }
             (Noise::Nested, _, Some((_, session, pid, ..))) => {
                 let request = self.request();

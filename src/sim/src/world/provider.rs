@@ -204,6 +204,12 @@ impl World<'_> {
                     self.turn_ends(who, will);
                 }
             }
+            Does::Lives(turn) => {
+                if process.running == Some(turn) && process.heard {
+                    let life = self.runners[who].life;
+                    self.agenda.put(self.now, Due::Report { who, life, uid, report: ProviderReport::SignOfLife });
+                }
+            }
             Does::Exits => {
                 let class = if process.told.is_some() { ExitClass::Signal } else { ExitClass::Crash };
                 self.dies(who, class);
@@ -285,15 +291,16 @@ impl World<'_> {
         let uid = process.uid;
         let turn = process.begins_a_turn(number, will);
         let asks = process.will_ask.take();
-        self.says_status(who, Report::Busy, busy(names.then(|| turn_name(number))));
+        let told = self.says_status(who, Report::Busy, busy(names.then(|| turn_name(number))));
+        if let Some(process) = &mut self.runners[who].process {
+            process.turns[turn].told = told;
+        }
         if length < u64::MAX {
             self.agenda.put(self.now + length, Due::Does { who, uid, does: Does::Ends(turn) });
             // A working provider gives signs of life.
             let every = 4 * 60_000;
             for n in 1..=(length / every).min(20) {
-                let life = self.runners[who].life;
-                let report = ProviderReport::SignOfLife;
-                self.agenda.put(self.now + n * every, Due::Report { who, life, uid, report });
+                self.agenda.put(self.now + n * every, Due::Does { who, uid, does: Does::Lives(turn) });
             }
         }
         if how == Some(Turn::Busy) {
@@ -355,14 +362,13 @@ impl World<'_> {
         let names = self.plan.setup.names_turns;
         let Some(process) = self.runners[who].process.as_mut().filter(|process| process.alive) else { return };
         let Some(turn) = process.ends_the_turn(end.clone()) else { return };
-        process.ended = self.now;
         let (uid, number) = (process.uid, process.turns[turn].number);
         let waits = !process.handed.is_empty();
+        let told = self.says_status(who, Report::Idle, idle(names.then(|| turn_name(number)), end));
         let runner = &mut self.runners[who];
         if let Some(process) = &runner.process {
-            runner.watch.turn_ended(process, turn);
+            runner.watch.turn_ended(process, turn, (told, names));
         }
-        self.says_status(who, Report::Idle, idle(names.then(|| turn_name(number)), end));
         if waits {
             let after = 1 + self.draw(100);
             self.agenda.put(self.now + after, Due::Does { who, uid, does: Does::Takes });
@@ -386,17 +392,18 @@ impl World<'_> {
         self.says_status(who, report, ProviderReport::Status(Box::new(said)));
     }
 
-    /// A report on what it does: by a hook, or by its adapter. It may be lost, or late.
-    fn says_status(&mut self, who: usize, kind: Report, report: ProviderReport) {
+    /// A report on what it does: by a hook, or by its adapter. It may be late, or lost: false.
+    fn says_status(&mut self, who: usize, kind: Report, report: ProviderReport) -> bool {
         if matches!(kind, Report::Busy | Report::Idle) && self.coming.lost(kind) {
-            return;
+            return false;
         }
         let late = self.coming.late(kind);
         if !self.plan.setup.hooks {
-            return self.reports(who, report, late);
+            self.reports(who, report, late);
+            return true;
         }
-        let ProviderReport::Status(mut report) = report else { return };
-        let Some(process) = self.runners[who].process.as_ref().filter(|process| process.heard) else { return };
+        let ProviderReport::Status(mut report) = report else { return true };
+        let Some(process) = self.runners[who].process.as_ref().filter(|process| process.heard) else { return true };
         report.session = Some(process.session.clone());
         report.pid = Some(process.pid());
         let at = if late == 0 { process.said.max(self.now + 1) - self.now } else { late };
@@ -407,6 +414,7 @@ impl World<'_> {
         }
         let request = self.request();
         self.orders(who, at, Order::Report { request, report });
+        true
     }
 
     /// A report of the adapter, in the order in which things were said unless it is late.

@@ -15,6 +15,7 @@ impl World<'_> {
     /// From now on nothing goes wrong any more, and what was broken is mended.
     pub(super) fn calms_down(&mut self) {
         self.calm = true;
+        self.effects_before_calm = self.effects;
         self.telling.calms_down(self.now);
         self.network.is_mended();
         self.coming = super::provider::Coming::default();
@@ -43,6 +44,9 @@ impl World<'_> {
         if self.plan.steps.iter().any(|step| matches!(step.what, What::Acts { hang: true, .. })) {
             self.end += 300_000;
         }
+        // Who is still to be started needs the same time from then on.
+        let back = self.runners.iter().map(|runner| runner.back).max().unwrap_or(0);
+        self.end += back.saturating_sub(self.now);
         // What may not be asked again for a while, and what waits for a usage limit.
         let backoff = self.plan.steps.iter().map(|step| match step.what {
             What::RelayBusy { retry, .. } => retry.min(300_000),
@@ -132,7 +136,11 @@ impl World<'_> {
         let all = self.relay.mail.iter().filter(|(_, mail)| mail.meant & (1 << runner.agent) != 0);
         // A word about its label that was lost is not said again as long as the connection holds.
         let relabelled = self.plan.steps.iter().any(|step| matches!(step.what, What::Relabels { .. }))
-            && self.plan.steps.iter().any(|step| matches!(step.what, What::Frames { .. } | What::ForgetsEvents));
+            && self
+                .plan
+                .steps
+                .iter()
+                .any(|step| matches!(step.what, What::Frames { .. } | What::ForgetsEvents | What::Cut { .. }));
         for (id, mail) in all.filter(|(_, mail)| !(relabelled && &*mail.message.to == "label:dev")) {
             self.message_rests(who, &view, *id, mail, parked)?;
         }
@@ -228,8 +236,7 @@ impl World<'_> {
             Some(Stage::Ambiguous) => !runner.watch.is_missed(id),
             Some(Stage::Held | Stage::Claimed) => {
                 let turn = view.turn.is_some() && !(self.is_silent() && self.is_quiet(who));
-                let works = turn || self.has_just_worked(who);
-                !view.ready || works || (!gone && self.may_wait(view, id)) || self.is_young(mail)
+                !view.ready || turn || (!gone && self.may_wait(view, id)) || self.is_young(mail)
             }
             Some(Stage::Offered | Stage::Taken) => self.is_young(mail) || view.turn.is_some() || !self.is_quiet(who),
             Some(Stage::Worked) => !view.ready || rest_of_task_waits(view, id, mail) || self.is_young(mail),
@@ -267,11 +274,6 @@ impl World<'_> {
             What::Turns { how, .. } => *how == crate::plan::Turn::Never,
             _ => false,
         })
-    }
-
-    /// It is getting on with what waits.
-    fn has_just_worked(&self, who: usize) -> bool {
-        self.runners[who].process.as_ref().is_some_and(|process| self.now < process.ended + 10_000 && process.ended > 0)
     }
 
     fn is_quiet(&self, who: usize) -> bool {

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::plan::Setup;
 use crate::process::{Process, Uid};
 use crate::relay::TokenId;
-use crate::watch::Watch;
+use crate::watch::{Watch, Watched, wrong};
 
 #[derive(Debug)]
 pub(super) struct Runner {
@@ -23,6 +23,8 @@ pub(super) struct Runner {
     /// None: it does not run.
     pub(super) core: Option<Box<Core>>,
     pub(super) fx: Effects,
+    /// Another core that was restored from a mark of this one, and hears the same.
+    pub(super) twin: Option<Box<(Core, Effects)>>,
     pub(super) clock: Clock,
     /// What it would be started with again.
     pub(super) facts: DurableFacts,
@@ -39,6 +41,8 @@ pub(super) struct Runner {
     /// The process before: its session and pid.
     pub(super) before: Option<(Uid, Text, u32, u64)>,
     pub(super) watch: Watch,
+    /// When it was to be started again, the last time.
+    pub(super) back: u64,
     /// Killed within the next step that does something.
     pub(super) kill: Option<(u64, u64)>,
     pub(super) ended: Option<ExitCode>,
@@ -128,6 +132,20 @@ pub(super) fn config(setup: &Setup, seed: u64, agent: &Text) -> Config {
     config
 }
 
+/// A twin is restored anew every so many steps of the world.
+const RESTORED: u64 = 256;
+
+/// A core that was restored from a mark, and heard the same since, asks for the same, and is the same.
+fn decides_the_same(twin: &mut (Core, Effects), at: Stamp, event: Event, core: &Core, fx: &Effects) -> Watched {
+    let (other, others) = twin;
+    others.clear();
+    other.step(at, event, others);
+    if others != fx || other.next_deadline() != core.next_deadline() {
+        return wrong(10, "a core that was restored from its mark decides something else");
+    }
+    Ok(())
+}
+
 impl World<'_> {
     pub(super) fn adds_a_runner(&mut self, agent: usize) -> usize {
         let who = self.runners.len();
@@ -147,6 +165,7 @@ impl World<'_> {
             life: 0,
             core: None,
             fx: Effects::new(),
+            twin: None,
             clock: Clock::new(self.now, skew),
             facts: DurableFacts::new(run, instance),
             disk: Disk { kept: self.plan.steps.iter().any(has_disk), ..Disk::default() },
@@ -158,6 +177,7 @@ impl World<'_> {
             process: None,
             before: None,
             watch: Watch::default(),
+            back: 0,
             kill: None,
             ended: None,
             asleep: VecDeque::new(),
@@ -209,6 +229,7 @@ impl World<'_> {
         runner.disk.full = false;
         runner.disk.begins(&core);
         runner.core = Some(Box::new(core));
+        runner.twin = None;
         self.steps(who, Event::Boot);
     }
 
@@ -229,7 +250,13 @@ impl World<'_> {
             runner.facts = core.facts();
         }
         self.is_gone(who);
-        self.agenda.put(self.now + back.max(1), Due::Starts { who, fresh: false });
+        self.comes_back(who, back);
+    }
+
+    fn comes_back(&mut self, who: usize, back: u64) {
+        let at = self.now + back.max(1);
+        self.runners[who].back = at;
+        self.agenda.put(at, Due::Starts { who, fresh: false });
     }
 
     /// The machine of the runner loses its power.
@@ -252,7 +279,7 @@ impl World<'_> {
         }
         runner.clock.restarts(self.now);
         self.is_gone(who);
-        self.agenda.put(self.now + back.max(1), Due::Starts { who, fresh: false });
+        self.comes_back(who, back);
     }
 
     /// What a process of the runner takes with it, however it ends.
@@ -283,7 +310,7 @@ impl World<'_> {
             return self.breaks(who, 13, words);
         }
         let noise = if self.steps.is_multiple_of(7) { self.steps } else { 0 };
-        let Self { runners, relay, plan, telling, coverage, now, .. } = self;
+        let Self { runners, relay, plan, telling, coverage, now, twins, .. } = self;
         let runner = &mut runners[who];
         let Some(core) = runner.core.as_mut() else { return };
         let at = runner.clock.stamp(*now, noise);
@@ -296,11 +323,19 @@ impl World<'_> {
         };
         runner.watch.hears(at, &event, &truth);
         runner.disk.record(at, &event);
+        let twin = runner.twin.as_mut().map(|twin| (twin, event.clone()));
         let seen = coverage.as_ref().is_some_and(|coverage| coverage.looks_close());
         let before = seen.then(|| crate::coverage::Seen::of(who, at, core, &event, runner.process.as_ref()));
         telling.hears(who, *now, at, &event);
         runner.fx.clear();
         core.step(at, event, &mut runner.fx);
+        let mut wrong = match twin {
+            Some((twin, event)) => decides_the_same(twin, at, event, core, &runner.fx),
+            None => Ok(()),
+        };
+        if *twins && self.steps.is_multiple_of(RESTORED) {
+            runner.twin = Core::from_mark(&core.to_mark()).ok().map(|twin| Box::new((twin, Effects::new())));
+        }
         telling.does(who, core, &runner.fx);
         if let Some(coverage) = coverage.as_mut() {
             coverage.hears(&runner.fx);
@@ -312,7 +347,7 @@ impl World<'_> {
         let next = core.next_deadline();
         runner.wake = next.map_or(u64::MAX, |(mono, _)| runner.clock.when(mono).max(*now));
         let mut effects = std::mem::take(&mut runner.fx.effects);
-        let mut wrong = runner.watch.steps(at, core, next, &effects);
+        wrong = wrong.and(runner.watch.steps(at, core, next, &effects));
         let kill = if effects.is_empty() { None } else { runner.kill.take() };
         let mut killed = None;
         for (n, effect) in effects.drain(..).enumerate() {

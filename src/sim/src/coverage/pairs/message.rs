@@ -164,22 +164,21 @@ fn turns(step: &Step<'_>, feed: &mut Feed) {
     }
 }
 
-fn deleted(step: &Step<'_>, id: MessageId, feed: &mut Feed) {
-    let taken_over = |note: &Note| matches!(note, Note::TakenOver { message, .. } if *message == id);
-    if step.notes(taken_over) {
-        feed.message(id, "deleted");
+fn taken_over(step: &Step<'_>, id: MessageId, feed: &mut Feed) {
+    let noted = |note: &Note| matches!(note, Note::TakenOver { message, .. } if *message == id);
+    if step.notes(noted) {
+        feed.message(id, "taken over");
     }
 }
 
 /// What takes messages away from here, or from the provider.
 fn leaves(step: &Step<'_>, feed: &mut Feed) {
     match step.relay_event() {
-        Some(RelayEvent::MessageDeleted { message } | RelayEvent::Task { message, cancelled: true, .. })
-            if is_known(step, *message) =>
-        {
-            feed.message(*message, "deleted");
+        Some(RelayEvent::MessageDeleted { message }) if is_known(step, *message) => feed.message(*message, "deleted"),
+        Some(RelayEvent::Task { message, cancelled: true, .. }) if is_known(step, *message) => {
+            feed.message(*message, "taken over");
         }
-        Some(RelayEvent::MessageClaimed { message, .. }) => deleted(step, *message, feed),
+        Some(RelayEvent::MessageClaimed { message, .. }) => taken_over(step, *message, feed),
         _ => {}
     }
     if step.another_relay {

@@ -4,7 +4,7 @@ use relay_runner_core::event::{FailureKind, OpResult};
 use relay_runner_core::{Call, MessageId, Note};
 use relay_runner_protocol::Stage;
 
-use super::{Feed, Step, Which, deleted, is_known};
+use super::{Feed, Step, Which, is_known, taken_over};
 use crate::coverage::step::Answered;
 
 pub(super) fn answered(step: &Step<'_>, answer: &Answered<'_>, feed: &mut Feed) {
@@ -30,7 +30,7 @@ pub(super) fn answered(step: &Step<'_>, answer: &Answered<'_>, feed: &mut Feed) 
                 || matches!(failure, Some(FailureKind::Conflict | FailureKind::NotFound));
             if lost {
                 feed.is_unclear("message", Which::Message(*message));
-                deleted(step, *message, feed);
+                taken_over(step, *message, feed);
             }
         }
         Some(Call::Task { message, status, .. }) => {
@@ -40,7 +40,7 @@ pub(super) fn answered(step: &Step<'_>, answer: &Answered<'_>, feed: &mut Feed) 
                 Some(FailureKind::Invalid | FailureKind::NotFound) if status.is_final() && claimed => {
                     feed.message(*message, "end refused");
                 }
-                Some(FailureKind::Conflict) if claimed => deleted(step, *message, feed),
+                Some(FailureKind::Conflict) if claimed => taken_over(step, *message, feed),
                 Some(_) => may_settle(step, *message, feed),
             }
             others_of_the_task(step, *message, feed);
@@ -106,13 +106,13 @@ fn claim_answered(step: &Step<'_>, id: MessageId, answer: &Answered<'_>, feed: &
             if ours {
                 feed.is_unclear("message", Which::Message(id));
             } else {
-                deleted(step, id, feed);
+                taken_over(step, id, feed);
             }
             others_of_the_task(step, id, feed);
         }
         _ if matches!(answer.result, Some(OpResult::Refused { .. })) || answer.failure().is_some_and(final_no) => {
             if claim.granted {
-                deleted(step, id, feed);
+                taken_over(step, id, feed);
             } else {
                 feed.message(id, "refused");
             }
