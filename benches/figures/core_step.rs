@@ -59,7 +59,9 @@ fn full() -> Run {
     let config = Config { limits, ..config(2) };
     let mut run = Run::with(config.clone(), Mood::CALM);
     let mut facts = DurableFacts::new("run".into(), "instance".into());
-    facts.messages = (0..HELD).map(|n| (1_000_000 + n, held(1_000_000 + n, n < CLAIMED))).collect();
+    // Every task has another message behind those that were worked, which keeps it from ending.
+    let task = |n| (n < 2 * CLAIMED).then_some(1_000_000 + n % CLAIMED);
+    facts.messages = (0..HELD).map(|n| (1_000_000 + n, held(1_000_000 + n, n < CLAIMED, task(n)))).collect();
     run.core = Core::new(config, facts, run.now);
     while run.core.view().link.epoch.is_none() {
         run.step();
@@ -68,7 +70,7 @@ fn full() -> Run {
     run
 }
 
-fn held(id: MessageId, claimed: bool) -> MessageFact {
+fn held(id: MessageId, claimed: bool, task: Option<u64>) -> MessageFact {
     let meta = Incoming {
         id,
         from: "alice".into(),
@@ -80,7 +82,7 @@ fn held(id: MessageId, claimed: bool) -> MessageFact {
         reply_expected: false,
         read: false,
         claimed_by: None,
-        task: claimed.then_some(id),
+        task,
         attachments: 0,
         body: BodyRef { len: 400, trimmed: 400, digest: id },
     };
