@@ -22,7 +22,7 @@ A run is a world in virtual time: runners with today's core, a relay, providers,
 and a plan of what is wanted of them and what goes wrong. Then everything is mended, and must come to rest. Whatever the \
 cores do is watched from outside and held against 13 invariants; the first thing that is wrong ends the batch with 1.
 
-A plan comes from a seed, and run k of a batch has the seed N+k. The first minute of every 128th seed is run again and again, with the first runner killed behind each of its effects in turn. The same program makes the same run of the same seed, on any \
+A plan comes from a seed, and run k of a batch has the seed N+k. The first minute of every 128th seed is run again and again, with the first runner killed behind each of its effects in turn (up to the 249th). The same program makes the same run of the same seed, on any \
 machine. A failure is made as short as it can be, told step by step, and saved, so that --plan runs it again when the program \
 has changed.
 

@@ -66,6 +66,47 @@ fn what_is_newer_waits_until_what_is_unread_is_known() {
     assert!(starts(first.0, "offer,m5/1/") && starts(first.1, "offer,m6/1/"));
 }
 
+/// A list that was asked for before the gap was known does not say what was missed.
+#[test]
+fn a_list_that_is_older_than_the_gap_does_not_end_the_wait() {
+    let mut story = Story::up();
+    story.link_breaks();
+    story.waits_to_connect();
+    story.by_hand();
+    story.registers();
+    let old = story.expects(",unread,0,");
+    story.frame(BusFrame::Replayed { from: 1, to: 3, gap: true });
+    story.answers(old, unread(&[]));
+    story.message(plain(6));
+    assert_eq!(story.stage(6), None);
+    let list = story.expects(",unread,0,");
+    story.answers(list, unread(&[5, 6]));
+    let offer = story.told.iter().find(|text| text.contains("offer,m")).expect("both are offered");
+    assert!(offer.contains("offer,m5/1/"), "{offer}");
+}
+
+/// Order is worth a while, and not that nothing is delivered any more.
+#[test]
+fn a_list_that_cannot_be_had_is_waited_for_ten_minutes() {
+    let mut story = Story::with(config(), facts());
+    story.boot();
+    story.opens();
+    story.by_hand();
+    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: None });
+    story.provider_comes_up();
+    for _ in 0..30 {
+        story.message(plain(6));
+        assert_eq!(story.stage(6), None);
+        while story.open.iter().any(|effect| effect.to_string().contains("http(")) {
+            let call = story.expects("http(");
+            story.fails(call, FailureKind::Server);
+        }
+        story.after(20_000);
+    }
+    story.message(plain(6));
+    story.expects("offer,m6/1/");
+}
+
 /// The relay had forgotten events; those that it still had were taken for old ones.
 #[test]
 fn what_is_left_of_the_events_is_heard_behind_a_gap() {
@@ -277,8 +318,10 @@ fn a_task_ends_with_the_last_message_that_is_left() {
         let mut later = story.the_next_run();
         later.boot();
         later.registers();
+        later.frame(BusFrame::Replayed { from: 2, to: 2, gap: false });
         later.grants(5, 3);
         later.accepts("read,m5");
+        later.after(21_000);
         later.times("task,t50,m5,done") > 0
     });
     assert_eq!(ended, (true, false));

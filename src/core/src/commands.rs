@@ -536,7 +536,8 @@ impl Core {
     pub(crate) fn owe_outcomes(&mut self) {
         for (id, known) in self.commands.known.iter_mut().filter(|(_, known)| known.owed) {
             known.owed = false;
-            if let (Some(outcome), Some(key)) = (&known.outcome, known.key) {
+            // It was under way as well, and is in line already.
+            if let (Some(outcome), Some(key), false) = (&known.outcome, known.key, self.reports.concludes(id)) {
                 let (id, status) = (id.clone(), outcome.status());
                 self.reports.owe(key, Call::Command { id, status, outcome: Some(outcome.clone()) });
             }

@@ -74,7 +74,11 @@ impl Core {
         let may_go = |(place, item): &(Place, &Item)| place.is_urgent() && item.not_before <= now;
         let ready = self.inbox.ready().next().filter(may_go).map(|(place, _)| place.id);
         let unclaimed = self.inbox.unclaimed().next().filter(may_go).map(|(place, _)| place.id);
-        let unclaimed = unclaimed.filter(|id| self.claims.rests_until(*id) <= now);
+        let rests = unclaimed.map_or(0, |id| self.claims.rests_until(id));
+        if rests > now {
+            self.deadlines.set(TimerKey::Inbox, Some(rests));
+        }
+        let unclaimed = unclaimed.filter(|_| rests <= now);
         match (ready, unclaimed) {
             (Some(_), _) => self.interrupt_turn(fx),
             (None, Some(id)) if self.may_claim() && self.claims.get(id).is_none() && !self.reports.releases(id) => {

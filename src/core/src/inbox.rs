@@ -121,6 +121,8 @@ pub(crate) struct Inbox {
     index: Index,
     /// Something did not fit, and is still unread on the relay.
     pub(crate) overflow: bool,
+    /// What is unread is not known, and may be older than what is heard: how often its list could not be had.
+    pub(crate) unlisted: Option<u32>,
     /// There was a reason to ask for what is unread while it was being fetched.
     pub(crate) fetch_again: bool,
     /// How many messages did not fit, in all, and when the relay was last asked for what is unread.
@@ -137,6 +139,8 @@ pub(crate) struct Inbox {
 struct Listed {
     items: Vec<Item>,
     overflow: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unlisted: Option<u32>,
     fetch_again: bool,
     turned_away: u64,
     turned_away_before: u64,
@@ -150,6 +154,7 @@ impl From<Inbox> for Listed {
         Self {
             items: inbox.items.into_pairs().map(|(_, item)| *item).collect(),
             overflow: inbox.overflow,
+            unlisted: inbox.unlisted,
             fetch_again: inbox.fetch_again,
             turned_away: inbox.turned_away,
             turned_away_before: inbox.turned_away_before,
@@ -166,6 +171,7 @@ impl From<Listed> for Inbox {
             items: Sorted::default(),
             index: Index::default(),
             overflow: listed.overflow,
+            unlisted: listed.unlisted,
             fetch_again: listed.fetch_again,
             turned_away: listed.turned_away,
             turned_away_before: listed.turned_away_before,
@@ -218,7 +224,7 @@ impl Inbox {
         self.items.iter().map(|(id, item)| (*id, &**item))
     }
 
-    /// It was worked, and the relay knows: nobody is to have it again.
+    /// It was worked, and the relay knows, or it was deleted: nobody is to have it again.
     pub(crate) fn is_settled(&self, id: MessageId) -> bool {
         self.settled.contains(&id)
     }

@@ -21,12 +21,21 @@ use crate::reports::Reports;
 use crate::time::Millis;
 use crate::work::Own;
 
+/// So often may the list of what is unread fail, one try in 20 s, before what is newer waits for it no longer.
+const LISTS: u32 = 30;
+
 impl Core {
     /// A message from the bus. While older ones wait on the relay, it waits there as well, so that the order holds.
     pub(crate) fn message_arrived(&mut self, message: Incoming, fx: &mut Effects) {
-        let waits = self.inbox.overflow && !self.config.is_mutant(Mutant::OvertakesTheFlood);
+        let waits = self.inbox.overflow || self.inbox.unlisted.is_some();
+        let waits = waits && !self.config.is_mutant(Mutant::OvertakesTheFlood);
         if waits && !self.inbox.knows(message.id) && is_ours(&self.config, self.given.as_ref(), &message) {
-            self.turned_away(fx);
+            if self.inbox.overflow {
+                self.turned_away(fx);
+            } else {
+                // The list that is under way may be older than it.
+                self.inbox.turned_away += 1;
+            }
             return;
         }
         self.take_in(message, fx);
@@ -70,8 +79,14 @@ impl Core {
     /// The same, where what is unread and was not heard of is older than what is heard from now on: that waits on the relay
     /// until it is known, however often the question has to be asked.
     pub(crate) fn fetch_what_was_missed(&mut self, fx: &mut Effects) {
-        self.inbox.overflow |= self.believes_less();
+        self.is_unlisted();
         self.fetch_unread(fx);
+    }
+
+    pub(crate) fn is_unlisted(&mut self) {
+        if self.believes_less() {
+            self.inbox.unlisted = Some(0);
+        }
     }
 
     pub(crate) fn believes_less(&self) -> bool {
@@ -89,7 +104,11 @@ impl Core {
 
     pub(crate) fn unread_answered(&mut self, result: OpResult, fx: &mut Effects) {
         let again = core::mem::take(&mut self.inbox.fetch_again);
-        let OpResult::Unread { messages, full } = result else { return };
+        let OpResult::Unread { messages, full } = result else {
+            // Order is worth a while; it is not worth that nothing is delivered any more.
+            self.inbox.unlisted = self.inbox.unlisted.map(|failed| failed + 1).filter(|failed| *failed < LISTS);
+            return;
+        };
         if self.ending.is_begun() {
             return;
         }
@@ -108,8 +127,12 @@ impl Core {
             Some(last) if full && fits => self.fetch_after(last, fx),
             Some(_) | None => self.refill(fx),
         }
-        if !self.inbox.overflow && self.believes_less() {
-            self.tasks_may_be_done(fx);
+        // A list that was asked for before the reason to ask again may be older than that.
+        if !full && !again {
+            self.inbox.unlisted = None;
+            if !self.inbox.overflow && !self.link.is_resuming() && self.believes_less() {
+                self.tasks_may_be_done(fx);
+            }
         }
         if again {
             self.fetch_unread(fx);

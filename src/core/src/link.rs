@@ -92,6 +92,11 @@ impl Link {
         }
     }
 
+    /// What was missed is asked for, and not announced yet.
+    pub(crate) const fn is_resuming(&self) -> bool {
+        self.resuming
+    }
+
     /// The number of the next connection.
     pub(crate) const fn next_conn(&self) -> Conn {
         self.next_conn
@@ -389,7 +394,7 @@ impl Core {
         if first {
             // The first round at once; it fetches what is unread as well. That is older than what comes from now on, and
             // what the run before held is unread on the relay only.
-            self.inbox.overflow |= self.believes_less();
+            self.is_unlisted();
             self.liveness_round(fx);
         } else {
             self.fetch_unread(fx);
@@ -425,6 +430,9 @@ impl Core {
         match code {
             ErrorCode::Superseded => self.superseded(fx),
             ErrorCode::Unauthorized | ErrorCode::ExpiredToken if self.link.epoch.is_none() => {
+                if self.believes_less() {
+                    self.close_link(fx);
+                }
                 self.end(Why::CredentialRefused(message), ExitCode::CredentialRefused, fx);
             }
             // While a registration is under way, its own deadline is what tries again.

@@ -192,11 +192,12 @@ impl Reports {
         self.messages.drop_one(is_dispensable) || self.others.drop_one(is_dispensable)
     }
 
-    /// Drops what must no longer be said. What is under way stays: its answer is still to come.
+    /// All that waits to be said, or is under way.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Call> {
         self.messages.iter().chain(self.others.iter()).map(|report| &report.call)
     }
 
+    /// Drops what must no longer be said. What is under way stays: its answer is still to come.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Call) -> bool) {
         self.messages.retain(&keep);
         self.others.retain(&keep);

@@ -25,7 +25,7 @@ pub struct Saved {
     /// The end of its log.
     pub last: Vec<String>,
     pub shrunk: Plan,
-    /// As the seed drew it.
+    /// As the seed drew it; or its beginning, with the kill that broke it.
     pub plan: Plan,
 }
 

@@ -197,7 +197,7 @@ const AT_ONCE: u64 = 20_000;
 pub fn run(plan: &Plan, wanted: Wanted<'_>) -> Ran {
     let mut world = World::new(plan, wanted);
     // It is only asked what it told so far, after that.
-    if let Err(words) = caught(|| world.runs()) {
+    if let Err(words) = caught(|| world.runs_to_rest()) {
         world.breaks(0, 13, words);
     }
     world.ends()
@@ -290,11 +290,15 @@ impl<'a> World<'a> {
         self.rests()
     }
 
-    fn ends(mut self) -> Ran {
+    fn runs_to_rest(&mut self) {
+        self.runs();
         if self.broken.is_none() {
             self.now = self.end;
             self.broken = self.comes_to_rest().err();
         }
+    }
+
+    fn ends(self) -> Ran {
         let (told, chain) = self.telling.into_parts();
         Ran {
             events: self.steps,

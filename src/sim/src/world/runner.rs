@@ -135,7 +135,7 @@ pub(super) fn config(setup: &Setup, seed: u64, agent: &Text) -> Config {
 /// A twin is restored anew every so many steps of the world.
 const RESTORED: u64 = 256;
 
-/// A core that was restored from a mark, and heard the same since, asks for the same, and is the same.
+/// A core that was restored from a mark, and heard the same since, asks for the same, and wants to be woken at the same time.
 fn decides_the_same(twin: &mut (Core, Effects), at: Stamp, event: Event, core: &Core, fx: &Effects) -> Watched {
     let (other, others) = twin;
     others.clear();
@@ -329,12 +329,15 @@ impl World<'_> {
         telling.hears(who, *now, at, &event);
         runner.fx.clear();
         core.step(at, event, &mut runner.fx);
-        let mut wrong = match twin {
+        let mut same = match twin {
             Some((twin, event)) => decides_the_same(twin, at, event, core, &runner.fx),
             None => Ok(()),
         };
         if *twins && self.steps.is_multiple_of(RESTORED) {
-            runner.twin = Core::from_mark(&core.to_mark()).ok().map(|twin| Box::new((twin, Effects::new())));
+            match Core::from_mark(&core.to_mark()) {
+                Ok(twin) => runner.twin = Some(Box::new((twin, Effects::new()))),
+                Err(error) => same = wrong(10, format!("its mark cannot be restored: {error}")),
+            }
         }
         telling.does(who, core, &runner.fx);
         if let Some(coverage) = coverage.as_mut() {
@@ -347,7 +350,7 @@ impl World<'_> {
         let next = core.next_deadline();
         runner.wake = next.map_or(u64::MAX, |(mono, _)| runner.clock.when(mono).max(*now));
         let mut effects = std::mem::take(&mut runner.fx.effects);
-        wrong = wrong.and(runner.watch.steps(at, core, next, &effects));
+        let mut wrong = same.and(runner.watch.steps(at, core, next, &effects));
         let kill = if effects.is_empty() { None } else { runner.kill.take() };
         let mut killed = None;
         for (n, effect) in effects.drain(..).enumerate() {
