@@ -2,12 +2,15 @@
 //! plans that seeds draw, within the number of seeds that is stated, and the same plan holds without the bug.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use relay_runner_core::mutant::Mutant;
-use relay_runner_sim::{Plan, Wanted, run, swarm};
+use relay_runner_sim::{Plan, Wanted, run, shrink, swarm};
 
 /// So many seeds find a bug.
 const SEEDS: u64 = 2_000;
+/// So many runs make a failing plan short.
+const SHRINKING: u64 = 2_000;
 
 /// Where each was found last: tried first, so that the others are searched only after the plans have changed.
 const FOUND: &[(Mutant, u64)] = &[
@@ -91,4 +94,20 @@ fn every_wrong_core_is_spoken_of() {
     let mut wanted = Mutant::ALL.to_vec();
     wanted.sort_by_key(|mutant| format!("{mutant:?}"));
     assert_eq!(all, wanted);
+}
+
+/// What is left of a plan that fails is short enough to be read, and is found while somebody waits for it.
+#[test]
+fn what_is_found_is_made_short() {
+    for (mutant, seed) in [(Mutant::BelievesLateExits, 16), (Mutant::RepeatsCommands, 19), (Mutant::NeverSetsAside, 12)]
+    {
+        let mut plan = swarm::plan(seed);
+        plan.setup.mutant = Some(mutant);
+        let begun = Instant::now();
+        let shrunk = shrink::shrink(&plan, SHRINKING).unwrap_or_else(|| panic!("{mutant:?} is found by seed {seed}"));
+        let took = begun.elapsed();
+        let faults = shrunk.plan.faults();
+        assert!(faults <= 10, "{mutant:?}: {faults} faults are left after {} runs", shrunk.runs);
+        assert!(took < Duration::from_secs(30), "{mutant:?}: {took:?} for {} runs", shrunk.runs);
+    }
 }
