@@ -98,6 +98,7 @@ fn every_wrong_core_is_spoken_of() {
 
 /// What is left of a plan that fails is short enough to be read, and is found while somebody waits for it.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "whoever waits for it has a clock on the wall")]
 fn what_is_found_is_made_short() {
     for (mutant, seed) in [(Mutant::BelievesLateExits, 16), (Mutant::RepeatsCommands, 19), (Mutant::NeverSetsAside, 12)]
     {
