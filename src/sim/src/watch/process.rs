@@ -169,7 +169,8 @@ impl Processes {
         self.adopting = false;
         // Told to end because it did not get up in time: that is a failed start.
         let overdue = |(since, _)| since >= self.spawned_at + START;
-        let killed_starting = told.is_some_and(overdue) && !up && !going_down;
+        // A restart that was asked for meanwhile makes it one that is not held against the provider.
+        let killed_starting = told.is_some_and(overdue) && !up && !going_down && !self.wanted;
         if told.is_some() && !killed_starting {
             return;
         }
