@@ -25,6 +25,8 @@ pub(super) struct Processes {
     latest: u64,
     /// Somebody asked for another process since.
     wanted: bool,
+    /// And it was being stopped already.
+    replaced: bool,
     class: Option<ExitClass>,
     /// None was up yet in this run.
     first: bool,
@@ -82,6 +84,7 @@ impl Processes {
     pub(super) fn ordered(&mut self, name: &str) {
         if name == "agent.restart" {
             self.wanted = true;
+            self.replaced |= self.stopped.is_some();
         }
     }
 
@@ -121,6 +124,7 @@ impl Processes {
             }
         }
         self.wanted = false;
+        self.replaced = false;
         self.living = Some(generation);
         self.newest = generation;
         self.up = false;
@@ -170,7 +174,7 @@ impl Processes {
         // Told to end because it did not get up in time: that is a failed start.
         let overdue = |(since, _)| since >= self.spawned_at + START;
         // A restart that was asked for meanwhile makes it one that is not held against the provider.
-        let killed_starting = told.is_some_and(overdue) && !up && !going_down && !self.wanted;
+        let killed_starting = told.is_some_and(overdue) && !up && !going_down && !self.replaced;
         if told.is_some() && !killed_starting {
             return;
         }
