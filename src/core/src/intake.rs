@@ -77,7 +77,7 @@ impl Core {
     }
 
     /// The same, where what is unread and was not heard of is older than what is heard from now on: that waits on the relay
-    /// until it is known, however often the question has to be asked.
+    /// until it is known, or the list could not be had too often.
     pub(crate) fn fetch_what_was_missed(&mut self, fx: &mut Effects) {
         self.is_unlisted();
         self.fetch_unread(fx);

@@ -40,7 +40,7 @@ pub struct Batched {
     pub events: u64,
     /// Virtual milliseconds.
     pub millis: u64,
-    /// Places between two effects at which a runner was killed, one after the other.
+    /// Runs of beginnings of plans: one without a kill each, and one for each place at which the runner was killed.
     pub crashes: u64,
     pub coverage: Coverage,
     pub failed: Option<Failed>,

@@ -9,7 +9,7 @@ use crate::world::{Runs, Wanted};
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Crashed {
-    /// Places that were tried.
+    /// Runs: one without a kill, and one for each place that was tried.
     pub tried: u64,
     /// Events that cores took in, and virtual milliseconds, over all of them.
     pub events: u64,
