@@ -107,6 +107,30 @@ fn a_list_that_cannot_be_had_is_waited_for_ten_minutes() {
     story.expects("offer,m6/1/");
 }
 
+/// While the relay was away its lists failed as well, and what it then said overtook what had been turned away before.
+#[test]
+fn lists_that_fail_while_nothing_is_connected_do_not_end_the_wait() {
+    let mut story = Story::with(config(), facts());
+    story.boot();
+    story.opens();
+    story.by_hand();
+    story.frame(BusFrame::Registered { epoch: 1, cursor: 0, relay: None, heartbeat: None });
+    story.provider_comes_up();
+    story.message(plain(5));
+    story.link_breaks();
+    for _ in 0..40 {
+        while story.open.iter().any(|effect| effect.to_string().contains("http(")) {
+            let call = story.expects("http(");
+            story.fails(call, FailureKind::Unreachable);
+        }
+        story.after(20_000);
+    }
+    story.waits_to_connect();
+    story.registers();
+    story.message(plain(6));
+    assert_eq!(story.stage(6), None);
+}
+
 /// The relay had forgotten events; those that it still had were taken for old ones.
 #[test]
 fn what_is_left_of_the_events_is_heard_behind_a_gap() {

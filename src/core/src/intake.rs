@@ -21,7 +21,7 @@ use crate::reports::Reports;
 use crate::time::Millis;
 use crate::work::Own;
 
-/// So often may the list of what is unread fail, one try in 20 s, before what is newer waits for it no longer.
+/// So often may the list of what is unread fail while connected, one try in 20 s, before what is newer waits for it no longer.
 const LISTS: u32 = 30;
 
 impl Core {
@@ -105,8 +105,11 @@ impl Core {
     pub(crate) fn unread_answered(&mut self, result: OpResult, fx: &mut Effects) {
         let again = core::mem::take(&mut self.inbox.fetch_again);
         let OpResult::Unread { messages, full } = result else {
-            // Order is worth a while; it is not worth that nothing is delivered any more.
-            self.inbox.unlisted = self.inbox.unlisted.map(|failed| failed + 1).filter(|failed| *failed < LISTS);
+            // Order is worth a while; it is not worth that nothing is delivered any more. Without a connection nothing comes
+            // that would have to wait.
+            if self.link.up().is_some() {
+                self.inbox.unlisted = self.inbox.unlisted.map(|failed| failed + 1).filter(|failed| *failed < LISTS);
+            }
             return;
         };
         if self.ending.is_begun() {
