@@ -107,6 +107,25 @@ fn a_list_that_cannot_be_had_is_waited_for_ten_minutes() {
     story.expects("offer,m6/1/");
 }
 
+/// A quick provider had worked its first prompt before the adapter said that it was handed over: the first message waited
+/// for a turn until the prompt was overdue.
+#[test]
+fn a_turn_that_is_quicker_than_the_adapter_shows_that_the_prompt_was_taken() {
+    let offered = told(|config| {
+        let config = Config { first_prompt: Some(relay_runner_core::BodyRef::of("begin")), ..config };
+        let mut story = Story::with(config, facts());
+        story.boot();
+        story.registers();
+        story.provider_comes_up();
+        story.busy().idle();
+        let prompt = story.expects("prompt");
+        story.answers(prompt, OpResult::Ok);
+        story.message(plain(1));
+        story.times("offer,m1/1") > 0
+    });
+    assert_eq!(offered, (true, false));
+}
+
 /// While the relay was away its lists failed as well, and what it then said overtook what had been turned away before.
 #[test]
 fn lists_that_fail_while_nothing_is_connected_do_not_end_the_wait() {

@@ -20,6 +20,9 @@ enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Prompt {
     phase: Phase,
+    /// While it was being handed over a turn began: a quick provider's word comes before the adapter's.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    begun: bool,
 }
 
 impl Prompt {
@@ -30,7 +33,7 @@ impl Prompt {
             (false, true) => Phase::Said,
             (false, false) => Phase::Pending,
         };
-        Self { phase }
+        Self { phase, begun: false }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -63,7 +66,7 @@ impl Core {
             self.deadlines.arm(TimerKey::FirstPrompt, self.now.mono, self.config.timing.first_prompt);
             return;
         }
-        self.prompt.phase = Phase::Saying;
+        self.prompt = Prompt { phase: Phase::Saying, begun: false };
         let generation = self.lifecycle.generation();
         let op = self.ops.start(Op::Prompt(generation), self.after(self.config.timing.offer_deadline));
         self.deadlines.arm(TimerKey::FirstPrompt, self.now.mono, self.config.timing.first_prompt);
@@ -76,7 +79,8 @@ impl Core {
         }
         // A failed one holds nothing up: it was tried, and the note says why it failed.
         let handed_over = !matches!(result, OpResult::Failed(_));
-        if handed_over && self.config.adapter.evidence && self.turns.running().is_none() {
+        let begun = self.prompt.begun || self.turns.running().is_some();
+        if handed_over && self.config.adapter.evidence && !begun {
             // That its turn begins shows that the provider has it.
             self.prompt.phase = Phase::Said;
         } else {
@@ -86,8 +90,10 @@ impl Core {
 
     /// A turn began: the provider has what was handed over.
     pub(crate) fn prompt_is_taken(&mut self, fx: &mut Effects) {
-        if self.prompt.phase == Phase::Said {
-            self.prompt_is_over(fx);
+        match self.prompt.phase {
+            Phase::Said => self.prompt_is_over(fx),
+            Phase::Saying => self.prompt.begun = self.believes_less(),
+            Phase::Pending | Phase::Done => {}
         }
     }
 
@@ -96,7 +102,7 @@ impl Core {
     }
 
     fn prompt_is_over(&mut self, fx: &mut Effects) {
-        self.prompt.phase = Phase::Done;
+        self.prompt = Prompt { phase: Phase::Done, begun: false };
         self.deadlines.clear(TimerKey::FirstPrompt);
         self.touched.inbox = true;
         fx.sync = true;
@@ -105,7 +111,7 @@ impl Core {
     /// The process that was to hear it is gone: the next one hears it.
     pub(crate) fn prompt_unheard(&mut self) {
         if matches!(self.prompt.phase, Phase::Saying | Phase::Said) {
-            self.prompt.phase = Phase::Pending;
+            self.prompt = Prompt { phase: Phase::Pending, begun: false };
             self.deadlines.clear(TimerKey::FirstPrompt);
         }
     }

@@ -122,6 +122,12 @@ impl Process {
         self.heard = false;
     }
 
+    /// An offer without a nonce is any of its message.
+    pub(crate) fn took(&self, offer: &TakenOffer) -> bool {
+        let is = |had: &Had| had.offer.message == offer.message && (offer.nonce.is_none() || had.offer == *offer);
+        self.had.iter().any(is)
+    }
+
     /// What was handed over becomes its own, in the turn that runs or the next.
     pub(crate) fn takes(&mut self) -> Vec<TakenOffer> {
         let handed = std::mem::take(&mut self.handed);

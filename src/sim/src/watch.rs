@@ -419,7 +419,7 @@ impl Watch {
                 self.orders.process_ends();
             }
             ProviderReport::Status(report) => self.status(report, truth),
-            ProviderReport::Taken { offers, .. } => self.messages.shown(offers),
+            ProviderReport::Taken { offers, .. } => self.messages.shown(offers, truth),
             ProviderReport::ApprovalOpened(request) => self.orders.asked(&request.id, None),
             ProviderReport::ApprovalClosed { id } => self.orders.is_answered(id),
             ProviderReport::Missed { offers } => self.messages.missed(offers),
@@ -438,6 +438,11 @@ impl Watch {
             self.messages.busy();
             self.orders.turn_begins();
         }
+    }
+
+    /// An offer that is under way has no answer yet.
+    pub(crate) fn is_offering(&self, op: OpId) -> bool {
+        self.messages.is_offering(op)
     }
 
     /// A process took these offers.

@@ -1,6 +1,6 @@
 //! The first prompt, as a table.
 
-use super::{Machine, event, ignored, row, state};
+use super::{Machine, event, ignored, row, state, when};
 
 pub(super) const MACHINE: Machine = Machine {
     name: "prompt",
@@ -22,7 +22,8 @@ pub(super) const MACHINE: Machine = Machine {
     ],
     rows: &[
         row("pending", "provider up", "saying"),
-        row("saying", "handed over", "said"),
+        when("saying", "handed over", "no turn has begun since it was asked for", "said"),
+        when("saying", "handed over", "a turn began meanwhile: the provider was quicker than its adapter", "done"),
         row("saying", "failed", "done"),
         row("saying", "overdue", "done"),
         row("saying", "exit", "pending"),

@@ -266,17 +266,31 @@ impl Messages {
     }
 
     pub(super) fn turn_unseen(&mut self, process: &Process, turn: usize) {
-        self.unseen.extend(process.had.iter().filter(|had| had.turn == Some(turn)).map(|had| had.offer.message));
-    }
-
-    /// The core is shown what a process took.
-    pub(super) fn shown(&mut self, offers: &[TakenOffer]) {
-        for offer in offers {
-            if let Some(had) = self.had.get_mut(&offer.message) {
-                had.shown = true;
-                self.shown.insert(offer.message);
+        for had in process.had.iter().filter(|had| had.turn == Some(turn)) {
+            self.unseen.insert(had.offer.message);
+            // What is taken for waiting is taken to be of the next turn, and that one may fail.
+            if let Some(had) = self.had.get_mut(&had.offer.message) {
+                had.failed = true;
             }
         }
+    }
+
+    /// The core is shown what a process took. What it never took says nothing, nor what came from a relay that was met only
+    /// later.
+    pub(super) fn shown(&mut self, offers: &[TakenOffer], truth: &Truth<'_>) {
+        let took = |offer: &&TakenOffer| truth.process.is_some_and(|process| process.took(offer));
+        for offer in offers.iter().filter(took) {
+            if let Some(had) = self.had.get_mut(&offer.message) {
+                had.shown = true;
+                if self.offered.contains(&offer.message) {
+                    self.shown.insert(offer.message);
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_offering(&self, op: OpId) -> bool {
+        self.under_way.contains_key(&op)
     }
 
     /// There is no doubt about it: it did not arrive.

@@ -75,10 +75,13 @@ impl Processes {
         self.up && self.stopped.is_none()
     }
 
+    /// One that is being stopped does not come up any more.
     pub(super) const fn ready(&mut self) {
-        self.up = true;
-        self.first = false;
         self.adopting = false;
+        if self.stopped.is_none() {
+            self.up = true;
+            self.first = false;
+        }
     }
 
     pub(super) fn ordered(&mut self, name: &str) {

@@ -355,8 +355,11 @@ impl World<'_> {
                 self.agenda.put(now, Due::Report { who, life, uid, report: ProviderReport::SignOfLife });
             }
             (Noise::OldAnswer, ..) => {
-                let event = Event::Done(OpId(1 + self.draw(20)), OpResult::Ok);
-                self.agenda.put(now, Due::Event { who, life, event });
+                let op = OpId(1 + self.draw(20));
+                // An offer that hangs was not answered long ago: who says that it arrived would lie.
+                if !self.runners[who].watch.is_offering(op) {
+                    self.agenda.put(now, Due::Event { who, life, event: Event::Done(op, OpResult::Ok) });
+                }
             }
             (Noise::OldFrame, ..) => self.old_frame(who),
             (Noise::IdleAgain, _, Some((_, _, _, None, _))) => {
