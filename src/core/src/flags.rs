@@ -24,8 +24,9 @@ pub enum Flag {
     /// knows the agent; a relay is the same over the same connection; commands are taken in once it is known which one they are of; a claim that was lost is asked for
     /// again after a while; a link that was refused at the first registration is closed; who was superseded plans no renewal, believes it of a late answer too, and leaves what it may
     /// not say any more to its next run; what was handed over while a turn ran is in doubt when that failed and the
-    /// provider shows nothing, and what waits for a turn when one ended that nobody saw begin; and a task ends with the last
-    /// message that is left once all that is unread is known. Without it, none of that.
+    /// provider shows nothing, and what waits for a turn when one ended that nobody saw begin; a task ends with the last
+    /// message that is left once all that is unread is known; a turn that began while the first prompt was being handed over
+    /// is its turn; and a stage that overtakes another has a key of its own. Without it, none of that.
     BelievesLess = 5,
 }
 

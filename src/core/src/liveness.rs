@@ -67,6 +67,9 @@ impl Core {
     /// The relay does not know what was said in the agent's name: perhaps it has forgotten the agent, and a heartbeat
     /// tells.
     pub(crate) fn is_known(&mut self, fx: &mut Effects) {
+        if self.believes_less() && self.is_superseded() {
+            return;
+        }
         if self.liveness.outstanding == 0 && !self.ending.is_leaving() && !self.credential.calls_wait() {
             self.liveness.outstanding = 1;
             self.http(Op::Heartbeat, Call::Heartbeat, self.config.timing.liveness_deadline, fx);

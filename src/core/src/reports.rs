@@ -94,8 +94,8 @@ impl Reports {
     }
 
     /// A stage that still waits in line is overtaken by a later one of the same message: who watches wants to know
-    /// how far it has come. Doubts and reasons are never overtaken.
-    pub(crate) fn overtake(&mut self, call: &Call) -> bool {
+    /// how far it has come. Doubts and reasons are never overtaken. It goes on under this key, or under the one that it has.
+    pub(crate) fn overtake(&mut self, call: &Call, key: Option<OpId>) -> bool {
         let Call::Delivery { message, stage, attempt, reason: None } = call else { return false };
         let Some(last) = self.messages.last_mut(message) else { return false };
         match &last.call {
@@ -107,6 +107,7 @@ impl Reports {
                     && tried <= attempt =>
             {
                 last.call = call.clone();
+                last.key = key.unwrap_or(last.key);
                 true
             }
             _ => false,

@@ -97,8 +97,7 @@ impl Watch {
     /// The next run knows nothing of this one.
     pub(crate) fn forgets(&mut self) {
         let process = std::mem::take(&mut self.process);
-        let relay = self.relay.take();
-        *self = Self { process, relay, jumped: self.jumped, set: self.set, now: self.now, ..Self::default() };
+        *self = Self { process, jumped: self.jumped, set: self.set, now: self.now, ..Self::default() };
         self.process.is_fresh();
     }
 
@@ -221,8 +220,9 @@ impl Watch {
                         self.claims.is_claimed(*message);
                     }
                 }
-                RelayEvent::ClaimReleased { .. }
-                | RelayEvent::Task { cancelled: false, .. }
+                // Whoever had it: should it be asked for from now on, that is another claim.
+                RelayEvent::ClaimReleased { message } => self.claims.is_claimed(*message),
+                RelayEvent::Task { cancelled: false, .. }
                 | RelayEvent::AgentUpdated(_)
                 | RelayEvent::Other { .. } => {}
             },
@@ -412,7 +412,7 @@ impl Watch {
     fn provider(&mut self, at: Stamp, report: &relay_runner_core::ProviderReport, truth: &Truth<'_>) {
         use relay_runner_core::ProviderReport;
         match report {
-            ProviderReport::Ready => self.process.ready(),
+            ProviderReport::Ready => self.process.ready(at),
             ProviderReport::Exit(exit) => {
                 self.process.exits(at, exit.class, self.orders.is_going_down());
                 self.messages.process_ends();

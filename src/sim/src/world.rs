@@ -185,8 +185,9 @@ pub(crate) struct World<'a> {
 const CALM: u64 = 180_000;
 /// Cores have twins where the plan's seed is a multiple of this.
 const TWINS: u64 = 16;
-/// How often, and after how long, a world is looked at again that has not come to rest.
+/// How often, and after how long, a world is looked at again in which the same has not come to rest; and how often at most.
 const LOOKS: usize = 3;
+const MOST_LOOKS: usize = 30;
 const AGAIN: u64 = 20_000;
 /// What a lost report of a turn's end costs: the silence that is waited for, and the probe.
 const SILENCE: u64 = 12 * 60_000;
@@ -276,10 +277,15 @@ impl<'a> World<'a> {
 
     /// What has just changed is on its way: it is looked at again, a little later.
     fn comes_to_rest(&mut self) -> Result<(), Broken> {
-        for _ in 0..LOOKS {
-            if self.rests().is_ok() {
-                return Ok(());
+        let (mut before, mut looks) = (None, 0);
+        for _ in 0..MOST_LOOKS {
+            let Err(broken) = self.rests() else { return Ok(()) };
+            // While something else is the matter at each look, it goes on.
+            looks = if before.as_ref() == Some(&broken.words) { looks + 1 } else { 0 };
+            if looks == LOOKS {
+                return Err(broken);
             }
+            before = Some(broken.words);
             self.end += AGAIN;
             self.runs();
             if let Some(broken) = self.broken.take() {

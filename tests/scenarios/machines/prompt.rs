@@ -42,7 +42,12 @@ fn feeds(story: &mut Story, case: &Case) {
             }
             story.provider(ProviderReport::Ready);
         }
-        "handed over" => answers(story, ",prompt)", OpResult::Ok),
+        "handed over" => {
+            if case.note.starts_with("a turn began") {
+                story.busy().idle();
+            }
+            answers(story, ",prompt)", OpResult::Ok);
+        }
         "turn begins" => {
             story.busy();
         }

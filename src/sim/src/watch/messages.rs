@@ -25,6 +25,8 @@ pub(super) struct Messages {
     known: BTreeSet<MessageId>,
     /// It was handed over, and is not over.
     offered: BTreeSet<MessageId>,
+    /// Its claim was lost, and it was not handed over since: what shows now that a process has it is not believed.
+    lost: BTreeSet<MessageId>,
     /// The adapter said that it did not arrive, and it was not handed over since.
     missed: BTreeSet<MessageId>,
     /// It was handed over at some time, whether or not it arrived.
@@ -98,6 +100,7 @@ impl Messages {
         }
         self.known.remove(&message);
         self.shown.remove(&message);
+        self.lost.insert(message);
     }
 
     pub(super) fn another_process(&mut self) {
@@ -205,6 +208,7 @@ impl Messages {
             }
             self.offered.insert(id);
             self.missed.remove(&id);
+            self.lost.remove(&id);
             self.tried.insert(id);
             self.known.remove(&id);
             self.unseen.remove(&id);
@@ -282,7 +286,7 @@ impl Messages {
         for offer in offers.iter().filter(took) {
             if let Some(had) = self.had.get_mut(&offer.message) {
                 had.shown = true;
-                if self.offered.contains(&offer.message) {
+                if self.offered.contains(&offer.message) && !self.lost.contains(&offer.message) {
                     self.shown.insert(offer.message);
                 }
             }
@@ -333,12 +337,17 @@ impl Messages {
         }
         let Some(process) = truth.process.filter(|_| seen && *end == TurnEnd::Normal) else { return };
         let last = process.turns.len().saturating_sub(1);
+        // The one that was seen to begin may be an older one.
+        if !process.turns.get(last).is_some_and(|turn| turn.told) {
+            return;
+        }
         let of_turn = process.had.iter().filter(|had| had.turn == Some(last)).map(|had| had.offer.message);
         self.known.extend(of_turn.filter(|id| self.shown.contains(id)));
     }
 
     pub(super) fn tells(&mut self, op: OpId, message: MessageId) -> Watched {
         self.untold.remove(&message);
+        self.shown.remove(&message);
         self.telling.insert(op, message);
         // What it was told not to work on may come to it again, marked.
         if let Some(had) = self.had.get_mut(&message) {

@@ -75,10 +75,10 @@ impl Processes {
         self.up && self.stopped.is_none()
     }
 
-    /// One that is being stopped does not come up any more.
-    pub(super) const fn ready(&mut self) {
+    /// One that is being stopped does not come up any more, nor one whose time is over.
+    pub(super) const fn ready(&mut self, at: Stamp) {
         self.adopting = false;
-        if self.stopped.is_none() {
+        if self.stopped.is_none() && at.mono < self.spawned_at + START {
             self.up = true;
             self.first = false;
         }
