@@ -7,7 +7,7 @@ use relay_runner_core::event::{
     TokenRecord, TurnEnd,
 };
 use relay_runner_core::flags::{Flag, Flags};
-use relay_runner_core::{Event, MessageId, TokenSlot};
+use relay_runner_core::{Call, DurableFacts, Event, MessageId, OpId, TokenSlot};
 use relay_runner_protocol::ErrorCode;
 
 use crate::story::{EPOCH, Story, config, facts, plain, task};
@@ -390,4 +390,91 @@ fn a_message_is_missing_once_a_heartbeat_has_shown_that_the_agent_is_not() {
         story.stage(5).is_none()
     });
     assert_eq!(over, (false, true));
+}
+
+/// The agent was another's already when it was asked whether the relay still knew it.
+#[test]
+fn who_was_superseded_does_not_ask_whether_it_is_known() {
+    let asked = told(|config| {
+        let mut story = Story::up_with(config);
+        story.message(task(5, 50));
+        story.grants(5, 3);
+        story.accepts("task,t50,m5,in_progress");
+        story.hands_over(5).takes(5).busy();
+        story.by_hand();
+        story.after(300_000);
+        let renewal = story.expects(",renew,");
+        while story.open.iter().any(|effect| effect.to_string().contains("http(")) {
+            story.accepts("http(");
+        }
+        is_superseded(&mut story);
+        let before = story.told.len();
+        story.fails(renewal, FailureKind::NotFound);
+        !story.told_since(before, ",heartbeat)").is_empty()
+    });
+    assert_eq!(asked, (false, true));
+}
+
+/// The power failed between them: the stage that had been overtaken was said under the key under which another was.
+#[test]
+fn a_stage_that_overtakes_another_is_another_request() {
+    let keys = told(|config| {
+        let mut story = Story::up_with(config);
+        story.by_hand();
+        story.message(plain(5));
+        story.hands_over(5).takes(5);
+        let before = story.core.facts();
+        story.busy().idle();
+        let after = story.core.facts();
+        let key = |facts: &DurableFacts, stage: &str| {
+            let is = |call: &Call| call.to_string().contains(&format!("delivery,m5,{stage}"));
+            facts.reports.iter().find(|report| is(&report.call)).map(|report| report.key)
+        };
+        (key(&before, "taken"), key(&after, "worked"))
+    });
+    let same = |(taken, over): (Option<OpId>, Option<OpId>)| taken.is_some() && taken == over;
+    assert_eq!((same(keys.0), same(keys.1)), (false, true), "{keys:?}");
+    assert!(keys.0.1.is_some());
+}
+
+/// The relay forgot the agent while it replayed its events; one that came meanwhile was taken for the newest that was known.
+#[test]
+fn the_position_stands_while_the_replay_is_not_over() {
+    let since = told(|config| {
+        let mut story = Story::up_with(config);
+        story.link_breaks();
+        story.waits_to_connect();
+        story.by_hand();
+        story.registers();
+        story.frame(BusFrame::Error { code: ErrorCode::NotRegistered, message: "who?".into() });
+        story.expects("register)");
+        story.frame(BusFrame::Event { frame: "e7".into(), seq: 7, event: RelayEvent::Other { name: "x".into() } });
+        story.frame(BusFrame::Registered { epoch: EPOCH, cursor: 9, relay: None, heartbeat: None });
+        story.told.iter().rev().find(|text| text.contains(",resume,")).cloned()
+    });
+    let from = |text: Option<String>, seq: &str| text.is_some_and(|text| text.ends_with(&format!(",resume,{seq})")));
+    assert!(from(since.0.clone(), "0") && from(since.1.clone(), "7"), "{since:?}");
+}
+
+/// What it had given up kept its claim in the next run, and its task was never said to have failed.
+#[test]
+fn what_was_given_up_when_another_took_over_is_said_by_the_next_run() {
+    let said = told(|config| {
+        let mut story = Story::up_with(config);
+        story.message(task(5, 50));
+        story.grants(5, 3);
+        story.accepts("task,t50,m5,in_progress");
+        story.hands_over(5).takes(5).busy();
+        story.by_hand();
+        let end = TurnEnd::Interrupted { by_person: true };
+        story.report(StatusReport { end, ..StatusReport::default() });
+        is_superseded(&mut story);
+        story.exits(ExitClass::Signal);
+        let mut later = story.the_next_run();
+        later.boot();
+        later.registers();
+        later.grants(5, 3);
+        later.times("task,t50,m5,blocked") > 0
+    });
+    assert_eq!(said, (true, false));
 }

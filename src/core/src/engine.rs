@@ -139,7 +139,7 @@ impl Core {
         for report in facts.reports {
             core.reports.push(report.key, report.call);
         }
-        core.owe_what_was_worked();
+        core.owe_what_is_over();
         core.owe_outcomes();
         core
     }

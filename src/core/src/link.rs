@@ -187,7 +187,8 @@ impl Core {
     fn register(&mut self, conn: Conn, fx: &mut Effects) {
         self.link.phase = Phase::Registering(conn);
         self.link.since = self.link.position;
-        self.link.resuming = false;
+        // What was asked to be replayed and was not is still to come: until then no event says where the agent stands.
+        self.link.resuming &= self.believes_less();
         self.deadlines.arm(TimerKey::Register, self.now.mono, self.config.timing.register_deadline);
         fx.push(Effect::Send { conn, frame: Frame::Register });
     }
@@ -385,6 +386,7 @@ impl Core {
             // Nothing before this concerns an agent that never listened; what is unread is fetched.
             self.link.position = cursor;
             self.link.positioned = true;
+            self.link.resuming = false;
         }
         self.status.forget_sent();
         self.credential_accepted(conn);

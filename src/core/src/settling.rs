@@ -15,6 +15,9 @@ use crate::note::Note;
 use crate::reports;
 use crate::work::Own;
 
+/// Why a message is set aside whose turn a person broke off: its task is blocked, and not failed.
+pub(crate) const BY_A_PERSON: &str = "interrupted by a person at the provider's terminal";
+
 impl Core {
     /// Gives a message up, with the reason. Its task is reported; a plain one stays unread and is listed.
     pub(crate) fn set_aside(&mut self, id: MessageId, why: &Text, status: TaskStatus, fx: &mut Effects) {
@@ -75,9 +78,10 @@ impl Core {
         self.settle_message(id, fx);
     }
 
-    /// What the run before worked and was not allowed to say, since another had taken the agent, is owed by the one that
-    /// has it back.
-    pub(crate) fn owe_what_was_worked(&mut self) {
+    /// What the run before worked or gave up and was not allowed to say, since another had taken the agent, is owed by the
+    /// one that has it back.
+    pub(crate) fn owe_what_is_over(&mut self) {
+        self.owe_what_was_given_up();
         let worked = self.inbox.iter().filter(|(id, item)| item.stage == Stage::Worked && !self.reports.owes(*id));
         let unsaid: Vec<_> = worked.map(|(id, item)| (id, item.meta.task.filter(|_| !item.task_ended))).collect();
         for (id, task) in unsaid {
@@ -91,6 +95,20 @@ impl Core {
             }
             let key = self.ops.number();
             self.reports.owe(key, Call::Read { message: id });
+        }
+    }
+
+    fn owe_what_was_given_up(&mut self) {
+        if !self.believes_less() {
+            return;
+        }
+        let aside = self.inbox.iter().filter(|(id, item)| item.stage == Stage::SetAside && !self.reports.owes(*id));
+        let unsaid: Vec<_> = aside.filter_map(|(id, item)| Some((id, item.meta.task?))).collect();
+        for (id, task) in unsaid {
+            let why = self.inbox.set_aside().get(&id).cloned().unwrap_or_default();
+            let status = if *why == *BY_A_PERSON { TaskStatus::Blocked } else { TaskStatus::Failed };
+            let key = self.ops.number();
+            self.reports.owe(key, reports::task(task, id, status, Some(Reason::Other(why))));
         }
     }
 

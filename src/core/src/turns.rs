@@ -16,6 +16,7 @@ use crate::lifecycle::Input;
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
+use crate::settling::BY_A_PERSON;
 use crate::work::{Id, Kind};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,8 +287,7 @@ impl Core {
                 TurnEnd::Failed { error } => self.not_worked(message, error, fx),
                 TurnEnd::Interrupted { by_person: false } => self.not_worked(message, &"interrupted".into(), fx),
                 TurnEnd::Interrupted { by_person: true } => {
-                    let why = "interrupted by a person at the provider's terminal";
-                    self.set_aside(message, &why.into(), TaskStatus::Blocked, fx);
+                    self.set_aside(message, &BY_A_PERSON.into(), TaskStatus::Blocked, fx);
                 }
             }
         }

@@ -222,9 +222,7 @@ impl Watch {
                 }
                 // Whoever had it: should it be asked for from now on, that is another claim.
                 RelayEvent::ClaimReleased { message } => self.claims.is_claimed(*message),
-                RelayEvent::Task { cancelled: false, .. }
-                | RelayEvent::AgentUpdated(_)
-                | RelayEvent::Other { .. } => {}
+                RelayEvent::Task { cancelled: false, .. } | RelayEvent::AgentUpdated(_) | RelayEvent::Other { .. } => {}
             },
             _ => {}
         }
@@ -438,6 +436,10 @@ impl Watch {
             self.messages.busy();
             self.orders.turn_begins();
         }
+    }
+
+    pub(crate) fn has_started(&self, generation: Generation) -> bool {
+        self.process.has_started(generation)
     }
 
     /// An offer that is under way has no answer yet.

@@ -23,7 +23,7 @@ pub(super) const MACHINE: Machine = Machine {
     rows: &[
         row("pending", "provider up", "saying"),
         when("saying", "handed over", "no turn has begun since it was asked for", "said"),
-        when("saying", "handed over", "a turn began meanwhile: the provider was quicker than its adapter", "done"),
+        when("saying", "handed over", "a turn began meanwhile, as the provider was quicker than its adapter", "done"),
         row("saying", "failed", "done"),
         row("saying", "overdue", "done"),
         row("saying", "exit", "pending"),

@@ -225,7 +225,8 @@ impl Messages {
             let id = offer.message;
             let repeat =
                 process.had.iter().rev().find(|had| had.offer == *offer).map_or(Repeat::First, |had| had.repeat);
-            let before = self.had.insert(id, Had { by: process.uid, failed: false, shown: false });
+            let shown = self.had.get(&id).is_some_and(|had| had.shown);
+            let before = self.had.insert(id, Had { by: process.uid, failed: false, shown });
             let Some(before) = before else { continue };
             match repeat {
                 Repeat::First => {
@@ -378,7 +379,8 @@ impl Messages {
     ) -> Watched {
         match status {
             TaskStatus::Done => {
-                if !self.worked.contains(&message) && !self.unseen.contains(&message) {
+                let blind = !truth.setup.adapter.evidence && truth.setup.first_prompt;
+                if !self.worked.contains(&message) && !self.unseen.contains(&message) && !blind {
                     return wrong(4, format!("task {task} is done by message {message}, which no turn has worked"));
                 }
                 let others = truth.relay.tasks.get(&task).map(|task| task.messages.as_slice()).unwrap_or_default();
@@ -416,6 +418,10 @@ impl Messages {
         let taken = truth.setup.mark_read == MarkRead::Taken && self.had.contains_key(&message);
         let shows_nothing = !truth.setup.adapter.evidence && self.offered.contains(&message);
         let worked = self.worked.contains(&message) || self.unseen.contains(&message);
+        // The turn of the first prompt may seem to be that of what was handed over just then.
+        if shows_nothing && truth.setup.first_prompt {
+            return Ok(());
+        }
         if worked || taken || (shows_nothing && truth.setup.mark_read == MarkRead::Taken) {
             return Ok(());
         }

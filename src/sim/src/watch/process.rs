@@ -23,6 +23,8 @@ pub(super) struct Processes {
     last: Option<Exit>,
     /// The latest exit by the wall clock, which may have been set back since.
     latest: u64,
+    /// It was set back between exits of this run: which of them are within the window nobody knows.
+    unsure: bool,
     /// Somebody asked for another process since.
     wanted: bool,
     /// And it was being stopped already.
@@ -65,6 +67,11 @@ impl Processes {
 
     pub(super) fn is_of(&self, generation: Generation) -> bool {
         self.living == Some(generation)
+    }
+
+    /// Whether this run has started this generation, or a later one.
+    pub(super) fn has_started(&self, generation: Generation) -> bool {
+        self.newest >= generation
     }
 
     pub(super) const fn generation(&self) -> Option<Generation> {
@@ -186,10 +193,11 @@ impl Processes {
             return;
         }
         let waits = matches!(class, ExitClass::UsageLimit { until: Some(until) } if until > at.wall);
-        if !waits && class != ExitClass::Refused {
+        if (!waits || killed_starting) && class != ExitClass::Refused {
             self.exits.push(at.wall);
         }
         self.exits.retain(|exit| at.wall < exit + WINDOW);
+        self.unsure |= at.wall < self.latest;
         self.latest = self.latest.max(at.wall);
         let lived = at.mono.saturating_sub(self.spawned_at);
         let refused = class == ExitClass::Refused;
@@ -229,7 +237,7 @@ impl Processes {
     }
 
     pub(super) fn may_be_parked(&self, restartable: bool) -> bool {
-        !restartable || self.gives_up()
+        !restartable || self.unsure || self.gives_up()
     }
 
     pub(super) fn finishes(&self, at: Stamp, code: ExitCode, exact: bool, restartable: bool) -> Watched {

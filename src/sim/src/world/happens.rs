@@ -329,6 +329,10 @@ impl World<'_> {
                 self.orders(who, 0, Order::Report { request, report: idle(session, pid + 100_000) });
             }
             (Noise::LateExit, Some((.., generation)), living) if living.as_ref().is_none_or(|l| l.4 != generation) => {
+                // One that begins anew counts from one: the exit would be that of a process to come.
+                if !self.runners[who].watch.has_started(Generation(generation)) {
+                    return;
+                }
                 let exit = ExitReport { class: ExitClass::Crash, detail: "late".into() };
                 let event = Event::Provider(Generation(generation), ProviderReport::Exit(exit));
                 self.agenda.put(now, Due::Event { who, life, event });
