@@ -90,7 +90,7 @@ impl Watch {
         self.process.starts(left);
         self.messages.starts(facts);
         self.claims = claims::Claims::default();
-        self.link.starts();
+        self.link.starts(facts.bus_position);
         self.orders.starts(facts);
     }
 
@@ -133,6 +133,7 @@ impl Watch {
 
     pub(crate) fn clock_is_set(&mut self, at: u64) {
         self.set = self.set.max(Some(at));
+        self.link.clock_is_set();
         self.clock_jumps(at);
     }
 

@@ -55,8 +55,14 @@ const TRIES: usize = 12;
 const TRIES_WITHIN: u64 = 30_000;
 
 impl Link {
-    pub(super) fn starts(&mut self) {
-        *self = Self { seq: self.seq, newest_op: self.newest_op, doubted: true, ..Self::default() };
+    /// Events up to this position are old ones, whichever relay they are of, until that says who it is.
+    pub(super) fn starts(&mut self, position: u64) {
+        *self = Self { seq: self.seq, newest_op: self.newest_op, doubted: true, position, ..Self::default() };
+    }
+
+    /// The end of the token is measured by another clock than its beginning.
+    pub(super) const fn clock_is_set(&mut self) {
+        self.renewal = None;
     }
 
     pub(super) fn reports(&mut self, at: Stamp, conn: u64, report: &LinkReport) {
