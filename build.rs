@@ -1,4 +1,4 @@
-//! Which commit is being built: journals and saved failures name it. `RELAY_RUNNER_COMMIT` says so where there is no
+//! Upon which commit this is built: journals and saved failures name it. `RELAY_RUNNER_COMMIT` says so where there is no
 //! repository, as in a package.
 
 use std::path::Path;
@@ -9,7 +9,7 @@ const VARIABLE: &str = "RELAY_RUNNER_COMMIT";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={VARIABLE}");
-    if std::env::var_os(VARIABLE).is_some() {
+    if std::env::var_os(VARIABLE).is_some_and(|commit| !commit.is_empty()) {
         return;
     }
     let Some(root) = git(&["rev-parse", "--show-toplevel"]) else { return };
@@ -17,13 +17,9 @@ fn main() {
     if !is_same(Path::new(&root), Path::new(env!("CARGO_MANIFEST_DIR"))) {
         return;
     }
-    // It grows with every commit and every checkout; without it the branch's name is all there is to watch.
-    for file in ["logs/HEAD", "HEAD"] {
-        if let Some(file) = git(&["rev-parse", "--git-path", file]).filter(|file| Path::new(file).exists()) {
-            println!("cargo::rerun-if-changed={file}");
-            break;
-        }
-    }
+    // It grows with every commit and every checkout. Where there is none, this runs with every build.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]).unwrap_or_default();
+    println!("cargo::rerun-if-changed={log}");
     if let Some(commit) = git(&["rev-parse", "HEAD"]) {
         println!("cargo::rustc-env={VARIABLE}={commit}");
     }

@@ -3,8 +3,8 @@
 
 use relay_runner_core::config::{Adapter, Config};
 use relay_runner_core::event::{
-    BusFrame, ExitClass, FailureKind, Incoming, LinkReport, OpResult, RelayEvent, ReportStatus, StatusReport,
-    TokenRecord, TurnEnd,
+    ApprovalRequest, BusFrame, ExitClass, FailureKind, Incoming, LinkReport, OpResult, ProviderReport, RelayEvent,
+    ReportStatus, StatusReport, TokenRecord, TurnEnd,
 };
 use relay_runner_core::flags::{Flag, Flags};
 use relay_runner_core::{Call, DurableFacts, Event, MessageId, OpId, TokenSlot};
@@ -477,4 +477,53 @@ fn what_was_given_up_when_another_took_over_is_said_by_the_next_run() {
         later.times("task,t50,m5,blocked") > 0
     });
     assert_eq!(said, (true, false));
+}
+
+/// Its turn was broken off while the provider of a superseded run ended.
+#[test]
+fn what_is_given_up_after_another_took_over_is_said_by_the_next_run() {
+    let said = told(|config| {
+        let mut story = Story::up_with(config);
+        story.message(task(5, 50));
+        story.grants(5, 3);
+        story.accepts("task,t50,m5,in_progress");
+        story.hands_over(5).takes(5).busy();
+        is_superseded(&mut story);
+        let end = TurnEnd::Interrupted { by_person: true };
+        story.report(StatusReport { end, ..StatusReport::default() });
+        story.exits(ExitClass::Signal);
+        story.expects("finish(76)");
+        let mut later = story.the_next_run();
+        later.boot();
+        later.registers();
+        if later.times("claim,m5") > 0 {
+            later.grants(5, 3);
+        }
+        later.times("task,t50,m5,blocked") == 1
+    });
+    assert_eq!(said, (true, false));
+}
+
+/// Nobody answered its question, since its turn was over long ago, and what was handed over waited for that for ever.
+#[test]
+fn what_is_handed_over_behind_a_silent_turn_that_asks_is_waited_for_no_longer_than_else() {
+    let stage = told(|config| {
+        let mut story = Story::up_with(config);
+        story.busy();
+        story.provider(ProviderReport::ApprovalOpened(Box::new(ApprovalRequest {
+            id: "p1".into(),
+            kind: "tool".into(),
+            tool: None,
+            reason: None,
+        })));
+        story.by_hand();
+        story.after(600_000);
+        let probe = story.expects(",probe)");
+        story.fails(probe, FailureKind::Provider);
+        story.message(plain(5));
+        story.hands_over(5);
+        story.after(31_000);
+        story.stage(5)
+    });
+    assert_eq!(stage, (Some("ambiguous"), Some("offered")));
 }

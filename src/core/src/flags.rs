@@ -26,9 +26,9 @@ pub enum Flag {
     /// not say any more to its next run; what was handed over while a turn ran is in doubt when that failed and the
     /// provider shows nothing, and what waits for a turn when one ended that nobody saw begin; a task ends with the last
     /// message that is left once all that is unread is known; a turn that began while the first prompt was being handed over
-    /// is its turn; a stage that overtakes another has a key of its own; the position stands until what was asked to be
-    /// replayed was replayed; and the outcome of what a superseded run gave up is said by its next run. Without it, none of
-    /// that.
+    /// is its turn; a stage that overtakes another has a key of its own; the position stands until the replay
+    /// that was asked for is announced; the outcome of what a superseded run gave up is said by its next run; and a question of a turn
+    /// that gives no sign of life is no reason to wait for what was handed over. Without it, none of that.
     BelievesLess = 5,
 }
 

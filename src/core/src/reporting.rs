@@ -261,6 +261,9 @@ impl Core {
                 if accepted == Some(true) {
                     fx.note(Note::TaskReported { task, status: status.as_str() });
                 }
+                if accepted.is_some() && self.believes_less() {
+                    self.inbox.update(message, |item| item.task_ended |= item.stage == Stage::SetAside);
+                }
                 if status.is_final() && accepted.is_some() {
                     fx.sync = true;
                     self.task_has_ended(task, fx);

@@ -45,12 +45,22 @@ impl Core {
             }
             (None, None) => {}
         }
-        if !self.reports.owes(id) {
+        if !self.reports.owes(id) && !self.is_unsaid(id) {
             self.claims.remove(id, &mut self.inbox);
             self.touched.claims = true;
             self.forget_message(id, fx);
         }
         fx.sync = true;
+    }
+
+    /// What became of it may not be said any more: it is owed by the next run.
+    fn is_unsaid(&self, id: MessageId) -> bool {
+        let of = |item: &Item| match item.stage {
+            Stage::Worked => true,
+            Stage::SetAside => item.meta.task.is_some() && !item.task_ended,
+            _ => false,
+        };
+        self.believes_less() && self.ending.is_silent(&Call::Read { message: id }) && self.inbox.get(id).is_some_and(of)
     }
 
     /// A turn that had it ended normally.
@@ -102,7 +112,8 @@ impl Core {
         if !self.believes_less() {
             return;
         }
-        let aside = self.inbox.iter().filter(|(id, item)| item.stage == Stage::SetAside && !self.reports.owes(*id));
+        let aside = self.inbox.iter().filter(|(_, item)| item.stage == Stage::SetAside && !item.task_ended);
+        let aside = aside.filter(|(id, _)| !self.reports.owes(*id));
         let unsaid: Vec<_> = aside.filter_map(|(id, item)| Some((id, item.meta.task?))).collect();
         for (id, task) in unsaid {
             let why = self.inbox.set_aside().get(&id).cloned().unwrap_or_default();
@@ -176,10 +187,7 @@ impl Core {
         let Some(item) = self.inbox.get(id) else { return };
         let (stage, attempt) = (item.stage, item.attempt);
         let waits = stage == Stage::Worked && item.meta.task.is_some() && !item.task_ended;
-        // What may not be said any more is owed by the next run.
-        let silent = self.ending.is_silent(&Call::Read { message: id });
-        let unsaid = stage == Stage::Worked && silent && self.believes_less();
-        if waits || unsaid || self.reports.owes(id) {
+        if waits || self.reports.owes(id) || self.is_unsaid(id) {
             return;
         }
         match stage {

@@ -70,9 +70,11 @@ impl Core {
         if batch.op.is_some() {
             return;
         }
+        // A question of a turn that gives no sign of life may never be answered.
+        let asks = self.approvals.any_open() && !(self.turns.is_unverified() && self.believes_less());
         if batch.messages.is_empty() {
             self.end_batch();
-        } else if self.turns.running().is_none() && !self.approvals.any_open() {
+        } else if self.turns.running().is_none() && !asks {
             self.deadlines.arm(TimerKey::Take, self.now.mono, self.config.timing.take_timeout);
         } else {
             self.deadlines.clear(TimerKey::Take);

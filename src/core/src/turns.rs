@@ -58,7 +58,7 @@ impl Turns {
         self.current.as_ref().filter(|turn| !turn.unverified).map(|turn| turn.number)
     }
 
-    fn is_unverified(&self) -> bool {
+    pub(crate) fn is_unverified(&self) -> bool {
         self.current.as_ref().is_some_and(|turn| turn.unverified)
     }
 

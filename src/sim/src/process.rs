@@ -122,6 +122,11 @@ impl Process {
         self.heard = false;
     }
 
+    /// It was handed over, and not taken yet.
+    pub(crate) fn handed(&self, message: MessageId) -> bool {
+        self.handed.iter().any(|(offer, _)| offer.message == message)
+    }
+
     /// An offer without a nonce is any of its message.
     pub(crate) fn took(&self, offer: &TakenOffer) -> bool {
         let is = |had: &Had| had.offer.message == offer.message && (offer.nonce.is_none() || had.offer == *offer);

@@ -123,7 +123,7 @@ impl Watch {
         self.orders.loses_power();
         // What nobody else has heard of may be given again by a run that begins with nothing.
         self.newest_op = self.newest_call;
-        self.clock_is_set(self.now);
+        self.clock_is_set(self.now, 0);
     }
 
     /// The clocks of its machine part, at this true time.
@@ -131,9 +131,9 @@ impl Watch {
         self.jumped = self.jumped.max(Some(at));
     }
 
-    pub(crate) fn clock_is_set(&mut self, at: u64) {
+    pub(crate) fn clock_is_set(&mut self, at: u64, by: i64) {
         self.set = self.set.max(Some(at));
-        self.link.clock_is_set();
+        self.link.clock_is_set(by);
         self.clock_jumps(at);
     }
 
@@ -154,7 +154,7 @@ impl Watch {
         match event {
             Event::Boot | Event::Wake => {}
             Event::Link(conn, report) => self.link.reports(at, *conn, report),
-            Event::Bus(conn, frame) => self.frame(*conn, frame, truth),
+            Event::Bus(conn, frame) => self.frame(at, *conn, frame, truth),
             Event::Provider(generation, report) => {
                 if self.process.is_of(*generation) {
                     self.provider(at, report, truth);
@@ -189,7 +189,10 @@ impl Watch {
         }
     }
 
-    fn frame(&mut self, conn: u64, frame: &BusFrame, truth: &Truth<'_>) {
+    fn frame(&mut self, at: Stamp, conn: u64, frame: &BusFrame, truth: &Truth<'_>) {
+        if matches!(frame, BusFrame::Registered { .. }) && self.link.is_overdue(at) {
+            return;
+        }
         self.link.frame(conn, frame);
         if let BusFrame::Error { code: relay_runner_protocol::ErrorCode::Superseded, .. } = frame {
             self.orders.superseded();
@@ -197,8 +200,11 @@ impl Watch {
         match frame {
             BusFrame::Registered { relay, .. } => self.relay_is(relay.as_ref()),
             BusFrame::Command { command, .. } => {
-                self.process.ordered(&command.name);
-                self.link.ordered(&command.name);
+                // One that is known is not carried out again.
+                if !self.orders.knows(&command.id) {
+                    self.process.ordered(&command.name);
+                    self.link.ordered(&command.name);
+                }
                 let ours = command.target.as_deref().is_none_or(|to| *to == *truth.relay.agents[truth.agent].id);
                 if ours {
                     self.orders.ordered(&command.id, &command.name);
@@ -332,7 +338,7 @@ impl Watch {
             Effect::Disconnect { conn } => self.link.disconnects(*conn),
             Effect::Send { frame, .. } => {
                 let may_be_ready = self.was_ready || self.could_be_ready();
-                self.link.says(frame, may_be_ready)?;
+                self.link.says(at, frame, may_be_ready)?;
                 if let Frame::Ack { frame } = frame
                     && let Some(id) = frame.strip_prefix("c-")
                 {

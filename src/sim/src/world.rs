@@ -277,15 +277,16 @@ impl<'a> World<'a> {
 
     /// What has just changed is on its way: it is looked at again, a little later.
     fn comes_to_rest(&mut self) -> Result<(), Broken> {
-        let (mut before, mut looks) = (None, 0);
+        let (mut before, mut looks) = (None::<String>, 0);
         for _ in 0..MOST_LOOKS {
             let Err(broken) = self.rests() else { return Ok(()) };
             // While something else is the matter at each look, it goes on.
-            looks = if before.as_ref() == Some(&broken.words) { looks + 1 } else { 0 };
+            let matter = broken.words.split(':').next().map(str::to_owned);
+            looks = if before == matter { looks + 1 } else { 0 };
             if looks == LOOKS {
                 return Err(broken);
             }
-            before = Some(broken.words);
+            before = matter;
             self.end += AGAIN;
             self.runs();
             if let Some(broken) = self.broken.take() {

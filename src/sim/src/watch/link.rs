@@ -42,6 +42,8 @@ pub(super) struct Link {
     first_op: u64,
     newest_op: u64,
     doubted: bool,
+    /// When it asked to be registered.
+    asked: u64,
     /// The newest event of this connection.
     position: u64,
     /// Events are asked for, and not announced yet: what comes meanwhile is newer.
@@ -50,6 +52,8 @@ pub(super) struct Link {
 
 /// The shortest wait before a connection that was lost is tried again.
 const RECONNECT: u64 = 250;
+/// How long a registration may take.
+const REGISTER: u64 = 10_000;
 /// So many connections in so long.
 const TRIES: usize = 12;
 const TRIES_WITHIN: u64 = 30_000;
@@ -60,9 +64,10 @@ impl Link {
         *self = Self { seq: self.seq, newest_op: self.newest_op, doubted: true, position, ..Self::default() };
     }
 
-    /// The end of the token is measured by another clock than its beginning.
-    pub(super) const fn clock_is_set(&mut self) {
-        self.renewal = None;
+    /// The end of the token is as much nearer.
+    pub(super) fn clock_is_set(&mut self, by: i64) {
+        let nearer = u64::try_from(by).unwrap_or(0);
+        self.renewal = self.renewal.map(|least| least.saturating_sub(nearer));
     }
 
     pub(super) fn reports(&mut self, at: Stamp, conn: u64, report: &LinkReport) {
@@ -187,7 +192,15 @@ impl Link {
         }
     }
 
-    pub(super) fn says(&mut self, frame: &Frame, may_be_ready: bool) -> Watched {
+    /// A registration that comes when the connection is given up because of it is none.
+    pub(super) const fn is_overdue(&self, at: Stamp) -> bool {
+        !self.registered && at.mono >= self.asked + REGISTER
+    }
+
+    pub(super) fn says(&mut self, at: Stamp, frame: &Frame, may_be_ready: bool) -> Watched {
+        if matches!(frame, Frame::Register) {
+            self.asked = at.mono;
+        }
         match frame {
             Frame::Register if self.superseded => wrong(7, "it registers after another took over"),
             Frame::Register if self.leaves => wrong(7, "it registers after leave was taken"),

@@ -50,6 +50,12 @@ pub(super) struct Messages {
     untold: BTreeMap<MessageId, (Generation, u64)>,
 }
 
+/// Where nothing shows what a turn has, one that ends may seem to have had what the process was handed while it ran.
+fn has_it_unseen(message: MessageId, truth: &Truth<'_>) -> bool {
+    let has = |process: &&Process| process.handed(message) || process.works_on(message);
+    !truth.setup.adapter.evidence && truth.process.is_some_and(|process| has(&process))
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Had {
     by: Uid,
@@ -379,8 +385,8 @@ impl Messages {
     ) -> Watched {
         match status {
             TaskStatus::Done => {
-                let blind = !truth.setup.adapter.evidence && truth.setup.first_prompt;
-                if !self.worked.contains(&message) && !self.unseen.contains(&message) && !blind {
+                let known = self.worked.contains(&message) || self.unseen.contains(&message);
+                if !known && !has_it_unseen(message, truth) {
                     return wrong(4, format!("task {task} is done by message {message}, which no turn has worked"));
                 }
                 let others = truth.relay.tasks.get(&task).map(|task| task.messages.as_slice()).unwrap_or_default();
@@ -418,8 +424,7 @@ impl Messages {
         let taken = truth.setup.mark_read == MarkRead::Taken && self.had.contains_key(&message);
         let shows_nothing = !truth.setup.adapter.evidence && self.offered.contains(&message);
         let worked = self.worked.contains(&message) || self.unseen.contains(&message);
-        // The turn of the first prompt may seem to be that of what was handed over just then.
-        if shows_nothing && truth.setup.first_prompt {
+        if has_it_unseen(message, truth) {
             return Ok(());
         }
         if worked || taken || (shows_nothing && truth.setup.mark_read == MarkRead::Taken) {

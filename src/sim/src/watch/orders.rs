@@ -81,6 +81,11 @@ impl Orders {
         }
     }
 
+    /// It was taken in already.
+    pub(super) fn knows(&self, id: &Text) -> bool {
+        self.commands.contains_key(id)
+    }
+
     /// A command for somebody else.
     pub(super) fn is_foreign(&mut self, id: &Text) {
         self.foreign.insert(id.clone());

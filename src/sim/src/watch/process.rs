@@ -23,7 +23,7 @@ pub(super) struct Processes {
     last: Option<Exit>,
     /// The latest exit by the wall clock, which may have been set back since.
     latest: u64,
-    /// It was set back between exits of this run: which of them are within the window nobody knows.
+    /// It was set back before the last exit: which of them are within the window nobody knows.
     unsure: bool,
     /// Somebody asked for another process since.
     wanted: bool,
@@ -69,7 +69,7 @@ impl Processes {
         self.living == Some(generation)
     }
 
-    /// Whether this run has started this generation, or a later one.
+    /// Whether this generation was started, or a later one.
     pub(super) fn has_started(&self, generation: Generation) -> bool {
         self.newest >= generation
     }
@@ -188,16 +188,19 @@ impl Processes {
         if told.is_some() && !killed_starting {
             return;
         }
+        // Its own verdict is the runner's, whatever the process says of itself.
+        let class = if killed_starting { ExitClass::StartTimeout } else { class };
+        self.class = Some(class);
         // What never came up at all ends the run, and is the caller's to try again.
         if class == ExitClass::SpawnFailed && self.first {
             return;
         }
         let waits = matches!(class, ExitClass::UsageLimit { until: Some(until) } if until > at.wall);
-        if (!waits || killed_starting) && class != ExitClass::Refused {
+        if !waits && class != ExitClass::Refused {
             self.exits.push(at.wall);
         }
         self.exits.retain(|exit| at.wall < exit + WINDOW);
-        self.unsure |= at.wall < self.latest;
+        self.unsure = at.wall < self.latest;
         self.latest = self.latest.max(at.wall);
         let lived = at.mono.saturating_sub(self.spawned_at);
         let refused = class == ExitClass::Refused;

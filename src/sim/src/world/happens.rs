@@ -208,7 +208,9 @@ impl World<'_> {
                 let who = self.who(who);
                 let now = self.now;
                 self.runners[who].clock.is_set(now, by);
-                self.runners[who].watch.clock_is_set(now);
+                // One that sleeps finds out when it wakes.
+                let found = self.runners[who].clock.asleep_until().max(now);
+                self.runners[who].watch.clock_is_set(found, by);
             }
             What::Drifts { ppm, who } => {
                 let (who, now) = (self.who(who), self.now);

@@ -239,7 +239,9 @@ impl World<'_> {
                 !view.ready || turn || (!gone && self.may_wait(view, id)) || self.is_young(mail)
             }
             Some(Stage::Offered | Stage::Taken) => self.is_young(mail) || view.turn.is_some() || !self.is_quiet(who),
-            Some(Stage::Worked) => !view.ready || full || rest_of_task_waits(view, id, mail) || self.is_young(mail),
+            // What is left of its task may not have room yet.
+            Some(Stage::Worked) if full && mail.message.task.is_some() => true,
+            Some(Stage::Worked) => !view.ready || rest_of_task_waits(view, id, mail) || self.is_young(mail),
             Some(_) => false,
             None => gone || given_up || !view.ready || full || parked,
         };
