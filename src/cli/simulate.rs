@@ -3,10 +3,11 @@
 use super::failure::{Done, Failure};
 use super::progress::Beat;
 use super::simulate_kept::{as_test, can_be_written, report, shrunk};
-use super::simulate_shown::{Outcome, Shown, so_far};
+use super::simulate_shown::{Outcome, Shown, counted, so_far};
 use super::{JSON, OK, books, span};
 use clap::builder::FalseyValueParser;
 use relay_runner_sim::batch::{Batch, Batched, Failed, batch};
+use relay_runner_sim::coverage::{ONE_IN, STATED};
 use relay_runner_sim::saved::File;
 use relay_runner_sim::swarm::{Group, Profile, plan_with};
 use relay_runner_sim::{Coverage, Plan, Ran, Wanted};
@@ -20,7 +21,7 @@ const RUNS: u64 = 1_000;
 const ABOUT: &str = "\
 A run is a world in virtual time: runners with today's core, a relay, providers, a network, clocks and disks, all made up, \
 and a plan of what is wanted of them and what goes wrong. Then everything is mended, and must come to rest. Whatever the \
-cores do is watched from outside and held against 13 invariants; the first thing that is wrong ends the batch with 1.
+cores do is watched from outside and held against 13 invariants; the first thing that is wrong ends the batch with 1. So does a batch of 8000 runs or more that has not met every hazard.
 
 A plan comes from a seed, and run k of a batch has the seed N+k. The first minute of every 128th seed is run again and again, with the first runner killed behind each of its effects in turn (up to the 249th). The same program makes the same run of the same seed, on any \
 machine. A failure is made as short as it can be, told step by step, and saved, so that --plan runs it again when the program \
@@ -136,8 +137,19 @@ pub(crate) fn run(args: &Args) -> Done {
     }
     let test = as_test(args, report.as_ref())?;
     shown.summary(&outcome, report.as_ref(), saved.as_ref().map(|(differences, _)| differences.as_slice()), test)?;
+    let swarm = args.plan.is_none() && args.profile.is_none() && args.hours.is_none();
     match &outcome.batched.failed {
-        None => Ok(OK),
+        None => match never_met(&outcome.batched).filter(|_| swarm) {
+            None => Ok(OK),
+            Some(hazards) => Err(Failure::failed(
+                "hazard_not_met",
+                format!(
+                    "{} met no {}: what holds there is not known; --json tells what was met how often",
+                    counted(outcome.batched.runs, "run"),
+                    hazards.join(", no ")
+                ),
+            )),
+        },
         Some(Failed { seed, broken, .. }) => Err(Failure::failed(
             "invariant_broken",
             format!("seed {seed} breaks invariant {}: {}", broken.invariant, broken.words),
@@ -150,6 +162,12 @@ pub(super) fn read(file: &Path) -> Result<File, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::usage("plan", format!("--plan: cannot read {name}: {error}")))?;
     File::parse(&text).map_err(|error| Failure::usage("plan", format!("--plan {name}: {error}")))
+}
+
+/// What a batch of the stated size should have met and has not; nothing of a smaller one.
+fn never_met(batched: &Batched) -> Option<Vec<String>> {
+    let missing = batched.coverage.summary().hazards.missing;
+    (batched.runs >= STATED * ONE_IN && !missing.is_empty()).then_some(missing)
 }
 
 fn profile(args: &Args) -> Result<Profile, Failure> {
@@ -210,6 +228,14 @@ fn one(args: &Args, shown: Shown, plan: Plan, seed: Option<u64>) -> Result<(Outc
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_that_is_large_enough_meets_every_hazard() {
+        let batch = |runs| Batched { runs, ..Batched::default() };
+        assert_eq!(never_met(&batch(STATED * ONE_IN - 1)), None);
+        let missing = never_met(&batch(STATED * ONE_IN)).expect("it has met none");
+        assert_eq!(missing.len(), Coverage::default().summary().hazards.total);
+    }
 
     #[test]
     fn seeds_are_numbers_or_commits() {
