@@ -21,6 +21,7 @@ const FOUND: &[(Mutant, u64)] = &[
     (Mutant::OffersTwiceToTheAdopted, 2),
     (Mutant::KeepsTheOldConnection, 5),
     (Mutant::RenewsAllTheTime, 5),
+    (Mutant::IgnoresCommands, 6),
     (Mutant::NeverBacksOff, 8),
     (Mutant::StaysSilentWhenRenewed, 8),
     (Mutant::AsksUnderANewKey, 12),

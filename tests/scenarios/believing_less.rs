@@ -12,14 +12,15 @@ use relay_runner_protocol::ErrorCode;
 
 use crate::story::{EPOCH, Story, config, facts, plain, task};
 
-fn before() -> Config {
-    let flags: Vec<Flag> = Flag::ALL.into_iter().filter(|flag| *flag != Flag::BelievesLess).collect();
-    Config { flags: Flags::of(&flags), ..config() }
-}
-
 /// The story as it goes today, and as it went before.
 fn told<T>(story: impl Fn(Config) -> T) -> (T, T) {
-    (story(config()), story(before()))
+    told_without(&[Flag::BelievesLess, Flag::BelievesOnlyEnds], story)
+}
+
+/// The story as it goes today, and without these flags.
+fn told_without<T>(without: &[Flag], story: impl Fn(Config) -> T) -> (T, T) {
+    let flags: Vec<Flag> = Flag::ALL.into_iter().filter(|flag| !without.contains(flag)).collect();
+    (story(config()), story(Config { flags: Flags::of(&flags), ..config() }))
 }
 
 fn is_superseded(story: &mut Story) {
@@ -350,10 +351,7 @@ fn that_another_took_over_is_believed_of_a_late_answer() {
 #[test]
 fn a_task_ends_with_the_last_message_that_is_left() {
     let ended = told(|config| {
-        let mut story = Story::up_with(config);
-        story.message(task(5, 50));
-        story.grants(5, 3);
-        story.accepts("task,t50,m5,in_progress");
+        let mut story = Story::holding_a_task_with(config);
         story.hands_over(5).takes(5).busy();
         story.message(Incoming { claimed_by: None, ..task(6, 50) });
         story.idle();
@@ -396,10 +394,7 @@ fn a_message_is_missing_once_a_heartbeat_has_shown_that_the_agent_is_not() {
 #[test]
 fn who_was_superseded_does_not_ask_whether_it_is_known() {
     let asked = told(|config| {
-        let mut story = Story::up_with(config);
-        story.message(task(5, 50));
-        story.grants(5, 3);
-        story.accepts("task,t50,m5,in_progress");
+        let mut story = Story::holding_a_task_with(config);
         story.hands_over(5).takes(5).busy();
         story.by_hand();
         story.after(300_000);
@@ -460,10 +455,7 @@ fn the_position_stands_while_the_replay_is_not_over() {
 #[test]
 fn what_was_given_up_when_another_took_over_is_said_by_the_next_run() {
     let said = told(|config| {
-        let mut story = Story::up_with(config);
-        story.message(task(5, 50));
-        story.grants(5, 3);
-        story.accepts("task,t50,m5,in_progress");
+        let mut story = Story::holding_a_task_with(config);
         story.hands_over(5).takes(5).busy();
         story.by_hand();
         let end = TurnEnd::Interrupted { by_person: true };
@@ -483,16 +475,40 @@ fn what_was_given_up_when_another_took_over_is_said_by_the_next_run() {
 #[test]
 fn what_is_given_up_after_another_took_over_is_said_by_the_next_run() {
     let said = told(|config| {
-        let mut story = Story::up_with(config);
-        story.message(task(5, 50));
-        story.grants(5, 3);
-        story.accepts("task,t50,m5,in_progress");
+        let mut story = Story::holding_a_task_with(config);
         story.hands_over(5).takes(5).busy();
         is_superseded(&mut story);
         let end = TurnEnd::Interrupted { by_person: true };
         story.report(StatusReport { end, ..StatusReport::default() });
         story.exits(ExitClass::Signal);
         story.expects("finish(76)");
+        let mut later = story.the_next_run();
+        later.boot();
+        later.registers();
+        if later.times("claim,m5") > 0 {
+            later.grants(5, 3);
+        }
+        later.times("task,t50,m5,blocked") == 1
+    });
+    assert_eq!(said, (true, false));
+}
+
+/// That it had been begun was heard after it was given up, and was taken for what it had ended with.
+#[test]
+fn a_task_that_was_given_up_has_not_ended_because_its_begin_was_accepted() {
+    let said = told_without(&[Flag::BelievesOnlyEnds], |config| {
+        let mut story = Story::up_with(config);
+        story.message(task(5, 50));
+        story.by_hand();
+        story.grants(5, 3);
+        story.accepts("delivery,m5,claimed");
+        let begun = story.expects("task,t50,m5,in_progress");
+        story.hands_over(5).takes(5).busy();
+        let end = TurnEnd::Interrupted { by_person: true };
+        story.report(StatusReport { end, ..StatusReport::default() });
+        is_superseded(&mut story);
+        story.answers(begun, OpResult::Ok);
+        story.exits(ExitClass::Signal);
         let mut later = story.the_next_run();
         later.boot();
         later.registers();

@@ -37,6 +37,7 @@ const CAUGHT: [(Mutant, &str); Mutant::ALL.len()] = [
     (Mutant::RestartsInsteadOfEnding, "stopping::shutdown_during_restart"),
     (Mutant::NeverEscalates, "stopping::graceful_stop_hangs"),
     (Mutant::RepeatsCommands, "commanding::command_replay"),
+    (Mutant::IgnoresCommands, "commanding::command_replay"),
     (Mutant::RepeatsStatusNumbers, "bad_links::status_writers_race"),
     (Mutant::ReadyWhileGoingDown, "commanding::ready_flip"),
     (Mutant::NeverBacksOff, "bad_links::flapping_link"),

@@ -105,7 +105,11 @@ impl Story {
 
     /// Up, and message 5 is ours under fence 3; its task 50 has started, and it is being offered.
     pub(crate) fn holding_a_task() -> Self {
-        let mut story = Self::up();
+        Self::holding_a_task_with(config())
+    }
+
+    pub(crate) fn holding_a_task_with(config: Config) -> Self {
+        let mut story = Self::up_with(config);
         story.message(task(5, 50));
         story.grants(5, 3);
         story.accepts("task,t50,m5,in_progress");

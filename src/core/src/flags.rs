@@ -19,27 +19,36 @@ pub enum Flag {
     DoubtsThatTheRelayKnowsTheAgent = 3,
     /// What was taken is in doubt when a turn ends that nobody saw begin; without it, the next turn is believed to have it.
     DoubtsWhatAnUnseenTurnHad = 4,
-    /// What is newer waits until it is known what is unread, after a first registration and after a gap in the events,
-    /// which are still taken in; a deleted message is over; a message is missing once a heartbeat has shown that the relay
-    /// knows the agent; a relay is the same over the same connection; commands are taken in once it is known which one they are of; a claim that was lost is asked for
-    /// again after a while; a link that was refused at the first registration is closed; who was superseded plans no renewal, believes it of a late answer too, and leaves what it may
-    /// not say any more to its next run; what was handed over while a turn ran is in doubt when that failed and the
-    /// provider shows nothing, and what waits for a turn when one ended that nobody saw begin; a task ends with the last
-    /// message that is left once all that is unread is known; a turn that began while the first prompt was being handed over
-    /// is its turn; a stage that overtakes another has a key of its own; the position stands until the replay
-    /// that was asked for is announced; the outcome of what a superseded run gave up is said by its next run; and a question of a turn
-    /// that gives no sign of life is no reason to wait for what was handed over. Without it, none of that.
+    /// Less is believed without a sign. Without it, none of this holds:
+    ///
+    /// - What is newer waits until it is known what is unread, after a first registration and after a gap in the events,
+    ///   which are still taken in; the position stands until the replay that was asked for is announced.
+    /// - A deleted message is over; a message is missing once a heartbeat has shown that the relay knows the agent.
+    /// - A relay is the same over the same connection; commands are taken in once it is known which one they are of.
+    /// - A claim that was lost is asked for again after a while; a link that was refused at the first registration is
+    ///   closed.
+    /// - Who was superseded plans no renewal, believes it of a late answer too, and leaves what it may not say any more,
+    ///   and the outcome of what it gave up, to its next run.
+    /// - What was handed over while a turn ran is in doubt when that failed and the provider shows nothing, and what waits
+    ///   for a turn when one ended that nobody saw begin; a question of a turn that gives no sign of life is no reason to
+    ///   wait for it; a turn that began while the first prompt was being handed over is its turn.
+    /// - A task ends with the last message that is left once all that is unread is known; a stage that overtakes another
+    ///   has a key of its own.
     BelievesLess = 5,
+    /// A task that was given up has ended once its end was accepted or refused; without it, once anything that was said of
+    /// it was, and what a superseded run gave up while `in_progress` was under way is said by nobody.
+    BelievesOnlyEnds = 6,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::DeniesApprovalsBeyondTheLimit,
         Self::LeavesAGapBehindAnotherRun,
         Self::DoubtsThatTheRelayKnowsTheAgent,
         Self::DoubtsWhatAnUnseenTurnHad,
         Self::BelievesLess,
+        Self::BelievesOnlyEnds,
     ];
 
     pub const fn number(self) -> u32 {
@@ -94,7 +103,8 @@ mod tests {
                 | Flag::LeavesAGapBehindAnotherRun
                 | Flag::DoubtsThatTheRelayKnowsTheAgent
                 | Flag::DoubtsWhatAnUnseenTurnHad
-                | Flag::BelievesLess => {}
+                | Flag::BelievesLess
+                | Flag::BelievesOnlyEnds => {}
             }
         }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));

@@ -309,6 +309,7 @@ impl Core {
                 // One that comes when leave was taken is for the next run; one that comes before it is known which relay this
                 // is comes again.
                 let known = self.link.up() == Some(conn) || !self.believes_less();
+                let known = known && !self.config.is_mutant(Mutant::IgnoresCommands);
                 if !self.ending.is_leaving() && known {
                     self.relay_command(*command, fx);
                     // The relay does not say it again once it is acknowledged.

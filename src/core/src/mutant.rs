@@ -63,6 +63,8 @@ pub enum Mutant {
     NeverEscalates,
     /// A command that comes again is carried out again.
     RepeatsCommands,
+    /// A command of the relay is heard, and neither acknowledged nor carried out.
+    IgnoresCommands,
     /// Statuses do not count up.
     RepeatsStatusNumbers,
     /// Shown as ready while the agent goes down.
@@ -106,7 +108,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::RedeliversWhenMarkingFails,
         Self::CountsTheLeaseFromArrival,
         Self::BelievesOneClock,
@@ -133,6 +135,7 @@ impl Mutant {
         Self::RestartsInsteadOfEnding,
         Self::NeverEscalates,
         Self::RepeatsCommands,
+        Self::IgnoresCommands,
         Self::RepeatsStatusNumbers,
         Self::ReadyWhileGoingDown,
         Self::NeverBacksOff,

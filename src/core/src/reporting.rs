@@ -261,7 +261,9 @@ impl Core {
                 if accepted == Some(true) {
                     fx.note(Note::TaskReported { task, status: status.as_str() });
                 }
-                if accepted.is_some() && self.believes_less() {
+                let ends = status.is_final() || status == TaskStatus::Blocked;
+                let ends = ends || !self.config.flags.has(Flag::BelievesOnlyEnds);
+                if accepted.is_some() && ends && self.believes_less() {
                     self.inbox.update(message, |item| item.task_ended |= item.stage == Stage::SetAside);
                 }
                 if status.is_final() && accepted.is_some() {

@@ -206,6 +206,12 @@ impl World<'_> {
             return wrong(6, format!("command {id} has no outcome"));
         }
         for command in &self.relay.commands {
+            // Every runner registers anew when its token is one that is renewed, and the relay then says again what was not
+            // acknowledged.
+            let says_again = self.plan.setup.token > 0 && command.target == runner.agent;
+            if says_again && !command.foreign && !command.acked {
+                return wrong(6, format!("command {} was never taken in", command.id));
+            }
             let ours = !command.foreign && command.by == Some(runner.instance) && !runner.watch.is_excused(&command.id);
             let open = view.commands.iter().any(|open| open.id == Some(&command.id));
             if ours && command.status.is_none_or(|status| !status.is_final()) && !open {
