@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{BusFrame, Event, Incoming, OpResult, Order, Params, RelayEvent};
+use crate::event::{BusFrame, Event, HookReport, Incoming, OpResult, Order, Params, RelayEvent};
 use crate::facts::DurableFacts;
 
 /// What the core knows of a text.
@@ -47,6 +47,7 @@ impl Event {
             Self::Bus(_, frame) => frame.forget_digests(),
             Self::Done(_, OpResult::Unread { messages, .. }) => messages.iter_mut().for_each(Incoming::forget_digest),
             Self::Order(Order::Command { command, .. }) => command.params.forget_digest(),
+            Self::Order(Order::Hook { hook, .. }) => hook.forget_digest(),
             Self::Boot
             | Self::Wake
             | Self::Link(..)
@@ -60,6 +61,7 @@ impl Event {
                 | OpResult::Refused { .. }
                 | OpResult::Renewed { .. }
                 | OpResult::Pruned
+                | OpResult::Owed { .. }
                 | OpResult::Token { .. }
                 | OpResult::Settings(_)
                 | OpResult::Failed(_),
@@ -68,6 +70,7 @@ impl Event {
                 Order::Signal(_)
                 | Order::Report { .. }
                 | Order::Permission { .. }
+                | Order::Replied { .. }
                 | Order::Token { .. }
                 | Order::Fault { .. }
                 | Order::JournalBroken { .. },
@@ -104,6 +107,15 @@ impl BusFrame {
 impl Incoming {
     fn forget_digest(&mut self) {
         self.body = self.body.without_digest();
+    }
+}
+
+impl HookReport {
+    fn forget_digest(&mut self) {
+        if let (Some(_), Some(report)) = (self.held_before, &mut self.report) {
+            // Of the last message.
+            report.metadata = None;
+        }
     }
 }
 

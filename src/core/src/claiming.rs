@@ -84,6 +84,7 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
+            | OpResult::Owed { .. }
             | OpResult::Token { .. }
             | OpResult::Settings(_) => self.ask_later(id),
         }
@@ -252,6 +253,7 @@ impl Core {
             | OpResult::Granted { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
+            | OpResult::Owed { .. }
             | OpResult::Token { .. }
             | OpResult::Settings(_) => {
                 self.claims.update(id, |claim| {

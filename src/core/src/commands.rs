@@ -467,6 +467,7 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
+            | OpResult::Owed { .. }
             | OpResult::Token { .. }
             | OpResult::Settings(_) => self.succeed(waiting, waiting.said.clone(), fx),
         }

@@ -303,6 +303,7 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
+            | OpResult::Owed { .. }
             | OpResult::Settings(_) => {
                 let failure = Failure { kind: FailureKind::Server, text: "an odd answer to a renewal".into() };
                 self.renewal_failed(&failure, fx);

@@ -129,6 +129,8 @@ pub enum Call {
         after: MessageId,
         limit: u32,
     },
+    /// The replies that the agent owes.
+    Obligations,
     DeleteAgent,
     /// Renew the runtime token with this id.
     RenewToken {
@@ -178,6 +180,7 @@ impl Call {
             | Self::SetReady { .. }
             | Self::Heartbeat
             | Self::Unread { .. }
+            | Self::Obligations
             | Self::DeleteAgent
             | Self::RenewToken { .. } => None,
         }
@@ -193,7 +196,7 @@ impl Call {
             | Self::Task { message, .. } => Lane::Message(*message),
             Self::Command { id, .. } => Lane::Command(id.clone()),
             Self::SetStatus { .. } | Self::SetReady { .. } | Self::Heartbeat | Self::DeleteAgent => Lane::Agent,
-            Self::Unread { .. } => Lane::Fetch,
+            Self::Unread { .. } | Self::Obligations => Lane::Fetch,
             Self::RenewToken { .. } => Lane::Credential,
         }
     }
@@ -376,6 +379,20 @@ pub enum Answer {
     Token {
         accepted: bool,
     },
+    /// To a hook: why the agent is busy, what it owes, and whether the end of its turn is held for that.
+    Hook {
+        busy: Vec<Text>,
+        owed: Vec<OwedReply>,
+        holds: bool,
+    },
+}
+
+/// A reply that the agent owes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedReply {
+    pub message: MessageId,
+    /// Who waits for it.
+    pub from: Text,
 }
 
 /// Exit codes of the program (behaviour 18).
@@ -489,6 +506,12 @@ impl fmt::Display for Effect {
                     f.write_char(')')
                 }
                 Answer::Token { accepted } => write!(f, "answer(r{},token,{accepted})", request.0),
+                Answer::Hook { busy, owed, holds } => {
+                    write!(f, "answer(r{},hook", request.0)?;
+                    busy.iter().try_for_each(|reason| write!(f, ",{}", Quoted(reason)))?;
+                    owed.iter().try_for_each(|owed| write!(f, ",m{}", owed.message))?;
+                    f.write_str(if *holds { ",holds)" } else { ")" })
+                }
             },
             Self::Finish { code } => write!(f, "finish({})", *code as u8),
         }
@@ -535,6 +558,7 @@ impl fmt::Display for Call {
             Self::SetReady { ready, seq } => write!(f, "set-ready,{ready},{seq}"),
             Self::Heartbeat => f.write_str("heartbeat"),
             Self::Unread { after, limit } => write!(f, "unread,{after},{limit}"),
+            Self::Obligations => f.write_str("obligations"),
             Self::DeleteAgent => f.write_str("delete-agent"),
             Self::RenewToken { jti } => {
                 f.write_str("renew-token")?;

@@ -28,6 +28,7 @@ use crate::matching::Given;
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::{Op, Ops};
+use crate::owed::Owed;
 use crate::prompt::Prompt;
 use crate::reports::Reports;
 use crate::restart::Window;
@@ -69,6 +70,8 @@ pub struct Core {
     pub(crate) status: Status,
     pub(crate) troubles: Troubles,
     pub(crate) telling: Telling,
+    #[serde(default, skip_serializing_if = "Owed::is_unused")]
+    pub(crate) owed: Owed,
     /// What changed in the step that runs; nothing between steps.
     #[serde(skip)]
     pub(crate) touched: Touched,
@@ -129,6 +132,7 @@ impl Core {
             status: Status::new(facts.status_seq),
             troubles: Troubles::default(),
             telling: Telling::default(),
+            owed: Owed::from_facts(facts.owed),
             touched: Touched::default(),
             happened: Vec::new(),
             config: Arc::new(config),
@@ -235,6 +239,7 @@ impl Core {
             set_aside: self.inbox.set_aside().clone(),
             had: self.inbox.had(),
             commands: self.commands.facts(),
+            owed: self.owed.facts(),
         }
     }
 
@@ -297,7 +302,7 @@ impl Core {
             let left = kind == Op::Farewell && failure.kind == FailureKind::NotFound;
             let key = match kind {
                 // Rounds that come again and again.
-                Op::Liveness | Op::Heartbeat | Op::Unread => key_of_call(&failure.text),
+                Op::Liveness | Op::Heartbeat | Op::Unread | Op::Obligations => key_of_call(&failure.text),
                 _ => &failure.text,
             };
             let said_before = left || self.troubles.said(key, self.now.mono, &self.config);
@@ -322,6 +327,7 @@ impl Core {
             Op::Liveness => self.liveness_answered(),
             Op::Heartbeat => self.heartbeat_answered(op, &result, fx),
             Op::Unread => self.unread_answered(result, fx),
+            Op::Obligations => self.owed_answered(&result, fx),
             Op::RenewToken => self.credential_answered(op, result, fx),
             Op::Farewell => self.farewell_answered(&result, fx),
             Op::Offer(_) => self.offer_answered(op, result, fx),
@@ -341,6 +347,8 @@ impl Core {
             Order::Command { request, command } => self.local_command(request, *command, fx),
             Order::Report { request, report } => self.hook_report(request, &report, fx),
             Order::Permission { request, ask } => self.permission_asked(request, *ask, fx),
+            Order::Hook { request, hook } => self.hook(request, &hook, fx),
+            Order::Replied { message } => self.owes_no_reply(message, fx),
             Order::Token { request, slot, record } => self.token_handed_in(request, slot, record, fx),
             Order::Fault { what } => self.fault(what, fx),
             Order::JournalBroken { why } => self.status.journal_broke(why),

@@ -240,6 +240,29 @@ pub struct PermissionAsk {
     pub pid: Option<u32>,
 }
 
+/// What a hook of the provider posts (behaviour 19); [`hooks::read`](crate::hooks::read) makes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HookReport {
+    /// The provider session that the hook echoes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Offers whose headings stand in what was submitted to the provider.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<TakenOffer>,
+    /// The approval that a person answered in the provider itself, if it was open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Text>,
+    /// None: no more than a sign of life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<StatusReport>,
+    /// The provider asks whether its turn may end; whether that was refused before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_before: Option<bool>,
+}
+
 /// Why a provider process is over (behaviour 10).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ExitClass {
@@ -393,6 +416,10 @@ pub enum OpResult {
         slot: TokenSlot,
         record: TokenRecord,
     },
+    /// Messages to which the relay still expects a reply.
+    Owed {
+        messages: Vec<MessageId>,
+    },
     /// What the configuration says now.
     Settings(Box<Settings>),
     Failed(Failure),
@@ -471,6 +498,15 @@ pub enum Order {
     Permission {
         request: RequestId,
         ask: Box<PermissionAsk>,
+    },
+    /// What a hook of the provider posts, answered with what is owed and whether it is held.
+    Hook {
+        request: RequestId,
+        hook: Box<HookReport>,
+    },
+    /// A reply to this message was accepted by the relay.
+    Replied {
+        message: MessageId,
     },
     /// A new runtime token: from the control server, which waits for an answer, or from the file that held the last.
     Token {

@@ -11,6 +11,7 @@ use crate::event::{Incoming, ProcessRef};
 use crate::ids::{Fence, Generation, MessageId, Nonce, OpId, Text, TurnNumber};
 use crate::inbox::{Had, Item};
 use crate::matching::Given;
+use crate::owed::OwedFact;
 use crate::time::Wall;
 
 /// What one run hands on to the next.
@@ -46,6 +47,9 @@ pub struct DurableFacts {
     /// Messages that were offered before they were forgotten.
     pub had: BTreeMap<MessageId, Had>,
     pub commands: Vec<CommandFact>,
+    /// Replies that the agent owes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub owed: BTreeMap<MessageId, OwedFact>,
 }
 
 /// The provider process that was alive.
@@ -146,6 +150,7 @@ impl DurableFacts {
             set_aside: BTreeMap::new(),
             had: BTreeMap::new(),
             commands: Vec::new(),
+            owed: BTreeMap::new(),
         }
     }
 }

@@ -38,17 +38,21 @@ pub enum Flag {
     /// A task that was given up has ended once its end was accepted or refused; without it, once anything that was said of
     /// it was, and what a superseded run gave up while `in_progress` was under way is said by nobody.
     BelievesOnlyEnds = 6,
+    /// A message that expects a reply is owed one from the moment at which it is taken, until it is replied to; without
+    /// it, nobody but the relay knows.
+    RemembersWhatIsOwed = 7,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DeniesApprovalsBeyondTheLimit,
         Self::LeavesAGapBehindAnotherRun,
         Self::DoubtsThatTheRelayKnowsTheAgent,
         Self::DoubtsWhatAnUnseenTurnHad,
         Self::BelievesLess,
         Self::BelievesOnlyEnds,
+        Self::RemembersWhatIsOwed,
     ];
 
     pub const fn number(self) -> u32 {
@@ -104,7 +108,8 @@ mod tests {
                 | Flag::DoubtsThatTheRelayKnowsTheAgent
                 | Flag::DoubtsWhatAnUnseenTurnHad
                 | Flag::BelievesLess
-                | Flag::BelievesOnlyEnds => {}
+                | Flag::BelievesOnlyEnds
+                | Flag::RemembersWhatIsOwed => {}
             }
         }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));

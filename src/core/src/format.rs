@@ -5,12 +5,16 @@ use alloc::string::String;
 use core::fmt::Write;
 use relay_runner_protocol::Message;
 
-use crate::effect::{Offer, Repeat};
+use crate::effect::{Offer, OwedReply, Repeat};
+use crate::ids::{MessageId, Nonce};
 
 /// What a provider is shown of a body, in Unicode scalar values.
 pub const BODY_MOST: usize = 4_000;
 /// What a heading shows of a name or a subject.
 const HEADING_MOST: usize = 200;
+
+/// How a heading begins.
+const HEADING: &str = "[relay message ";
 
 /// An attachment as the agent finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,27 @@ pub fn joined<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     out
 }
 
+/// The offers whose headings stand in a text, as a provider echoes it.
+pub fn offers_in(text: &str) -> impl Iterator<Item = (MessageId, Nonce)> {
+    text.match_indices(HEADING).filter_map(|(at, _)| {
+        let rest = &text[at + HEADING.len()..];
+        let (id, nonce) = rest[..rest.find(']')?].split_once(' ')?;
+        Some((id.parse().ok()?, Nonce::parse(nonce)?))
+    })
+}
+
+/// What is said to an agent about the replies that it owes; empty when it owes none.
+pub fn owed(owed: &[OwedReply]) -> String {
+    let mut out = String::new();
+    for OwedReply { message, from } in owed {
+        if out.is_empty() {
+            out.push_str("You owe a reply to these relay messages. Reply to each, or say in a reply why you cannot:\n");
+        }
+        let _ = writeln!(out, "- message {message} from {}: relay-runner reply {message} \"...\"", one_line(from));
+    }
+    out
+}
+
 /// What an agent is told about a message that it has and that is not its own any more.
 pub fn withdrawn(message: u64, why: &str) -> String {
     format!(
@@ -71,7 +96,7 @@ pub fn withdrawn(message: u64, why: &str) -> String {
 fn heading(out: &mut String, message: &Message, offer: &Offer) {
     let _ = write!(
         out,
-        "[relay message {} {}] from {}, {}",
+        "{HEADING}{} {}] from {}, {}",
         message.id,
         offer.nonce,
         one_line(&message.from),
@@ -115,7 +140,6 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Nonce;
     use alloc::string::ToString;
     use serde_json::json;
 
@@ -178,6 +202,25 @@ mod tests {
         assert!(text.contains("Attachment a.txt: /x/a.txt\nAttachment b.txt could not be had: it is larger"));
         assert!(text.contains("relay-runner reply 12"));
         assert!(message(&owed, &offer(Repeat::Redelivered), &[]).contains("Delivered again"));
+    }
+
+    #[test]
+    fn the_offers_of_a_prompt_are_found_again_by_their_headings() {
+        let texts = [message(&a_message("b"), &offer(Repeat::First), &[]), "[relay message 7 zzzzzz]".to_string()];
+        let prompt = format!("<event>{}</event>", joined(texts.iter().map(|text| &**text)));
+        let nonce = Nonce::parse("zzzzzz").unwrap();
+        assert_eq!(offers_in(&prompt).collect::<alloc::vec::Vec<_>>(), [(12, offer(Repeat::First).nonce), (7, nonce)]);
+        for none in ["", "[relay message", "[relay message 7]", "[relay message x zzzzzz]", "[relay message 7 zzzzz!]"] {
+            assert_eq!(offers_in(none).count(), 0, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_owed_is_listed_with_the_command_that_ends_it() {
+        let list = [OwedReply { message: 12, from: "eve\n- message 1".into() }];
+        let text = owed(&list);
+        assert!(text.contains("relay-runner reply 12 \"...\"") && text.lines().count() == 2, "{text}");
+        assert_eq!(owed(&[]), "");
     }
 
     #[test]

@@ -70,10 +70,26 @@ impl fmt::Display for TokenSlot {
     }
 }
 
+/// Crockford's base 32.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+impl Nonce {
+    /// Reads the six letters that a heading shows.
+    pub fn parse(text: &str) -> Option<Self> {
+        let letters = <[u8; 6]>::try_from(text.as_bytes()).ok()?;
+        letters
+            .into_iter()
+            .try_fold(0_u32, |number, letter| {
+                let digit = ALPHABET.iter().position(|known| *known == letter)?;
+                Some(number << 5 | u32::try_from(digit).ok()?)
+            })
+            .map(Self)
+    }
+}
+
 impl fmt::Display for Nonce {
-    /// Six letters of Crockford's base 32: no letter that can be misread, nothing that a shell or a model changes.
+    /// Six letters: none that can be misread, nothing that a shell or a model changes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         for shift in [25, 20, 15, 10, 5, 0] {
             let letter = ALPHABET[(self.0 >> shift) as usize & 31];
             fmt::Write::write_char(f, char::from(letter))?;
@@ -131,5 +147,11 @@ mod tests {
         assert_eq!(format!("{}", Nonce(0)), "000000");
         assert_eq!(format!("{}", Nonce(31)), "00000z");
         assert_eq!(format!("{}", Nonce(1 << 29)), "g00000");
+        for nonce in [Nonce(0), Nonce(31), Nonce(987_654_321), Nonce((1 << 30) - 1)] {
+            assert_eq!(Nonce::parse(&format!("{nonce}")), Some(nonce));
+        }
+        for wrong in ["", "00000", "0000000", "00000i", "00000A", "0000ü"] {
+            assert_eq!(Nonce::parse(wrong), None, "{wrong}");
+        }
     }
 }

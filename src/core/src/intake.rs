@@ -180,6 +180,7 @@ impl Core {
 
     /// Another took it, or it is gone: dropped if not yet offered; else nothing more is reported for it.
     pub(crate) fn taken_over(&mut self, id: MessageId, why: &'static str, fx: &mut Effects) {
+        self.owes_no_reply(id, fx);
         let Some(item) = self.inbox.get(id) else { return };
         let (stage, seen) = (item.stage, item.seen);
         let said = item.taken_over && !self.config.is_mutant(Mutant::TellsTwice);
@@ -245,6 +246,7 @@ impl Core {
         self.claims = Claims::default();
         self.reports = Reports::default();
         self.delivery = Delivery::default();
+        self.owed.forget();
         for key in [TimerKey::Take, TimerKey::Turnless, TimerKey::Ambiguous, TimerKey::Inbox] {
             self.deadlines.clear(key);
         }

@@ -18,6 +18,7 @@ pub mod event;
 pub mod facts;
 pub mod flags;
 pub mod format;
+pub mod hooks;
 pub mod ids;
 pub mod journal;
 pub mod machines;
@@ -56,6 +57,7 @@ mod metadata;
 #[allow(dead_code, reason = "the list is for those who choose")]
 mod mutant;
 mod ops;
+mod owed;
 mod prompt;
 mod provider;
 mod reporting;
@@ -74,7 +76,7 @@ pub use body::BodyRef;
 pub use config::Config;
 pub use deadlines::TimerKey;
 pub use effect::{
-    Act, Answer, Call, Effect, Effects, ExitCode, Frame, Lane, Offer, Offers, Outcome, Reason, Repeat, StopStep,
+    Act, Answer, Call, Effect, Effects, ExitCode, Frame, Lane, Offer, Offers, Outcome, OwedReply, Reason, Repeat, StopStep,
 };
 pub use engine::Core;
 pub use event::{Event, Failure, FailureKind, OpResult, Order, ProviderReport, TokenRecord};
@@ -82,5 +84,6 @@ pub use facts::DurableFacts;
 pub use ids::{Generation, MessageId, OpId, RequestId, Text, TokenSlot};
 pub use matching::Given;
 pub use note::Note;
+pub use owed::OwedFact;
 pub use time::Stamp;
 pub use view::View;

@@ -48,6 +48,7 @@ impl Core {
         self.http(Op::Heartbeat, Call::Heartbeat, deadline, fx);
         self.liveness.outstanding = 3;
         self.fetch_unread(fx);
+        self.ask_what_is_owed(fx);
     }
 
     /// A relay may refuse by mistake, and there may never be another credential: a call now and then shows whether it

@@ -127,6 +127,7 @@ impl Core {
                 "approvalId": id, "kind": open.request.kind, "tool": open.request.tool,
                 "reason": open.request.reason, "since": open.since,
             })).collect::<Vec<_>>(),
+            "repliesOwed": self.owed.len(),
             "journal": self.status.journal_broken().map(|_| "broken"),
             "credential": self.credential.state(self.now),
             "transport": {"bus": self.link.name()},

@@ -22,6 +22,8 @@ pub(crate) enum Op {
     Liveness,
     Heartbeat,
     Unread,
+    /// Asking which replies are owed.
+    Obligations,
     RenewToken,
     /// The last word to the relay: the agent deleted, or shown as offline.
     Farewell,
@@ -55,6 +57,7 @@ impl Op {
             Self::Liveness => "liveness",
             Self::Heartbeat => "heartbeat",
             Self::Unread => "fetching unread messages",
+            Self::Obligations => "asking what is owed",
             Self::RenewToken => "renewal of the credential",
             Self::Farewell => "taking leave of the relay",
             Self::Offer(_) => "offer",
@@ -78,6 +81,7 @@ impl Op {
             | Self::Liveness
             | Self::Heartbeat
             | Self::Unread
+            | Self::Obligations
             | Self::Farewell => true,
             Self::StartControl
             | Self::WriteInfo
@@ -116,6 +120,7 @@ impl Op {
             | Self::Liveness
             | Self::Heartbeat
             | Self::Unread
+            | Self::Obligations
             | Self::RenewToken
             | Self::ReadSettings
             | Self::Attachments(_)

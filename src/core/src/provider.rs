@@ -59,6 +59,7 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
+            | OpResult::Owed { .. }
             | OpResult::Token { .. }
             | OpResult::Settings(_) => {
                 fx.note(Note::Unexpected { state: "starting", event: "odd answer to a spawn" });

@@ -144,6 +144,7 @@ impl Core {
             | OpResult::Renewed { .. }
             | OpResult::Pruned
             | OpResult::Unread { .. }
+            | OpResult::Owed { .. }
             | OpResult::Token { .. }
             | OpResult::Settings(_) => {
                 let accepted = self.reports.pop_sent(lane, op);
@@ -289,6 +290,7 @@ impl Core {
             | Call::SetReady { .. }
             | Call::Heartbeat
             | Call::Unread { .. }
+            | Call::Obligations
             | Call::DeleteAgent
             | Call::RenewToken { .. } => {}
         }

@@ -51,6 +51,13 @@ struct Said {
     timeline: u64,
     generation: u64,
     journal_broken: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    owed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// The lifecycle action that is under way.
@@ -219,6 +226,7 @@ impl Core {
             timeline: self.status.timeline_version,
             generation: self.lifecycle.generation().0,
             journal_broken: self.status.journal_broken.is_some(),
+            owed: self.owed.version(),
         }
     }
 

@@ -52,6 +52,7 @@ impl Core {
             self.tell(id, "it is not its own any more".into());
         } else {
             self.open_work_of(id);
+            self.owes_a_reply(id);
             self.say_stage_at(id, Stage::Taken, attempt, None, fx);
             if self.config.mark_read == MarkRead::Taken || self.config.is_mutant(Mutant::MarksReadTooEarly) {
                 self.report(Call::Read { message: id }, fx);

@@ -43,6 +43,8 @@ pub struct View<'a> {
     pub approvals_over: Vec<ApprovalOverView<'a>>,
     /// Commands that have no outcome yet.
     pub commands: Vec<CommandView<'a>>,
+    /// Replies that the agent owes.
+    pub owed: Vec<OwedView<'a>>,
     /// Reports that the relay has not accepted yet.
     pub reports_waiting: usize,
     pub operations: usize,
@@ -144,6 +146,17 @@ pub struct ApprovalOverView<'a> {
     pub how: &'static str,
 }
 
+/// A reply that is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwedView<'a> {
+    pub message_id: MessageId,
+    /// Who waits for it.
+    pub from: &'a str,
+    /// When the agent took the message.
+    pub since: Wall,
+}
+
 /// A command, and what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -226,6 +239,7 @@ impl Core {
             approvals: self.approvals.open().collect(),
             approvals_over: self.approvals.closed().collect(),
             commands: self.commands.open().collect(),
+            owed: self.owed.views(),
             reports_waiting: self.reports.len(),
             operations: self.ops.len(),
             status_seq: self.status.seq(),

@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use relay_runner_protocol::frame::{self, Ack, BusHeartbeat, BusStatus, CommandOrder as WireCommand, Event, Resume};
+use relay_runner_protocol::reply::Obligation;
 use relay_runner_protocol::token::{RecordGiven, TokenGiven};
 use relay_runner_protocol::{
     ClientFrame, ErrorBody, ErrorCode, Message, Priority, ServerFrame, Session, agent, claim, command as wire_command,
@@ -139,6 +140,12 @@ pub fn request(core: &Core, key: OpId, epoch: Epoch, call: &Call) -> Request {
         Call::Unread { after, limit } => {
             Request { method: Method::Get, path: http::unread(us, *after, *limit), body: None, idempotency_key: None }
         }
+        Call::Obligations => Request {
+            method: Method::Get,
+            path: http::agent_part(us, "obligations"),
+            body: None,
+            idempotency_key: None,
+        },
         Call::RenewToken { jti } => Request {
             method: Method::Post,
             path: http::TOKEN_RENEWAL.to_string(),
@@ -211,6 +218,8 @@ pub fn answer(call: &Call, us: &str, status: u16, retry_after: Option<Millis>, b
                 Err(reason) => unreadable(&reason).into(),
             };
         }
+        Call::Obligations => read::<Vec<Obligation>>(body)
+            .map(|owed| OpResult::Owed { messages: owed.iter().map(|owed| owed.message_id).collect() }),
         Call::RenewToken { .. } => {
             return match read::<TokenGiven>(body) {
                 Ok(TokenGiven { token, .. }) if token.trim().is_empty() => unreadable("it holds no token").into(),
@@ -417,7 +426,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 }
 
 /// Others' text in events is bounded: it is for people, never decided upon.
-fn cut(text: &str) -> Text {
+pub(crate) fn cut(text: &str) -> Text {
     const MOST: usize = 300;
     match text.char_indices().nth(MOST) {
         Some((end, _)) => text[..end].into(),

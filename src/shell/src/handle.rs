@@ -49,7 +49,11 @@ impl Handle {
         }
         match answered.await.ok()? {
             Answer::Command(outcome) => Some(outcome),
-            Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Token { .. } => None,
+            Answer::Busy(_)
+            | Answer::Stale
+            | Answer::Permission { .. }
+            | Answer::Token { .. }
+            | Answer::Hook { .. } => None,
         }
     }
 

@@ -343,6 +343,9 @@ impl Run {
                 let full = messages.len() >= *limit as usize;
                 OpResult::Unread { messages, full }
             }
+            Call::Obligations => {
+                OpResult::Owed { messages: (0..self.chance.below(4)).map(|_| self.chance.below(20)).collect() }
+            }
             Call::RenewToken { .. } => {
                 self.tokens += 1;
                 let expires_at = Some(self.now.wall / 1_000 + self.chance.below(4_000));

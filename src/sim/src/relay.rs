@@ -330,6 +330,11 @@ impl Relay {
         OpResult::Unread { messages, full }
     }
 
+    fn owed(&self, agent: AgentNo) -> Vec<MessageId> {
+        let owed = |mail: &&Mail| mail.message.reply_expected && mail.meant & (1 << agent) != 0 && !mail.deleted;
+        self.mail.values().filter(owed).map(|mail| mail.message.id).collect()
+    }
+
     fn reads(&mut self, id: MessageId, agent: AgentNo) -> OpResult {
         let Some(mail) = self.mail.get_mut(&id).filter(|mail| !mail.deleted) else {
             return failure(FailureKind::NotFound, &self.text);
@@ -364,6 +369,7 @@ impl Relay {
                 | Call::SetReady { .. }
                 | Call::Heartbeat
                 | Call::Unread { .. }
+                | Call::Obligations
                 | Call::RenewToken { .. }
         );
         if !keyed {
@@ -438,6 +444,8 @@ impl Relay {
                 OpResult::Ok
             }
             Call::Unread { after, limit } => self.unread(agent, *after, *limit, time),
+            // Nobody in this world replies, so all that expects a reply is owed one.
+            Call::Obligations => OpResult::Owed { messages: self.owed(agent) },
             Call::DeleteAgent => {
                 self.leaves(agent);
                 OpResult::Ok
@@ -450,7 +458,11 @@ impl Relay {
     fn guards(&self, asked: &Asked) -> Result<(), FailureKind> {
         if matches!(
             asked.call,
-            Call::Task { .. } | Call::Command { .. } | Call::RenewToken { .. } | Call::Unread { .. }
+            Call::Task { .. }
+                | Call::Command { .. }
+                | Call::RenewToken { .. }
+                | Call::Unread { .. }
+                | Call::Obligations
         ) {
             return Ok(());
         }

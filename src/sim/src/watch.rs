@@ -256,7 +256,8 @@ impl Watch {
                 }
             }
             Order::Permission { request, ask } => self.orders.asked(&ask.approval.id, Some(*request)),
-            Order::Fault { .. } | Order::JournalBroken { .. } => {}
+            // In this world hooks report by `Report`, and nobody replies.
+            Order::Hook { .. } | Order::Replied { .. } | Order::Fault { .. } | Order::JournalBroken { .. } => {}
         }
     }
 
@@ -409,6 +410,7 @@ impl Watch {
             | Call::SetReady { .. }
             | Call::Heartbeat
             | Call::Unread { .. }
+            | Call::Obligations
             | Call::DeleteAgent
             | Call::RenewToken { .. } => Ok(()),
         }

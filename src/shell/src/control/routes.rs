@@ -108,7 +108,7 @@ async fn report(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection
         Ok(Answer::Stale) => {
             refusal(StatusCode::CONFLICT, "stale_session", "the report is not of the living provider session")
         }
-        Ok(Answer::Command(_) | Answer::Permission { .. } | Answer::Token { .. }) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Permission { .. } | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => ending(),
     }
 }
 
@@ -136,7 +136,7 @@ async fn command(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejectio
     }
     match answered.await {
         Ok(Answer::Command(outcome)) => outcome_response(&outcome),
-        Ok(Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Token { .. }) | Err(_) => ending(),
+        Ok(Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => ending(),
     }
 }
 
@@ -158,7 +158,7 @@ async fn permission(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejec
         Ok(Answer::Stale) => {
             refusal(StatusCode::CONFLICT, "stale_session", "the request is not of the living provider session")
         }
-        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Token { .. }) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => ending(),
     }
 }
 
@@ -190,7 +190,7 @@ async fn token(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection>
         Ok(Answer::Token { accepted: false }) => {
             refusal(StatusCode::UNPROCESSABLE_ENTITY, "expired_token", "the token has ended already")
         }
-        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Stale | Answer::Permission { .. }) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Hook { .. }) | Err(_) => ending(),
     }
 }
 

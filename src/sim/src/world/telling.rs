@@ -126,6 +126,8 @@ fn short(event: &Event) -> String {
             Order::Command { request, command } => format!("r{} {} here", request.0, command.name),
             Order::Report { report, .. } => format!("hook: {}", provider(&ProviderReport::Status(report.clone()))),
             Order::Permission { ask, .. } => format!("hook asks {}", ask.approval.id),
+            Order::Hook { request, .. } => format!("r{} hook", request.0),
+            Order::Replied { message } => format!("m{message} is replied to"),
             Order::Token { slot, .. } => format!("token {slot} handed in"),
             Order::Fault { what } => format!("fault: {what}"),
             Order::JournalBroken { why } => format!("journal broken: {why}"),
@@ -188,6 +190,7 @@ fn answer(result: &OpResult) -> String {
             let ids: Vec<String> = messages.iter().map(|message| format!("m{}", message.id)).collect();
             format!("unread [{}]{}", ids.join(" "), if *full { " and more" } else { "" })
         }
+        OpResult::Owed { messages } => format!("{} owed", messages.len()),
         OpResult::Token { slot, .. } => format!("token {slot}"),
         OpResult::Settings(_) => "settings".into(),
         OpResult::Failed(failure) => format!("{:?}", failure.kind),
