@@ -20,10 +20,12 @@ mod embedded;
 mod failure;
 mod follow;
 mod given;
+mod hook;
 mod identity;
 mod local;
 mod machines;
 mod moment;
+mod obligations;
 mod order;
 mod places;
 mod program;
@@ -90,6 +92,8 @@ enum Verb {
     Approve(decide::Approve),
     Deny(decide::Deny),
     Read(read::Args),
+    Obligations(obligations::Args),
+    Hook(hook::Args),
     Replay(replay::Args),
     Machines(machines::Args),
     Simulate(Box<simulate::Args>),
@@ -122,6 +126,8 @@ impl Verb {
             Self::Approve(args) => decide::approve(&args).await,
             Self::Deny(args) => decide::deny(&args).await,
             Self::Read(args) => read::run(&args).await,
+            Self::Obligations(args) => obligations::run(&args).await,
+            Self::Hook(args) => hook::run(&args).await,
             Self::Replay(args) => replay::run(&args),
             Self::Machines(args) => machines::run(&args),
             Self::Simulate(args) => simulate::run(&args),

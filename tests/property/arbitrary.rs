@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 use relay_runner_core::config::{Adapter, Config, Delivery, Limits, MarkRead, Mode, OnGiveUp, Settings};
 use relay_runner_core::event::{
-    ApprovalRequest, BusFrame, CommandOrder, ExitClass, ExitReport, Failure, FailureKind, Incoming, LinkReport,
-    OpResult, Order, Params, ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer,
-    TimelineReport, TokenRecord, TurnEnd,
+    ApprovalRequest, BusFrame, CommandOrder, ExitClass, ExitReport, Failure, FailureKind, HookReport, Incoming,
+    LinkReport, OpResult, Order, Params, ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport,
+    TakenOffer, TimelineReport, TokenRecord, TurnEnd,
 };
 use relay_runner_core::ids::{Nonce, Text, TokenSlot};
 use relay_runner_core::{BodyRef, Core, DurableFacts, Effect, Effects, Event, Generation, OpId, RequestId, Stamp};
@@ -131,6 +131,7 @@ fn result() -> BoxedStrategy<OpResult> {
         2 => (prop::collection::vec(incoming(), 0..6), any::<bool>()).prop_map(|(messages, full)| {
             OpResult::Unread { messages, full }
         }),
+        1 => prop::collection::vec(number(), 0..4).prop_map(|messages| OpResult::Owed { messages }),
         1 => Just(OpResult::Settings(Box::new(Settings::of(&config())))),
         1 => token().prop_map(|record| OpResult::Token { slot: TokenSlot(2), record }),
         3 => failure().prop_map(OpResult::Failed),
@@ -255,6 +256,19 @@ fn order() -> BoxedStrategy<Order> {
         4 => (number(), report()).prop_map(|(request, report)| {
             Order::Report { request: RequestId(request), report: Box::new(report) }
         }),
+        2 => (number(), report(), prop::option::of(any::<bool>()), any::<bool>(), number()).prop_map(
+            |(request, report, held_before, says, message)| {
+                let hook = HookReport {
+                    session: report.session.clone(),
+                    taken: vec![TakenOffer { message, nonce: None }],
+                    report: says.then_some(report),
+                    held_before,
+                    ..HookReport::default()
+                };
+                Order::Hook { request: RequestId(request), hook: Box::new(hook) }
+            }
+        ),
+        1 => number().prop_map(|message| Order::Replied { message }),
         1 => text().prop_map(|why| Order::JournalBroken { why }),
         1 => token().prop_map(|record| Order::Token { request: None, slot: TokenSlot(3), record }),
     ].boxed()

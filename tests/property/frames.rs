@@ -175,6 +175,7 @@ proptest! {
             | OpResult::Spawned(_)
             | OpResult::Token { .. }
             | OpResult::Settings(_)
+            | OpResult::Owed { .. }
             | OpResult::Refused { .. }
             | OpResult::Pruned => {}
         }

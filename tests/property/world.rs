@@ -638,6 +638,7 @@ impl World {
                 | Call::SetReady { .. }
                 | Call::Heartbeat
                 | Call::Unread { .. }
+                | Call::Obligations
                 | Call::RenewToken { .. } => true,
                 Call::Command { outcome, .. } => outcome.is_none(),
                 Call::Claim { .. }

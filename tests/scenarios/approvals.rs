@@ -14,7 +14,8 @@ fn request(id: &str) -> ApprovalRequest {
 
 /// A hook of this session waits at the control server.
 fn asks(story: &mut Story, session: &str, number: u64, id: &str) {
-    let ask = Box::new(PermissionAsk { approval: request(id), session: Some(session.into()), pid: None });
+    let ask =
+        Box::new(PermissionAsk { approval: request(id), session: Some(session.into()), pid: None, pids: Vec::new() });
     story.hears(Event::Order(Order::Permission { request: RequestId(number), ask }));
 }
 

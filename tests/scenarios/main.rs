@@ -36,6 +36,7 @@ mod one_process_one_operation;
 mod program;
 mod recorded;
 mod replaying;
+mod replies_owed;
 mod restarting;
 mod settings;
 mod shown;

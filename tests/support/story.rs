@@ -9,6 +9,7 @@ use relay_runner_core::event::{
     BusFrame, CommandOrder, ExitClass, ExitReport, Failure, FailureKind, Incoming, LinkReport, OpResult, Order, Params,
     ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer, TurnEnd,
 };
+use relay_runner_core::hooks::{self, Posted};
 use relay_runner_core::ids::provider_session;
 use relay_runner_core::mutant::Mutant;
 use relay_runner_core::{
@@ -332,6 +333,26 @@ impl Story {
         self.hears(Event::Order(Order::Report { request, report: Box::new(report) }))
     }
 
+    /// The living session posts a hook of its own, as the provider writes it.
+    #[track_caller]
+    pub(crate) fn posts(&mut self, hook: &str, payload: serde_json::Value) -> &mut Self {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let serde_json::Value::Object(mut payload) = payload else { panic!("a hook is an object") };
+        payload.entry("providerSessionId").or_insert(self.session().into());
+        let order = match hooks::read(hook, &payload).expect("a hook that is known") {
+            Posted::Report(hook) => Order::Hook { request, hook: Box::new(hook) },
+            Posted::Permission { ask, .. } => Order::Permission { request, ask: Box::new(ask) },
+        };
+        self.hears(Event::Order(order))
+    }
+
+    /// The heading under which a message was offered last, as the provider echoes it.
+    pub(crate) fn heading(&self, id: MessageId) -> String {
+        let item = self.core.view().messages.into_iter().find(|message| message.id == id).expect("it is held");
+        format!("[relay message {id} {}] from alice, chat", item.nonce)
+    }
+
     pub(crate) fn signal(&mut self, signal: Signal) -> &mut Self {
         self.hears(Event::Order(Order::Signal(signal)))
     }
@@ -492,6 +513,7 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
             | Call::Read { .. }
             | Call::Task { .. }
             | Call::Command { .. }
+            | Call::Obligations
             | Call::RenewToken { .. }
             | Call::DeleteAgent => None,
         },

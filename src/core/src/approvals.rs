@@ -146,7 +146,8 @@ impl Core {
 
     /// A hook's, which waits at the control server: of the living session, or nobody decides about it.
     pub(crate) fn permission_asked(&mut self, request: RequestId, ask: PermissionAsk, fx: &mut Effects) {
-        if !self.is_of_living_session(ask.session.as_deref(), ask.pid) {
+        let pids: Vec<u32> = ask.pid.iter().chain(&ask.pids).copied().collect();
+        if !self.is_of_living_session(ask.session.as_deref(), &pids) {
             fx.note(Note::Stale { what: "permission request of another session", number: 0 });
             fx.push(Effect::Answer { request, answer: Answer::Stale });
             return;

@@ -238,6 +238,9 @@ pub struct PermissionAsk {
     pub session: Option<Text>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// Further processes whose hook it may be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pids: Vec<u32>,
 }
 
 /// What a hook of the provider posts (behaviour 19); [`hooks::read`](crate::hooks::read) makes it.
@@ -247,8 +250,9 @@ pub struct HookReport {
     /// The provider session that the hook echoes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Text>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
+    /// The process whose hook it is, or, where that is not known, those that may be it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pids: Vec<u32>,
     /// Offers whose headings stand in what was submitted to the provider.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub taken: Vec<TakenOffer>,

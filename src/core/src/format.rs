@@ -210,7 +210,8 @@ mod tests {
         let prompt = format!("<event>{}</event>", joined(texts.iter().map(|text| &**text)));
         let nonce = Nonce::parse("zzzzzz").unwrap();
         assert_eq!(offers_in(&prompt).collect::<alloc::vec::Vec<_>>(), [(12, offer(Repeat::First).nonce), (7, nonce)]);
-        for none in ["", "[relay message", "[relay message 7]", "[relay message x zzzzzz]", "[relay message 7 zzzzz!]"] {
+        for none in ["", "[relay message", "[relay message 7]", "[relay message x zzzzzz]", "[relay message 7 zzzzz!]"]
+        {
             assert_eq!(offers_in(none).count(), 0, "{none}");
         }
     }

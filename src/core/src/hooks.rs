@@ -54,8 +54,7 @@ pub enum Posted {
 /// Reads what a hook posts; none for a hook that is not known. What is of the wrong type counts as absent.
 pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
     let session = text(payload, "providerSessionId");
-    let pid = payload.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
-    let posted = HookReport { session, pid, ..HookReport::default() };
+    let posted = HookReport { session, pids: pids(payload), ..HookReport::default() };
     let with = |report: StatusReport| HookReport { report: Some(report), ..posted.clone() };
     let read = match hook {
         "SessionStart" => {
@@ -76,7 +75,10 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
                 reason: text(payload, "reason"),
             };
             let input = payload.get("tool_input").filter(|input| !input.is_null()).map(Value::to_string);
-            return Some(Posted::Permission { ask: PermissionAsk { approval, session: posted.session, pid }, input });
+            return Some(Posted::Permission {
+                ask: PermissionAsk { approval, session: posted.session, pid: None, pids: posted.pids },
+                input,
+            });
         }
         "PostToolUse" | "PostToolUseFailure" | "PermissionDenied" => {
             HookReport { answered: Some(approval_id(payload)), ..posted }
@@ -113,9 +115,10 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
 /// The same hook with no more than [`read`] looks at, so that it stays small whatever the provider puts into it: of a
 /// prompt the headings, of what a tool is called with at most `most` bytes and its digest, and nothing of its answer.
 pub fn slim(payload: &Map<String, Value>, most: usize) -> Map<String, Value> {
-    const KEPT: [&str; 15] = [
+    const KEPT: [&str; 16] = [
         "providerSessionId",
         "pid",
+        "pids",
         "session_id",
         "source",
         "prompt_id",
@@ -169,6 +172,13 @@ fn text(payload: &Map<String, Value>, key: &str) -> Option<Text> {
     payload.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(cut)
 }
 
+fn pids(payload: &Map<String, Value>) -> Vec<u32> {
+    const MOST: usize = 16;
+    let several = payload.get("pids").and_then(Value::as_array).into_iter().flatten();
+    let numbers = payload.get("pid").into_iter().chain(several).filter_map(Value::as_u64);
+    numbers.filter_map(|pid| u32::try_from(pid).ok()).take(MOST).collect()
+}
+
 /// The provider's own name of the turn: Claude Code says `prompt_id`, codex `turn_id`.
 fn turn(payload: &Map<String, Value>) -> Option<Text> {
     text(payload, "prompt_id").or_else(|| text(payload, "turn_id"))
@@ -218,7 +228,7 @@ fn digest(payload: &Map<String, Value>) -> String {
 impl Core {
     /// A hook of the living provider session, answered with what is owed and whether the end of its turn is held.
     pub(crate) fn hook(&mut self, request: RequestId, hook: &HookReport, fx: &mut Effects) {
-        if !self.is_of_living_session(hook.session.as_deref(), hook.pid) {
+        if !self.is_of_living_session(hook.session.as_deref(), &hook.pids) {
             fx.note(Note::Stale { what: "hook of another session", number: 0 });
             fx.push(Effect::Answer { request, answer: Answer::Stale });
             return;

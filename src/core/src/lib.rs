@@ -76,7 +76,8 @@ pub use body::BodyRef;
 pub use config::Config;
 pub use deadlines::TimerKey;
 pub use effect::{
-    Act, Answer, Call, Effect, Effects, ExitCode, Frame, Lane, Offer, Offers, Outcome, OwedReply, Reason, Repeat, StopStep,
+    Act, Answer, Call, Effect, Effects, ExitCode, Frame, Lane, Offer, Offers, Outcome, OwedReply, Reason, Repeat,
+    StopStep,
 };
 pub use engine::Core;
 pub use event::{Event, Failure, FailureKind, OpResult, Order, ProviderReport, TokenRecord};

@@ -96,7 +96,7 @@ impl Core {
 
     /// A report that came by a hook: of the living session, or it changes nothing.
     pub(crate) fn hook_report(&mut self, request: RequestId, report: &StatusReport, fx: &mut Effects) {
-        let answer = if self.is_of_living_session(report.session.as_deref(), report.pid) {
+        let answer = if self.is_of_living_session(report.session.as_deref(), report.pid.as_slice()) {
             self.status_report(report, fx);
             Answer::Busy(self.work.reasons().map(Text::from).collect())
         } else {
@@ -108,15 +108,12 @@ impl Core {
 
     /// Whether a hook is of the process that is managed, and not of an older one, or of a copy that the agent runs
     /// itself.
-    pub(crate) fn is_of_living_session(&self, session: Option<&str>, pid: Option<u32>) -> bool {
+    pub(crate) fn is_of_living_session(&self, session: Option<&str>, pids: &[u32]) -> bool {
         let living = provider_session(&self.run_id, self.lifecycle.generation());
         let late = self.config.is_mutant(Mutant::BelievesLateHooks);
         let fits = late || session == Some(living.as_str()) && self.lifecycle.is_alive();
         let nested = !self.config.is_mutant(Mutant::BelievesNestedProviders)
-            && match (pid, self.lifecycle.process()) {
-                (Some(pid), Some(process)) => pid != process.pid,
-                (None, _) | (_, None) => false,
-            };
+            && self.lifecycle.process().is_some_and(|process| !pids.is_empty() && !pids.contains(&process.pid));
         fits && !nested
     }
 

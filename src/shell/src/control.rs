@@ -2,6 +2,7 @@
 //! a loopback port with a secret. It asks the loop, and holds no state of its own.
 
 mod guard;
+mod hook;
 mod permission;
 mod report;
 pub(crate) mod routes;

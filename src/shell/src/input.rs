@@ -3,7 +3,7 @@
 use crate::attachments::AttachedFile;
 use crate::tokens::Token;
 use futures_util::FutureExt;
-use relay_runner_core::event::{CommandOrder, PermissionAsk, StatusReport};
+use relay_runner_core::event::{CommandOrder, HookReport, PermissionAsk, StatusReport};
 use relay_runner_core::ids::Conn;
 use relay_runner_core::wire::Words;
 use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offers, OpId, OpResult, Order};
@@ -65,6 +65,13 @@ pub(crate) enum Input {
     /// A hook holds a permission request.
     Permission {
         ask: Box<PermissionAsk>,
+        /// What the tool is called with, for whoever decides; it is in no journal.
+        input: Option<String>,
+        answer: oneshot::Sender<Answer>,
+    },
+    /// A hook of the provider, read.
+    Hook {
+        hook: Box<HookReport>,
         answer: oneshot::Sender<Answer>,
     },
     Report {

@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`run`], then at `runner::Runner::take_in`.
 
+mod asked;
 mod attachments;
 mod bodies;
 mod bus;

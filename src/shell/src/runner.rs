@@ -4,6 +4,7 @@ mod attaching;
 mod effects;
 mod prepare;
 
+use crate::asked::Asked;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
 use crate::bus::{Bus, BusTarget};
@@ -66,6 +67,7 @@ pub struct Runner {
     control: Option<Control>,
     info: InfoFile,
     requests: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    asked: Asked,
     last_request: u64,
     states: Arc<watch::Sender<Arc<str>>>,
     /// Held to the end.
@@ -206,8 +208,15 @@ impl Runner {
                 let request = self.request(answer)?;
                 Some(Event::Order(Order::Report { request, report }))
             }
-            Input::Permission { ask, answer } => {
+            Input::Hook { hook, answer } => {
                 let request = self.request(answer)?;
+                Some(Event::Order(Order::Hook { request, hook }))
+            }
+            Input::Permission { ask, input, answer } => {
+                let request = self.request(answer)?;
+                if let Some(input) = input {
+                    self.asked.keep(&ask.approval.id, &input, &self.core.view());
+                }
                 Some(Event::Order(Order::Permission { request, ask }))
             }
             Input::Token { token, answer } => {
@@ -324,7 +333,7 @@ impl Runner {
 
     fn view(&self) -> Arc<str> {
         // Without a JSON form the view is empty, and that is said; nothing depends on it.
-        serde_json::to_string(&self.core.view()).map_or_else(
+        self.asked.shown(self.core.view()).map_or_else(
             |error| {
                 tracing::error!("the state has no JSON form: {error}");
                 Arc::from("{}")

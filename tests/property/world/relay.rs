@@ -144,6 +144,11 @@ impl Relay {
                 self.mail.values_mut().filter(|mail| !mail.held_by_rival()).for_each(|mail| mail.holder = None);
                 OpResult::Ok
             }
+            // Nobody replies.
+            Call::Obligations => {
+                let owed = self.mail.values().filter(|mail| mail.message.reply_expected && !mail.deleted);
+                OpResult::Owed { messages: owed.map(|mail| mail.message.id).collect() }
+            }
             Call::Delivery { .. } | Call::Heartbeat => OpResult::Ok,
             // This world has no tokens.
             Call::RenewToken { .. } => failed(FailureKind::Unsupported),

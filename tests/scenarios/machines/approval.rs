@@ -67,7 +67,8 @@ fn hook_asks(story: &mut Story, number: u64) {
 }
 
 fn asks_in(story: &mut Story, session: String, number: u64) {
-    let ask = Box::new(PermissionAsk { approval: request(), session: Some(session.into()), pid: None });
+    let ask =
+        Box::new(PermissionAsk { approval: request(), session: Some(session.into()), pid: None, pids: Vec::new() });
     story.hears(Event::Order(Order::Permission { request: RequestId(number), ask }));
 }
 

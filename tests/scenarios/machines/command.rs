@@ -41,7 +41,8 @@ fn brings(case: &Case) -> Story {
     }
     if case.note.starts_with("a decision") {
         let approval = ApprovalRequest { id: "p1".into(), kind: "tool".into(), tool: None, reason: None };
-        let ask = Box::new(PermissionAsk { approval, session: Some(story.session().into()), pid: None });
+        let ask =
+            Box::new(PermissionAsk { approval, session: Some(story.session().into()), pid: None, pids: Vec::new() });
         story.hears(Event::Order(Order::Permission { request: RequestId(7), ask }));
     }
     if case.note.ends_with("any more") {

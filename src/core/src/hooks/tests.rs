@@ -20,11 +20,14 @@ fn each_hook_says_what_the_contract_says() {
     assert_eq!((busy.status, busy.id.as_deref()), (ReportStatus::Busy, Some("p1")));
 
     let begins = report("SessionStart", json!({"source": "resume", "providerSessionId": "s1", "pid": 12}));
-    assert_eq!((begins.session.as_deref(), begins.pid), (Some("s1"), Some(12)));
+    assert_eq!((begins.session.as_deref(), &*begins.pids), (Some("s1"), &[12][..]));
+    let several = report("Stop", json!({"pids": [12, "x", 14]}));
+    assert_eq!(several.pids, [12, 14]);
     assert!(begins.report.as_ref().unwrap().begins_a_session());
     assert_eq!(begins.report.unwrap().timeline.unwrap().status.as_ref(), "session-resume");
 
-    let stop = json!({"stop_hook_active": true, "last_assistant_message": "done", "background_tasks": [{"id": "b1"}, "b2"]});
+    let stop =
+        json!({"stop_hook_active": true, "last_assistant_message": "done", "background_tasks": [{"id": "b1"}, "b2"]});
     let stop = report("Stop", stop);
     assert_eq!(stop.held_before, Some(true));
     let idle = stop.report.unwrap();
@@ -70,7 +73,10 @@ fn the_end_of_a_tool_closes_the_request_that_was_made_for_it() {
     assert_eq!(input.as_deref(), Some(r#"{"command":"rm x","description":"d"}"#));
     for hook in ["PostToolUse", "PostToolUseFailure", "PermissionDenied"] {
         assert_eq!(report(hook, tool.clone()).answered, Some(ask.approval.id.clone()), "{hook}");
-        assert_ne!(report(hook, json!({"tool_name": "Bash", "tool_input": {}})).answered, Some(ask.approval.id.clone()));
+        assert_ne!(
+            report(hook, json!({"tool_name": "Bash", "tool_input": {}})).answered,
+            Some(ask.approval.id.clone())
+        );
     }
 }
 
@@ -106,6 +112,6 @@ fn what_is_of_the_wrong_type_counts_as_absent() {
         "stop_hook_active": "yes", "background_tasks": 3, "agent_id": "", "error": null, "source": true, "reason": 1});
     for hook in HOOKS.into_iter().chain([SESSION_END]) {
         let Some(Posted::Report(report)) = read(hook, &object(odd.clone())) else { continue };
-        assert_eq!((report.session, report.pid, report.taken.len()), (None, None, 0), "{hook}");
+        assert_eq!((report.session, report.pids.len(), report.taken.len()), (None, 0, 0), "{hook}");
     }
 }

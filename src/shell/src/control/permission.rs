@@ -1,12 +1,20 @@
 //! The body of `POST /permission`: a permission request that a hook holds, in the words of the wire. What the tool is
 //! called with stays out of the journal.
 
-use super::routes::refusal;
+use super::routes::{ending, read, refusal};
+use crate::input::{Input, Inputs};
 use crate::secret::cut;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use relay_runner_core::effect::Decision;
 use relay_runner_core::event::{ApprovalRequest, PermissionAsk};
+use relay_runner_core::{Answer, Text};
 use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 /// The longest id that is taken; others' words are cut to it.
 const TEXT_MOST: usize = 300;
@@ -25,6 +33,9 @@ pub(super) struct PermissionBody {
     provider_session_id: Option<String>,
     #[serde(default)]
     pid: Option<u32>,
+    /// What the tool is called with.
+    #[serde(default)]
+    input: Option<Value>,
 }
 
 impl PermissionBody {
@@ -45,6 +56,55 @@ impl PermissionBody {
             },
             session: self.provider_session_id.map(Into::into),
             pid: self.pid,
+            pids: Vec::new(),
         })
+    }
+}
+
+/// What became of a request that was held.
+pub(super) enum Decided {
+    /// None: nobody decided, and the question stays open in the provider.
+    By(Option<Decision>, Option<Text>),
+    Stale,
+    Ending,
+}
+
+/// Held until somebody decides, or the time for that is over. `input` is for whoever decides.
+pub(super) async fn held(inputs: &Inputs, ask: PermissionAsk, input: Option<String>) -> Decided {
+    let (answer, answered) = oneshot::channel();
+    if !inputs.send(Input::Permission { ask: Box::new(ask), input, answer }).await {
+        return Decided::Ending;
+    }
+    match answered.await {
+        Ok(Answer::Permission { decision, reason }) => Decided::By(decision, reason),
+        Ok(Answer::Stale) => Decided::Stale,
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => {
+            Decided::Ending
+        }
+    }
+}
+
+pub(super) async fn permission(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection>) -> Response {
+    let mut body = match read::<PermissionBody>(body) {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let input = body.input.take().filter(|input| !input.is_null()).map(|input| match input {
+        Value::String(text) => text,
+        other => other.to_string(),
+    });
+    let ask = match body.ask() {
+        Ok(ask) => ask,
+        Err(refusal) => return refusal,
+    };
+    match held(&inputs, ask, input).await {
+        Decided::By(decision, reason) => {
+            let decision = decision.map(Decision::as_str);
+            axum::Json(json!({"decision": decision, "reason": reason.as_deref()})).into_response()
+        }
+        Decided::Stale => {
+            refusal(StatusCode::CONFLICT, "stale_session", "the request is not of the living provider session")
+        }
+        Decided::Ending => ending(),
     }
 }

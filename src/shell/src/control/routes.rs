@@ -1,6 +1,7 @@
 //! What the control server answers to.
 
-use super::permission::PermissionBody;
+use super::hook;
+use super::permission::permission;
 use super::report::ReportBody;
 use crate::input::{Input, Inputs};
 use crate::secret;
@@ -12,7 +13,6 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use relay_runner_core::effect::Decision;
 use relay_runner_core::event::CommandOrder;
 use relay_runner_core::{Answer, Outcome, Text, wire};
 use relay_runner_protocol::token::RecordGiven;
@@ -34,6 +34,8 @@ pub(super) fn router(inputs: &Inputs) -> Router {
         .route("/readyz", get(readyz))
         .route("/command", post(command))
         .route("/permission", post(permission))
+        .route("/hook/{event}", post(hook::hook))
+        .route("/obligations", get(hook::obligations))
         .route("/token", post(token))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
@@ -48,11 +50,11 @@ pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response
     (status, axum::Json(json!({"error": {"code": code, "message": message}}))).into_response()
 }
 
-fn ending() -> Response {
+pub(super) fn ending() -> Response {
     refusal(StatusCode::SERVICE_UNAVAILABLE, "ending", "the runner is ending")
 }
 
-async fn look(inputs: &Inputs) -> Option<Arc<str>> {
+pub(super) async fn look(inputs: &Inputs) -> Option<Arc<str>> {
     let (answer, answered) = oneshot::channel();
     if !inputs.send(Input::Look(answer)).await {
         return None;
@@ -108,7 +110,9 @@ async fn report(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection
         Ok(Answer::Stale) => {
             refusal(StatusCode::CONFLICT, "stale_session", "the report is not of the living provider session")
         }
-        Ok(Answer::Command(_) | Answer::Permission { .. } | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Permission { .. } | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => {
+            ending()
+        }
     }
 }
 
@@ -136,29 +140,10 @@ async fn command(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejectio
     }
     match answered.await {
         Ok(Answer::Command(outcome)) => outcome_response(&outcome),
-        Ok(Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => ending(),
-    }
-}
-
-/// Held until somebody decides, or the time for that is over.
-async fn permission(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection>) -> Response {
-    let ask = match read::<PermissionBody>(body).and_then(PermissionBody::ask) {
-        Ok(ask) => Box::new(ask),
-        Err(refusal) => return refusal,
-    };
-    let (answer, answered) = oneshot::channel();
-    if !inputs.send(Input::Permission { ask, answer }).await {
-        return ending();
-    }
-    match answered.await {
-        Ok(Answer::Permission { decision, reason }) => {
-            let decision = decision.map(Decision::as_str);
-            axum::Json(json!({"decision": decision, "reason": reason.as_deref()})).into_response()
-        }
-        Ok(Answer::Stale) => {
-            refusal(StatusCode::CONFLICT, "stale_session", "the request is not of the living provider session")
-        }
-        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => ending(),
+        Ok(
+            Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Token { .. } | Answer::Hook { .. },
+        )
+        | Err(_) => ending(),
     }
 }
 
@@ -190,7 +175,8 @@ async fn token(State(inputs): State<Inputs>, body: Result<Bytes, BytesRejection>
         Ok(Answer::Token { accepted: false }) => {
             refusal(StatusCode::UNPROCESSABLE_ENTITY, "expired_token", "the token has ended already")
         }
-        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Hook { .. }) | Err(_) => ending(),
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Stale | Answer::Permission { .. } | Answer::Hook { .. })
+        | Err(_) => ending(),
     }
 }
 
@@ -232,7 +218,7 @@ pub(crate) fn order(name: &str, mut params: Map<String, Value>) -> Option<(Comma
 }
 
 #[expect(clippy::result_large_err, reason = "the refusal is the answer, made once and sent at once")]
-fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Response> {
+pub(super) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Response> {
     let body = body.map_err(|rejection| {
         let status = rejection.status();
         let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "too_large" } else { "bad_body" };

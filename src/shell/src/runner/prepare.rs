@@ -1,6 +1,7 @@
 //! Before the loop: the folders, the lock, what the last run knew, and the journal.
 
 use super::Runner;
+use crate::asked::Asked;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
 use crate::bus::{BusTarget, BusTiming};
@@ -101,6 +102,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         control: None,
         info: InfoFile::new(&runner_dir, options.info_file.as_deref()),
         requests: BTreeMap::new(),
+        asked: Asked::default(),
         last_request: 0,
         states,
         _lock: lock,

@@ -138,7 +138,9 @@ const fn kind_of(call: &Call) -> CallKind {
         Call::Read { .. } => CallKind::Read,
         Call::Delivery { .. } => CallKind::Stage,
         Call::Command { .. } => CallKind::Command,
-        Call::SetStatus { .. } | Call::SetReady { .. } | Call::Heartbeat | Call::Unread { .. } | Call::Obligations => CallKind::Liveness,
+        Call::SetStatus { .. } | Call::SetReady { .. } | Call::Heartbeat | Call::Unread { .. } | Call::Obligations => {
+            CallKind::Liveness
+        }
         Call::RenewToken { .. } => CallKind::Token,
         Call::DeleteAgent => CallKind::Farewell,
     }

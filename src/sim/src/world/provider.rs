@@ -324,8 +324,12 @@ impl World<'_> {
             process.turns[turn].asks = Some(id.clone());
         }
         if hook {
-            let ask =
-                PermissionAsk { approval: *request, session: Some(process.session.clone()), pid: Some(process.pid()) };
+            let ask = PermissionAsk {
+                approval: *request,
+                session: Some(process.session.clone()),
+                pid: Some(process.pid()),
+                pids: Vec::new(),
+            };
             let request = self.request();
             self.asked.insert((who, request), id);
             self.orders(who, 5, Order::Permission { request, ask: Box::new(ask) });
