@@ -11,6 +11,7 @@ mod callers;
 mod calling;
 mod demonstrating;
 mod ending;
+mod hooking;
 mod killing;
 mod processes;
 mod proxy;

@@ -1,5 +1,7 @@
 //! The server as others meet it; the test itself plays the loop.
 
+mod hooks;
+
 use super::*;
 use crate::input::Input;
 use relay_runner_core::{Answer, Outcome};
