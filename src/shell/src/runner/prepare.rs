@@ -2,6 +2,7 @@
 
 use super::Runner;
 use crate::asked::Asked;
+use super::introducing::profile_home;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
 use crate::bus::{BusTarget, BusTiming};
@@ -47,6 +48,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     let identity = &options.config.identity;
     let agent_id = identity.agent_id.clone();
     let runner_dir = runner_folder(&options, &agent_id, &state_dir)?;
+    let profile_home = profile_home(&options, &state_dir)?;
     let (tokens, record) =
         Tokens::begin(&state_dir, options.token.take(), options.config.credential.take(), clock.stamp().wall);
     options.config.credential = record;
@@ -108,6 +110,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         _lock: lock,
         options,
         runner_dir,
+        profile_home,
         inputs,
     };
     Ok((runner, handle))
