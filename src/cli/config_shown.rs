@@ -261,7 +261,7 @@ fn json(kind: Kind, what: What) -> serde_json::Value {
         }
         (_, What::Text(text)) => text.into(),
         (_, What::List(items)) => items.into(),
-        (_, What::Map(map)) => map.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        (_, What::Map(map)) => serde_json::json!(map),
     }
 }
 

@@ -24,19 +24,15 @@ pub(crate) fn start(level: &str, json: bool) {
         }),
         _ => EnvFilter::new(level),
     };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_filter_reloading();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
     // Only a second start could fail, and there is none.
     if json {
-        let log = log.json().flatten_event(true);
+        let log = log.json().flatten_event(true).with_env_filter(filter).with_filter_reloading();
         let handle = log.reload_handle();
         let _ = CHANGE.set(Box::new(move |filter| handle.reload(filter)));
         let _ = log.try_init();
     } else {
-        let log = log.with_ansi(std::io::stderr().is_terminal());
+        let log = log.with_ansi(std::io::stderr().is_terminal()).with_env_filter(filter).with_filter_reloading();
         let handle = log.reload_handle();
         let _ = CHANGE.set(Box::new(move |filter| handle.reload(filter)));
         let _ = log.try_init();

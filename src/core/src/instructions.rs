@@ -18,9 +18,10 @@ pub fn relay_instructions(to: &Introduction<'_>) -> String {
     let mut text = String::from("# The relay\n\n");
     let label = to.label.map(|label| alloc::format!(", label:{label}")).unwrap_or_default();
     // Writing into a string cannot fail.
-    let _ = write!(
+    let _ = writeln!(
         text,
-        "You are the agent {}{label} on a relay, a server through which agents and people send each other messages and tasks.\n",
+        "You are the agent {}{label} on a relay, a server through which agents and people send each other messages and \
+         tasks.",
         to.agent_id
     );
     text.push_str(
@@ -40,9 +41,9 @@ pub fn relay_instructions(to: &Introduction<'_>) -> String {
     );
     if to.owed > 0 {
         let (replies, are) = if to.owed == 1 { ("reply", "is") } else { ("replies", "are") };
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "\nYou owe {} {replies} that {are} not sent yet: relay-runner obligations lists them.\n",
+            "\nYou owe {} {replies} that {are} not sent yet: relay-runner obligations lists them.",
             to.owed
         );
     }

@@ -41,7 +41,7 @@ pub fn projection(profile: &Profile, provider: Provider) -> Vec<Projected> {
     let all: [(&'static str, Outcome); 14] = [
         ("relay.context", p.context()),
         ("relay.skills", p.relay_skills(relay.skills)),
-        ("relay.mcp", p.relay_mcp(relay.mcp)),
+        ("relay.mcp", relay_mcp(relay.mcp)),
         ("relay.monitor", p.monitor(relay.monitor)),
         ("relay.statusLine", p.status_line(relay.status_line)),
         ("instructions.repoInstructions", p.repo_instructions()),
@@ -80,6 +80,7 @@ const ITS_OWN: &str = "it is for the program to read";
 const NO_HOME: &str =
     "only a home of the profile's leaves out the user's own: set instructions.globalInstructions to false";
 const NOT_KNOWN: &str = "what an ACP agent reads besides its session is its own matter";
+const AWAY: &str = "the user's own servers stand in the user's own home, which the profile turns off";
 const FILE: &str = "the file AGENT_RELAY_INSTRUCTIONS_FILE";
 
 struct View<'a> {
@@ -111,14 +112,6 @@ impl View<'_> {
             Provider::Acp | Provider::Command | Provider::Any => {
                 unsupported("it has no skills; the instructions name the verbs")
             }
-        }
-    }
-
-    fn relay_mcp(&self, on: bool) -> Outcome {
-        if on {
-            unsupported("this version serves no MCP; the instructions name the verbs")
-        } else {
-            applied("left out")
         }
     }
 
@@ -192,19 +185,10 @@ impl View<'_> {
             _ if self.profile.skills.is_empty() => applied(NOTHING),
             (Provider::Claude, true) => applied("skills/ of CLAUDE_CONFIG_DIR"),
             (Provider::Codex, true) => applied("skills/ of CODEX_HOME"),
-            (Provider::Claude | Provider::Codex, false) => self.of_the_host(&self.profile.skills),
+            (Provider::Claude | Provider::Codex, false) => of_the_host(&self.profile.skills),
             (Provider::Acp, _) => unsupported(NOT_KNOWN),
             (Provider::Command | Provider::Any, true) => partial("skills/ of AGENT_RELAY_PROFILE_HOME", ITS_OWN),
             (Provider::Command | Provider::Any, false) => unsupported(NO_HOME),
-        }
-    }
-
-    /// In the user's own home stands what stands there: nothing is put in, and nothing taken away.
-    fn of_the_host(&self, parts: &[Part]) -> Outcome {
-        if parts.iter().any(|part| !part.enabled || part.source.is_some()) {
-            unsupported(NO_HOME)
-        } else {
-            applied("the user's own home")
         }
     }
 
@@ -227,7 +211,6 @@ impl View<'_> {
 
     fn mcp(&self) -> Outcome {
         let mode = self.profile.mcp.mode;
-        const AWAY: &str = "the user's own servers stand in the user's own home, which the profile turns off";
         let nothing = mode == McpMode::Host && self.profile.mcp.servers.is_empty();
         match (self.provider, self.home) {
             _ if nothing && !self.home => applied("the user's own servers"),
@@ -239,13 +222,12 @@ impl View<'_> {
             (Provider::Claude, _) => applied("--mcp-config with --strict-mcp-config"),
             (Provider::Codex, true) => applied("mcp_servers in config.toml of CODEX_HOME"),
             (Provider::Codex, false) if mode == McpMode::Host => applied("-c mcp_servers"),
-            (Provider::Codex, false) => unsupported(NO_HOME),
             (Provider::Acp, _) if mode == McpMode::Host => applied("mcpServers of session/new"),
             (Provider::Acp, _) => {
                 partial("mcpServers of session/new", "the servers that the agent knows by itself stay")
             }
             (Provider::Command | Provider::Any, true) => partial("mcp.json of AGENT_RELAY_PROFILE_HOME", ITS_OWN),
-            (Provider::Command | Provider::Any, false) => unsupported(NO_HOME),
+            (Provider::Codex | Provider::Command | Provider::Any, false) => unsupported(NO_HOME),
         }
     }
 
@@ -274,5 +256,18 @@ impl View<'_> {
             }
             Provider::Command | Provider::Any => unsupported(NO_HOME),
         }
+    }
+}
+
+fn relay_mcp(on: bool) -> Outcome {
+    if on { unsupported("this version serves no MCP; the instructions name the verbs") } else { applied("left out") }
+}
+
+/// In the user's own home stands what stands there: nothing is put in, and nothing taken away.
+fn of_the_host(parts: &[Part]) -> Outcome {
+    if parts.iter().any(|part| !part.enabled || part.source.is_some()) {
+        unsupported(NO_HOME)
+    } else {
+        applied("the user's own home")
     }
 }

@@ -58,7 +58,7 @@ fn words(core: &Core, own: Option<String>) -> String {
     let identity = &config.identity;
     let relay = config.relay_context.then(|| {
         let (agent_id, label) = (&*identity.agent_id, identity.label.as_deref());
-        relay_instructions(&Introduction { agent_id, label, owed: 0 })
+        relay_instructions(&Introduction { agent_id, label, owed: core.view().owed.len() })
     });
     let own = own.filter(|own| !own.is_empty()).map(|own| own + "\n");
     own.into_iter().chain(relay).collect::<Vec<_>>().join("\n")
