@@ -327,7 +327,11 @@ fn unknown(path: &str, section: &str) -> String {
     }
     let name = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let near = |entry: &&Entry| distance(&name(entry.key.path), &name(path)) <= 2;
-    let meant: Vec<String> = config_keys::all().filter(near).map(|entry| format!("`{}`", entry.key.path)).collect();
+    let mut meant: Vec<&Entry> = config_keys::all().filter(near).collect();
+    if meant.iter().any(|entry| entry.section() == section) {
+        meant.retain(|entry| entry.section() == section);
+    }
+    let meant: Vec<String> = meant.iter().map(|entry| format!("`{}`", entry.key.path)).collect();
     let place = if section.is_empty() {
         "there is no such key or section".to_owned()
     } else {

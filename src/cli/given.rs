@@ -118,14 +118,6 @@ impl Environment<'_> {
         let Some((text, source)) = self.text(flag, key)? else { return Ok(None) };
         parse(&text).map(Some).map_err(|why| wrong(source, &format!("`{text}` cannot be taken: {why}")))
     }
-
-    /// Whether the flag is there, else what the variable says.
-    pub(crate) fn switch(self, flag: bool, key: Key) -> Result<bool, Failure> {
-        if flag {
-            return Ok(true);
-        }
-        Ok(self.parsed(None, key, boolean)?.unwrap_or(false))
-    }
 }
 
 /// What a command line says, by flag; a flag without a value says `true`, one that may be repeated has commas.
