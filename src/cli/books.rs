@@ -64,7 +64,7 @@ impl RelayArgs {
 pub(crate) fn relay(given: &Given<'_>) -> Result<Option<RelayUrl>, Failure> {
     // The value itself is not shown: there may be a password in it, which the parser's own words leave out.
     let Some((text, source)) = given.text(RELAY)? else { return Ok(None) };
-    RelayUrl::parse(&text).map(Some).map_err(|e| wrong(source, &e.to_string()))
+    RelayUrl::parse(&text).map(Some).map_err(|e| wrong(&source, &e.to_string()))
 }
 
 pub(crate) fn default_relay() -> Result<RelayUrl, Failure> {
@@ -86,13 +86,13 @@ pub(crate) fn token(given: &Given<'_>) -> Result<Option<TokenOf>, Failure> {
     if !given.flags.contains_key(TOKEN_FILE.flag)
         && let Some(token) = given.env.variable(TOKEN)?
     {
-        let token = Token::new(&token, TokenRecord::default()).map_err(|why| wrong(Source::Variable(TOKEN), &why))?;
+        let token = Token::new(&token, TokenRecord::default()).map_err(|why| wrong(&Source::Variable(TOKEN), &why))?;
         return Ok(Some(TokenOf { token, file: None }));
     }
     let Some((path, source)) = given.text(TOKEN_FILE)? else { return Ok(None) };
     let text = std::fs::read_to_string(Path::new(&path))
-        .map_err(|e| wrong(source.clone(), &format!("cannot read the token from {path}: {e}")))?;
-    let token = Token::read(&text).map_err(|why| wrong(source, &format!("the token of {path}: {why}")))?;
+        .map_err(|e| wrong(&source, &format!("cannot read the token from {path}: {e}")))?;
+    let token = Token::read(&text).map_err(|why| wrong(&source, &format!("the token of {path}: {why}")))?;
     Ok(Some(TokenOf { token, file: Some(PathBuf::from(path)) }))
 }
 

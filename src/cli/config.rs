@@ -149,12 +149,12 @@ fn faults(file: &Arc<File>, env: Environment<'_>) -> Vec<String> {
                 keys::Kind::Path(keys::Must::BeFile) if !Path::new(&path).is_file() => "file",
                 _ => continue,
             };
-            told(super::given::wrong(source, &format!("there is no {is} {path}")));
+            told(super::given::wrong(&source, &format!("there is no {is} {path}")));
         }
         if let Ok(Some((name, source))) = given.text(keys::PROFILE)
             && let Err(failure) = Chosen::named(&name, env)
         {
-            told(super::given::wrong(source, &failure.error.as_ref().map(in_words).unwrap_or_default()));
+            told(super::given::wrong(&source, &failure.error.as_ref().map(in_words).unwrap_or_default()));
         }
     }
     faults
@@ -166,7 +166,7 @@ fn show(asked: &Show, env: Environment<'_>) -> Result<(), Failure> {
     let named = given.text(keys::AGENT_ID)?;
     if let Some((id, source)) = named {
         if let Some(why) = identity::id_fault(&id) {
-            return Err(super::given::wrong(source, &why));
+            return Err(super::given::wrong(&source, &why));
         }
         given.agent = Some(id.into());
     }

@@ -325,6 +325,9 @@ fn unknown(path: &str, section: &str) -> String {
         return "a token does not stand in the configuration; put it into a file and name that as `token_file`"
             .to_owned();
     }
+    if section == "providers" {
+        return "this is no provider that is configured here; known is `command`".to_owned();
+    }
     let name = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let near = |entry: &&Entry| distance(&name(entry.key.path), &name(path)) <= 2;
     let mut meant: Vec<&Entry> = config_keys::all().filter(near).collect();
@@ -364,9 +367,7 @@ impl Kind {
     pub(crate) fn check(self, text: &str) -> Result<String, String> {
         let refused = |why: String| format!("`{text}` cannot be taken: {why}");
         match self {
-            Self::Text | Self::List | Self::Command | Self::Variables => Ok(()),
             Self::Path(_) if text.is_empty() => Err("it is empty".to_owned()),
-            Self::Path(_) => Ok(()),
             Self::AgentId => identity::id_fault(text).map_or(Ok(()), Err),
             // The value is not shown: there may be a password in it.
             Self::Url => return RelayUrl::parse(text).map(|_| text.to_owned()).map_err(|e| e.to_string()),
@@ -385,7 +386,7 @@ impl Kind {
             Self::Names if text.starts_with("AGENT_RELAY_") => {
                 Err("the provider's AGENT_RELAY_* variables are the runner's own".to_owned())
             }
-            Self::Names => Ok(()),
+            Self::Text | Self::List | Self::Command | Self::Variables | Self::Path(_) | Self::Names => Ok(()),
         }
         .map(|()| text.to_owned())
         .map_err(refused)

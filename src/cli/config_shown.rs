@@ -32,15 +32,11 @@ pub(crate) fn default_file() -> String {
         for entry in keys::all().filter(|entry| entry.section() == section) {
             text.push('\n');
             text.push_str(&comment(&about_of(entry)));
-            match built_in(entry) {
-                Some(what) => {
-                    let _ = writeln!(text, "{} = {}", entry.name(), literal(entry.kind, &what));
-                }
-                None => {
-                    let BuiltIn::None { example, .. } = entry.built_in else { continue };
-                    let _ = writeln!(text, "# {} = {example}", entry.name());
-                }
-            }
+            let _ = match (built_in(entry), entry.built_in) {
+                (Some(what), _) => writeln!(text, "{} = {}", entry.name(), literal(entry.kind, &what)),
+                (None, BuiltIn::None { example, .. }) => writeln!(text, "# {} = {example}", entry.name()),
+                (None, _) => unreachable!("everything else has a value"),
+            };
         }
     }
     text.push('\n');

@@ -35,13 +35,12 @@ pub(crate) fn read(config: &mut Config, given: &Given<'_>) -> Result<(), Failure
     }
     // Yes or no, or for how long.
     if let Some((text, source)) = given.text(keys::FAIL_FAST)? {
-        match boolean(&text) {
-            Ok(on) => config.fail_fast = on,
-            Err(_) => {
-                let why = |why| wrong(source, &format!("`{text}` cannot be taken: {why}, or true or false"));
-                config.timing.fail_fast = span::millis(span::parse(&text).map_err(why)?);
-                config.fail_fast = true;
-            }
+        if let Ok(on) = boolean(&text) {
+            config.fail_fast = on;
+        } else {
+            let why = |why| wrong(&source, &format!("`{text}` cannot be taken: {why}, or true or false"));
+            config.timing.fail_fast = span::millis(span::parse(&text).map_err(why)?);
+            config.fail_fast = true;
         }
     }
     if restart::can_give_up(&config.timing, &config.limits) { Ok(()) } else { Err(never_given_up(config, given)?) }

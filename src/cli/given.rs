@@ -97,7 +97,7 @@ impl Environment<'_> {
 
     pub(crate) fn variable(self, name: &'static str) -> Result<Option<String>, Failure> {
         self.raw(name)
-            .map(|value| value.into_string().map_err(|_| wrong(Source::Variable(name), "its value is not UTF-8 text")))
+            .map(|value| value.into_string().map_err(|_| wrong(&Source::Variable(name), "its value is not UTF-8 text")))
             .transpose()
     }
 
@@ -116,7 +116,7 @@ impl Environment<'_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
         let Some((text, source)) = self.text(flag, key)? else { return Ok(None) };
-        parse(&text).map(Some).map_err(|why| wrong(source, &format!("`{text}` cannot be taken: {why}")))
+        parse(&text).map(Some).map_err(|why| wrong(&source, &format!("`{text}` cannot be taken: {why}")))
     }
 }
 
@@ -172,7 +172,7 @@ impl<'a> Given<'a> {
 
     pub(crate) fn parsed<T>(&self, key: Key, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Failure> {
         let Some((text, source)) = self.text(key)? else { return Ok(None) };
-        parse(&text).map(Some).map_err(|why| wrong(source, &format!("`{text}` cannot be taken: {why}")))
+        parse(&text).map(Some).map_err(|why| wrong(&source, &format!("`{text}` cannot be taken: {why}")))
     }
 
     pub(crate) fn switch(&self, key: Key) -> Result<Option<bool>, Failure> {
@@ -198,7 +198,7 @@ impl<'a> Given<'a> {
     }
 }
 
-pub(crate) fn wrong(source: Source, why: &str) -> Failure {
+pub(crate) fn wrong(source: &Source, why: &str) -> Failure {
     Failure::usage("configuration", format!("{source}: {why}"))
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn agent_id(provider: &str, given: &Given<'_>) -> Result<String, Fail
     match given.text(AGENT_ID)? {
         Some((id, source)) => match id_fault(&id) {
             None => Ok(id),
-            Some(why) => Err(wrong(source, &why)),
+            Some(why) => Err(wrong(&source, &why)),
         },
         None => Ok(format!("{provider}-{}", machine(given)?)),
     }

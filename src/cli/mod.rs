@@ -1,7 +1,7 @@
 //! The verbs of the program, one file each, and what they share.
 //!
 //! - `given` reads flags, `AGENT_RELAY_*` variables and the configuration, so that every error names where a value came from;
-//!   `config_keys` is the table of the configuration's keys, `config_file` reads it, `reload` reads it again, `profiles` finds
+//!   `config_keys` and `config_table` have the configuration's keys, `config_file` reads it, `reload` reads it again, `profiles` finds
 //!   profiles; `places` says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
 //! - `run_args`, `run_options`, `core_settings` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
@@ -15,6 +15,7 @@ mod config;
 mod config_file;
 mod config_keys;
 mod config_shown;
+mod config_table;
 mod core_settings;
 mod decide;
 mod demo;

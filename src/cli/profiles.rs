@@ -46,7 +46,7 @@ impl Chosen {
         let Some((name, source)) = given.text(keys::PROFILE)? else { return Ok(None) };
         Self::named(&name, given.env).map(Some).map_err(|failure| {
             let why = failure.error.map(|error| error.to_string()).unwrap_or_default();
-            Failure { error: wrong(source, &why).error, ..failure }
+            Failure { error: wrong(&source, &why).error, ..failure }
         })
     }
 
@@ -256,8 +256,11 @@ fn legacy_place(env: Environment<'_>) -> Option<PathBuf> {
     })
 }
 
+/// The older file, and the profiles in it by name.
+type OldFile = (PathBuf, Map<String, Value>);
+
 /// The older file; none where there is none. One that was named has to be there.
-fn legacy(env: Environment<'_>) -> Result<Option<(PathBuf, Map<String, Value>)>, Failure> {
+fn legacy(env: Environment<'_>) -> Result<Option<OldFile>, Failure> {
     let Some(path) = legacy_place(env) else { return Ok(None) };
     let text = match text_of(&path) {
         Ok(text) => text,

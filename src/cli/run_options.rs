@@ -206,8 +206,8 @@ fn cwd(given: &Given<'_>) -> Result<PathBuf, Failure> {
         });
     };
     let folder =
-        std::fs::canonicalize(&path).map_err(|e| wrong(source.clone(), &format!("there is no folder {path}: {e}")))?;
-    if folder.is_dir() { Ok(folder) } else { Err(wrong(source, &format!("{path} is not a folder"))) }
+        std::fs::canonicalize(&path).map_err(|e| wrong(&source, &format!("there is no folder {path}: {e}")))?;
+    if folder.is_dir() { Ok(folder) } else { Err(wrong(&source, &format!("{path} is not a folder"))) }
 }
 
 pub(crate) fn mode(given: &Given<'_>) -> Result<Mode, Failure> {
@@ -220,7 +220,7 @@ pub(crate) fn mode(given: &Given<'_>) -> Result<Mode, Failure> {
     }
     match (given.switch(HEADLESS)?, given.switch(INTERACTIVE)?) {
         (Some(true), Some(true)) => {
-            Err(wrong(Source::Variable(INTERACTIVE.variable), "AGENT_RELAY_HEADLESS is set as well; choose one"))
+            Err(wrong(&Source::Variable(INTERACTIVE.variable), "AGENT_RELAY_HEADLESS is set as well; choose one"))
         }
         (_, Some(true)) => Ok(Mode::Interactive),
         (Some(true), _) => Ok(Mode::Headless),

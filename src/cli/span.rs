@@ -52,7 +52,7 @@ pub(crate) fn millis(span: Duration) -> u64 {
 /// As people write it, in the largest unit that holds it exactly.
 pub(crate) fn words(millis: u64) -> String {
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let unit = units.iter().find(|(unit, _)| millis > 0 && millis % unit == 0);
+    let unit = units.iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
 }
 

@@ -246,6 +246,9 @@ impl Profile {
         if !document.is_object() {
             return Err(refused("the document", "it must be an object with at least a `name`".to_owned()));
         }
+        if let Some(path) = null(document) {
+            return Err(refused(&path, "it must not be null; leave it out".to_owned()));
+        }
         let profile: Self = serde_path_to_error::deserialize(document).map_err(|error| {
             let path = error.path().to_string();
             refused(if path == "." { "the document" } else { &path }, error.inner().to_string())
@@ -317,5 +320,20 @@ impl Profile {
             "permissions": self.permissions,
             "projection": projection(self, provider),
         })
+    }
+}
+
+/// Where something is null.
+fn null(value: &Value) -> Option<String> {
+    let within = |step: String, value: &Value| {
+        let rest = null(value)?;
+        let dot = if rest.is_empty() || rest.starts_with('[') { "" } else { "." };
+        Some(format!("{step}{dot}{rest}"))
+    };
+    match value {
+        Value::Null => Some(String::new()),
+        Value::Object(fields) => fields.iter().find_map(|(name, value)| within(name.clone(), value)),
+        Value::Array(items) => items.iter().enumerate().find_map(|(at, value)| within(format!("[{at}]"), value)),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }

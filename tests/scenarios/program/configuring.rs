@@ -136,7 +136,7 @@ impl World {
 fn check_tells_all_faults_at_once_and_says_what_it_found() {
     let world = World::without_relay();
     let broken = FAULTS.iter().filter(|(faulty, _)| faulty.contains("= ") && !faulty.contains('\n'));
-    let text: String = broken.map(|(faulty, _)| format!("{faulty}\n")).collect();
+    let text = broken.map(|(faulty, _)| *faulty).collect::<Vec<_>>().join("\n") + "\n";
     // The same key twice would be no TOML.
     let text = text.replacen("label = 7\n", "machine = 7\n", 1).replacen("relay = \"ftp://x\"\n", "", 1);
     write(&world, &text);

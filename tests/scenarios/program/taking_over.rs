@@ -1,7 +1,7 @@
 //! What comes between an agent and its work: a message that is not its own any more, an urgent one, and a signal that
 //! means neither.
 
-use super::world::{PATIENT, World, eventually, signal};
+use super::world::{World, eventually};
 use serde_json::Value;
 
 /// Hears everything while it works, until the file `go` is there or it is interrupted. What comes during its turn belongs to

@@ -77,12 +77,17 @@ struct Manifest {
 /// Makes the home, or makes it anew when it is another one than the profile's. True when something was written.
 ///
 /// # Errors
-/// When a source is no folder, and when the file system refuses something.
+/// When a source is no folder, when the folder holds something else, and when the file system refuses something.
 pub fn make(dir: &Path, profile: &Profile, provider: Provider, host: &Host) -> Result<bool, HomeError> {
     let items = items(profile, provider, host)?;
+    let path = dir.join(MANIFEST);
+    let is_empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty && !path.exists() {
+        let why = "it holds something else than a home that was made here; name another folder".to_owned();
+        return Err(HomeError::Source { place: dir.display().to_string(), why });
+    }
     make_private(dir).map_err(io_error("make the folder", dir))?;
     let hash = hash(&items);
-    let path = dir.join(MANIFEST);
     let known: Manifest =
         std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     if known.hash == hash && items.iter().all(|(name, item)| stands(&dir.join(name), item)) {

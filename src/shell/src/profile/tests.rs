@@ -47,6 +47,8 @@ fn what_is_not_known_or_has_another_type_is_refused_with_its_place_by_reader_and
         ("/tags", json!("review"), "tags"),
         ("/tags", json!([7]), "tags[0]"),
         ("/approval", json!("yes"), "approval"),
+        ("/approval", json!(null), "approval"),
+        ("/instructions/append", json!(["x", null]), "instructions.append[1]"),
         ("/relay/context", json!("on"), "relay.context"),
         ("/relay/statusline", json!(true), "relay.statusline"),
         ("/instructions/append", json!("Be brief."), "instructions.append"),
@@ -309,6 +311,19 @@ fn a_home_is_made_anew_when_the_profile_changes_and_what_the_provider_wrote_stay
     let error = place.make(&other, Provider::Codex).unwrap_err();
     assert!(error.starts_with("skills[0].source: there is no folder"), "{error}");
     assert!(place.path("home/skills/own").exists(), "nothing was changed");
+}
+
+#[test]
+fn a_folder_that_holds_something_else_is_not_made_into_a_home() {
+    let place = Place::new();
+    let host = place.host();
+    for provider in [Provider::Claude, Provider::Codex] {
+        let folder = place.path(if provider == Provider::Codex { "user/.codex" } else { "user/.claude" });
+        let error = home::make(&folder, &place.profile(), provider, &host).unwrap_err().to_string();
+        assert!(error.contains("holds something else"), "{error}");
+    }
+    assert_eq!(fs::read_to_string(place.path("user/.codex/auth.json")).unwrap(), "the credential");
+    assert!(!place.path("user/.codex/config.toml").exists());
 }
 
 #[test]
