@@ -181,5 +181,9 @@ fn show(asked: &Show, env: Environment<'_>) -> Result<(), Failure> {
             "file": path, "exists": given.file.is_there, "agent": given.agent, "values": values,
         }));
     }
+    if given.agent.is_none() && !given.file.agents.is_empty() {
+        let agents: Vec<&str> = given.file.agents.keys().map(String::as_str).collect();
+        say::aside(format_args!("no agent is named, so no table of one counts (--agent {})", agents.join(", ")));
+    }
     values.iter().try_for_each(|value| say::line(value.line(asked.origin)))
 }

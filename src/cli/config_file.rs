@@ -411,3 +411,50 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::config_shown::default_file;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> (File, Vec<Fault>) {
+        File::parse(Path::new("/c/config.toml"), text, Environment::none())
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_file_holds_is_read_or_refused_with_a_line_of_it(
+            at in any::<prop::sample::Index>(),
+            more in "[a-z\"\\[\\]{}=.,#\n -]{0,8}|\\PC{0,4}",
+            gone in 0_usize..4,
+        ) {
+            let mut chars: Vec<char> = default_file().chars().collect();
+            let at = at.index(chars.len());
+            chars.splice(at..(at + gone).min(chars.len()), more.chars());
+            let text: String = chars.into_iter().collect();
+            let (_, faults) = parsed(&text);
+            for fault in faults {
+                prop_assert!(fault.line >= 1 && fault.line <= text.lines().count() + 1, "{fault:?}");
+                prop_assert!(!fault.why.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_near_when_few_letters_differ() {
+        assert_eq!((distance("label", "label"), distance("lable", "label"), distance("", "abc")), (0, 2, 3));
+        assert_eq!((distance("tags", "tag"), distance("heartbaet", "heartbeat")), (1, 2));
+    }
+
+    #[test]
+    fn paths_count_from_the_files_folder() {
+        let (file, faults) =
+            parsed("cwd = \"work\"\nstate_dir = \"/s\"\n[providers.command]\ncommand = [\"./a\", \"./b\"]");
+        assert_eq!(faults, []);
+        let of = |path: &str| file.values[path].what.clone();
+        assert_eq!(of("cwd"), What::Text("/c/work".to_owned()));
+        assert_eq!(of("state_dir"), What::Text("/s".to_owned()));
+        assert_eq!(of("providers.command.command"), What::List(vec!["/c/./a".to_owned(), "./b".to_owned()]));
+    }
+}

@@ -41,6 +41,8 @@ pub(crate) const ALLOW: Key = setting("environment.allow", "", "");
 pub(crate) const EXPORT_TOKEN: Key = setting("environment.export_token", "", "");
 pub(crate) const SET: Key = setting("environment.set", "", "");
 pub(crate) const COMMAND: Key = setting("providers.command.command", "", "");
+pub(crate) const COMMAND_TAGS: Key = setting("providers.command.tags", "", "");
+pub(crate) const COMMAND_CAPS: Key = setting("providers.command.caps", "", "");
 pub(crate) const LISTEN: Key = setting("providers.command.listen", "--listen", "AGENT_RELAY_LISTEN");
 
 /// What a path has to be for a run.

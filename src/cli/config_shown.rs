@@ -271,6 +271,7 @@ mod tests {
     use relay_runner_core::Config;
     use relay_runner_core::config::{Adapter, Identity};
     use std::collections::BTreeSet;
+    use std::ffi::OsString;
     use std::path::Path;
     use std::sync::Arc;
 
@@ -279,7 +280,8 @@ mod tests {
     }
 
     fn given(text: &str) -> Given<'static> {
-        let (file, faults) = File::parse(Path::new("/c/config.toml"), text, Environment::none());
+        const HOME: &dyn Fn(&str) -> Option<OsString> = &|name| (name == "HOME").then(|| "/home/me".into());
+        let (file, faults) = File::parse(Path::new("/c/config.toml"), text, Environment::of(HOME));
         assert_eq!(faults, [], "{text}");
         Given::new(Environment::none(), Flags::new(), Arc::new(file))
     }

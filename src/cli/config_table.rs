@@ -1,10 +1,10 @@
 //! Every key of the configuration file, with its kind and bounds, its default, and what it means.
 
 use super::config_keys::{
-    AGENT_ID, ALLOW, APPROVAL, AUTOMATION, AUTOMATION_RUN, BODIES, BuiltIn, CAPS, CHANNELS, COMMAND, CWD, DELIVER,
-    EFFORT, EXPORT_TOKEN, Entry, FAIL_FAST, INFO_FILE, INHERIT, Kind, LABEL, LISTEN, LOG, MACHINE, MARK_READ, MODE,
-    MODEL, Must, ON_GIVE_UP, POLICY, PROFILE, PROMPT, RELAY, RELAY_CONTEXT, SET, SPAWN_REQUEST, STATE_DIR, TAGS,
-    TOKEN_FILE, WAIT_FOR_USAGE, WORKSPACE_MODE,
+    AGENT_ID, ALLOW, APPROVAL, AUTOMATION, AUTOMATION_RUN, BODIES, BuiltIn, CAPS, CHANNELS, COMMAND, COMMAND_CAPS,
+    COMMAND_TAGS, CWD, DELIVER, EFFORT, EXPORT_TOKEN, Entry, FAIL_FAST, INFO_FILE, INHERIT, Kind, LABEL, LISTEN, LOG,
+    MACHINE, MARK_READ, MODE, MODEL, Must, ON_GIVE_UP, POLICY, PROFILE, PROMPT, RELAY, RELAY_CONTEXT, SET,
+    SPAWN_REQUEST, STATE_DIR, TAGS, TOKEN_FILE, WAIT_FOR_USAGE, WORKSPACE_MODE,
 };
 use super::given::{Key, setting};
 use relay_runner_core::config::{Limits, Timing};
@@ -424,6 +424,8 @@ const AROUND: &[Entry] = &[
         "[\"./agent.sh\", \"--fast\"]",
         "What `run command` starts where nothing stands behind --. A name without a slash is looked for in PATH.",
     ),
+    list(COMMAND_TAGS, Kind::List, &[], "Tags that every agent of this provider has besides."),
+    list(COMMAND_CAPS, Kind::List, &[], "Capabilities that every agent of this provider has besides."),
     switch(
         LISTEN,
         false,

@@ -1,8 +1,8 @@
 //! Who the agent is, and what its registration says about it (behaviour 1, 2).
 
 use super::config_keys::{
-    AGENT_ID, APPROVAL, AUTOMATION, AUTOMATION_RUN, CAPS, EFFORT, LABEL, MACHINE, MODEL, POLICY, SPAWN_REQUEST, TAGS,
-    WORKSPACE_MODE,
+    AGENT_ID, APPROVAL, AUTOMATION, AUTOMATION_RUN, CAPS, COMMAND_CAPS, COMMAND_TAGS, EFFORT, LABEL, MACHINE, MODEL,
+    POLICY, SPAWN_REQUEST, TAGS, WORKSPACE_MODE,
 };
 use super::failure::Failure;
 use super::given::{Given, Key, Source, word, wrong};
@@ -41,8 +41,10 @@ pub(crate) fn identity(
 ) -> Result<Identity, Failure> {
     let text = |key| Ok::<_, Failure>(given.text(key)?.map(|(text, _)| text.as_str().into()));
     let headless = (mode == Mode::Headless).then(|| "headless".to_owned());
-    let tags = [provider.to_owned()].into_iter().chain(items(given, TAGS, End::First)?).chain(headless);
-    let mut caps = items(given, CAPS, End::Last)?;
+    let own = |key| if provider == "command" { given.items(key) } else { Ok(Vec::new()) };
+    let tags = items(given, TAGS, own(COMMAND_TAGS)?, End::First)?;
+    let tags = [provider.to_owned()].into_iter().chain(tags).chain(headless);
+    let mut caps = items(given, CAPS, own(COMMAND_CAPS)?, End::Last)?;
     // The environment's list, or the configuration's, takes the place of the one that is built in; flags add to it.
     if given.items(CAPS)?.iter().all(|(_, source)| matches!(source, Source::Flag(_))) {
         caps.push("chat".to_owned());
@@ -70,13 +72,15 @@ pub(crate) fn identity(
     })
 }
 
-/// What all places say together, in the order in which it is registered (behaviour 2).
-fn items(given: &Given<'_>, key: Key, environment: End) -> Result<Vec<String>, Failure> {
-    let (variable, others): (Vec<_>, Vec<_>) =
+type Lists = Vec<(Vec<String>, Source)>;
+
+/// What all places say together, and the provider's own, in the order in which it is registered (behaviour 2).
+fn items(given: &Given<'_>, key: Key, own: Lists, environment: End) -> Result<Vec<String>, Failure> {
+    let (variable, others): (Lists, Lists) =
         given.items(key)?.into_iter().partition(|(_, source)| matches!(source, Source::Variable(_)));
     let all = match environment {
-        End::First => [variable, others],
-        End::Last => [others, variable],
+        End::First => [variable, others, own],
+        End::Last => [others, own, variable],
     };
     Ok(all.into_iter().flatten().flat_map(|(items, _)| items).collect())
 }

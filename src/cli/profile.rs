@@ -87,7 +87,11 @@ pub(crate) fn run(args: &Args) -> Done {
 
 fn list(asked: &List, env: Environment<'_>) -> Result<(), Failure> {
     let mut listed = Vec::new();
-    for name in profiles::names(env)? {
+    let names = profiles::names(env)?;
+    if let (true, Some(folder)) = (names.is_empty(), profiles::folder(env)) {
+        say::aside(format_args!("there are no profiles yet; put one into {} as NAME.json", folder.display()));
+    }
+    for name in names {
         let found = Chosen::named(&name, env);
         if asked.json {
             listed.push(match &found {

@@ -80,10 +80,10 @@ pub(crate) struct Options {
     /// What the provider may do by itself: open, guarded or read-only [env: AGENT_RELAY_APPROVAL] [default: open]
     #[arg(long, value_name = "MODE")]
     pub(crate) approval: Option<String>,
-    /// The model's name, shown on the relay [env: AGENT_RELAY_MODEL]
+    /// The model's name, shown on the relay and told to the provider [env: AGENT_RELAY_MODEL]
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// The effort, shown on the relay [env: AGENT_RELAY_EFFORT]
+    /// The effort, likewise [env: AGENT_RELAY_EFFORT]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) effort: Option<String>,
     /// The agent profile: a name among `relay-runner profile list`, or a path [env: AGENT_RELAY_PROFILE]

@@ -45,6 +45,8 @@ fn a_run_is_given_what_the_file_says_and_later_wins() {
             EDITOR = "secret-editor"
             [providers.command]
             command = ["{script}"]
+            tags = ["kept"]
+            caps = ["run"]
             [agents.a1]
             effort = "high"
             label = "of-a1"
@@ -64,8 +66,8 @@ fn a_run_is_given_what_the_file_says_and_later_wins() {
     world.is_ready();
     let agent = world.get("/agents/a1");
     assert_eq!(agent["label"], "of-the-flag");
-    assert_eq!(agent["tags"], json!(["command", "varied", "flagged", "filed", "headless"]));
-    assert_eq!(agent["capabilities"], json!(["build"]));
+    assert_eq!(agent["tags"], json!(["command", "varied", "flagged", "filed", "kept", "headless"]));
+    assert_eq!(agent["capabilities"], json!(["build", "run"]));
     let meta = &agent["meta"];
     let told = ["model", "effort", "approvalMode", "policyName"].map(|key| meta[key].as_str().unwrap());
     assert_eq!(told, ["small", "high", "guarded", "reviews"]);
@@ -161,6 +163,8 @@ fn check_tells_all_faults_at_once_and_says_what_it_found() {
     let check = world.ask(&["config", "check", "--json"]).json();
     assert_eq!((&check["exists"], &check["keys"], &check["agents"]), (&json!(true), &json!(3), &json!(["a1"])));
 
+    let folder = world.ask(&["config", "check", &super::world::text(&world.path("work"))]);
+    assert!(folder.code == Some(2) && folder.err.contains("it is a folder"), "{folder:?}");
     let nowhere = world.ask(&["config", "check", "/no/such/file.toml"]);
     assert_eq!(nowhere.code, Some(2));
     assert!(nowhere.err.contains("/no/such/file.toml"), "{nowhere:?}");
