@@ -1,8 +1,8 @@
 //! Before the loop: the folders, the lock, what the last run knew, and the journal.
 
 use super::Runner;
-use crate::asked::Asked;
 use super::introducing::profile_home;
+use crate::asked::Asked;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
 use crate::bus::{BusTarget, BusTiming};
