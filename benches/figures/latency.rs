@@ -134,6 +134,7 @@ fn options(addr: SocketAddr, socket: &Path, folder: &Path) -> Options {
         first_prompt: None,
         info_file: None,
         program: Program { version: String::from("figures"), commit: None },
+        profile: None,
         settings: None,
         bodies: KeptBodies::Hash,
         fresh: true,

@@ -1,7 +1,9 @@
 //! A relay's books, read and written over its HTTP API.
 
+use super::config_file::File;
+use super::config_keys::{RELAY, TOKEN_FILE};
 use super::failure::Failure;
-use super::given::{Environment, Key, Source, key, wrong};
+use super::given::{Environment, Flags, Given, Source, wrong};
 use relay_runner_core::TokenRecord;
 use relay_runner_protocol::error::ErrorBody;
 use relay_runner_protocol::http::{HEALTH, IDEMPOTENCY_HEADER, TOKEN_HEADER};
@@ -13,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one call may take.
@@ -22,8 +25,6 @@ const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 
 /// What every relay takes in one body.
 const LARGE: usize = 1 << 20;
-
-const RELAY: Key = key("--relay", "AGENT_RELAY_URL");
 
 /// Which relay, and what to show at its door.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -35,26 +36,35 @@ pub(crate) struct RelayArgs {
     /// [env: AGENT_RELAY_TOKEN (the token), AGENT_RELAY_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
+    /// The configuration file [env: AGENT_RELAY_CONFIG] [default: $XDG_CONFIG_HOME/relay-runner/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<String>,
 }
 
 impl RelayArgs {
-    /// The relay that was named; none when there is only the default.
-    pub(crate) fn url(&self, env: Environment<'_>) -> Result<Option<RelayUrl>, Failure> {
-        // The value itself is not shown: there may be a password in it, which the parser's own words leave out.
-        let Some((text, source)) = env.text(self.relay.as_deref(), RELAY)? else { return Ok(None) };
-        RelayUrl::parse(&text).map(Some).map_err(|e| wrong(source, &e.to_string()))
+    pub(crate) fn flags(&self) -> Flags {
+        let flags = [(RELAY.flag, &self.relay), (TOKEN_FILE.flag, &self.token_file)];
+        flags.into_iter().filter_map(|(flag, value)| Some((flag, value.clone()?))).collect()
     }
 
-    /// `--token-file` before `AGENT_RELAY_TOKEN` before `AGENT_RELAY_TOKEN_FILE`.
-    pub(crate) fn token(&self, env: Environment<'_>) -> Result<Option<Given>, Failure> {
-        given(self.token_file.as_deref(), env)
+    /// With the configuration file, for verbs that ask it for nothing but the relay.
+    fn given<'a>(&self, env: Environment<'a>) -> Result<Given<'a>, Failure> {
+        Ok(Given::new(env, self.flags(), Arc::new(File::find(self.config.as_deref(), env)?)))
     }
 
     /// The relay that was named or is the default, to be asked.
     pub(crate) fn books(&self, env: Environment<'_>) -> Result<Books, Failure> {
-        let url = self.url(env)?.map_or_else(default_relay, Ok)?;
-        Books::new(&url, self.token(env)?.map(|given| given.token.secret).as_ref())
+        let given = self.given(env)?;
+        let url = relay(&given)?.map_or_else(default_relay, Ok)?;
+        Books::new(&url, token(&given)?.map(|given| given.token.secret).as_ref())
     }
+}
+
+/// The relay that was named; none when there is only the default.
+pub(crate) fn relay(given: &Given<'_>) -> Result<Option<RelayUrl>, Failure> {
+    // The value itself is not shown: there may be a password in it, which the parser's own words leave out.
+    let Some((text, source)) = given.text(RELAY)? else { return Ok(None) };
+    RelayUrl::parse(&text).map(Some).map_err(|e| wrong(&source, &e.to_string()))
 }
 
 pub(crate) fn default_relay() -> Result<RelayUrl, Failure> {
@@ -63,29 +73,33 @@ pub(crate) fn default_relay() -> Result<RelayUrl, Failure> {
 
 /// A token, and the file that it came from.
 #[derive(Debug, Clone)]
-pub(crate) struct Given {
+pub(crate) struct TokenOf {
     pub(crate) token: Token,
     pub(crate) file: Option<PathBuf>,
 }
 
-pub(crate) fn token(file: Option<&str>, env: Environment<'_>) -> Result<Option<SecretString>, Failure> {
-    Ok(given(file, env)?.map(|given| given.token.secret))
+/// The token itself, where it is not in a file.
+pub(crate) const TOKEN: &str = "AGENT_RELAY_TOKEN";
+
+/// `--token-file` before `AGENT_RELAY_TOKEN` before `AGENT_RELAY_TOKEN_FILE` before the configuration.
+pub(crate) fn token(given: &Given<'_>) -> Result<Option<TokenOf>, Failure> {
+    if !given.flags.contains_key(TOKEN_FILE.flag)
+        && let Some(token) = given.env.variable(TOKEN)?
+    {
+        let token = Token::new(&token, TokenRecord::default()).map_err(|why| wrong(&Source::Variable(TOKEN), &why))?;
+        return Ok(Some(TokenOf { token, file: None }));
+    }
+    let Some((path, source)) = given.text(TOKEN_FILE)? else { return Ok(None) };
+    let text = std::fs::read_to_string(Path::new(&path))
+        .map_err(|e| wrong(&source, &format!("cannot read the token from {path}: {e}")))?;
+    let token = Token::read(&text).map_err(|why| wrong(&source, &format!("the token of {path}: {why}")))?;
+    Ok(Some(TokenOf { token, file: Some(PathBuf::from(path)) }))
 }
 
-fn given(file: Option<&str>, env: Environment<'_>) -> Result<Option<Given>, Failure> {
-    const FILE: Key = key("--token-file", "AGENT_RELAY_TOKEN_FILE");
-    const TOKEN: &str = "AGENT_RELAY_TOKEN";
-    if file.is_none()
-        && let Some(token) = env.variable(TOKEN)?
-    {
-        let token = Token::new(&token, TokenRecord::default()).map_err(|why| wrong(Source::Variable(TOKEN), &why))?;
-        return Ok(Some(Given { token, file: None }));
-    }
-    let Some((path, source)) = env.text(file, FILE)? else { return Ok(None) };
-    let text = std::fs::read_to_string(Path::new(&path))
-        .map_err(|e| wrong(source, &format!("cannot read the token from {path}: {e}")))?;
-    let token = Token::read(&text).map_err(|why| wrong(source, &format!("the token of {path}: {why}")))?;
-    Ok(Some(Given { token, file: Some(PathBuf::from(path)) }))
+/// The token that a relay itself is to want: the configuration's is an agent's, and none of its business.
+pub(crate) fn token_of_relay(file: Option<&str>, env: Environment<'_>) -> Result<Option<SecretString>, Failure> {
+    let flags = file.map(|file| (TOKEN_FILE.flag, file.to_owned())).into_iter().collect();
+    Ok(token(&Given::new(env, flags, Arc::default()))?.map(|given| given.token.secret))
 }
 
 /// A client of one relay.
@@ -254,7 +268,8 @@ mod tests {
     fn a_token_that_is_none_is_refused_where_it_was_given() {
         let given = |text: &'static str| {
             let read = move |name: &str| (name == "AGENT_RELAY_TOKEN").then(|| OsString::from(text));
-            token(None, Environment::of(&read)).map(|token| token.map(|t| t.expose_secret().to_owned()))
+            let given = Given::new(Environment::of(&read), Flags::new(), Arc::default());
+            token(&given).map(|token| token.map(|t| t.token.secret.expose_secret().to_owned()))
         };
         assert_eq!(given(" abc\n").unwrap().as_deref(), Some("abc"));
         assert_eq!(given("").unwrap(), None, "an empty variable is none");

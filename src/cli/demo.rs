@@ -6,7 +6,7 @@ use super::demo_books::{Check, Sent, in_the_books, read_notes};
 use super::demo_story::{Story, tell};
 use super::failure::{Done, Failure};
 use super::given::Environment;
-use super::run_args::Args as RunArgs;
+use super::run_args::{Args as RunArgs, Options as RunOptions};
 use super::run_options::{Asked, demo_agent};
 use super::{JSON, OK, local, relay, say, send};
 use clap::builder::FalseyValueParser;
@@ -175,9 +175,12 @@ fn options(folder: &Path, state_dir: &Path, notes: &Path, url: RelayUrl) -> Resu
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let asked = RunArgs {
         provider: AGENT.to_owned(),
-        agent_id: Some(AGENT.to_owned()),
-        state_dir: Some(text(state_dir)),
-        cwd: Some(text(folder)),
+        options: RunOptions {
+            agent_id: Some(AGENT.to_owned()),
+            state_dir: Some(text(state_dir)),
+            cwd: Some(text(folder)),
+            ..RunOptions::default()
+        },
         ..RunArgs::default()
     };
     // Nothing of the user's own settings: it is to be the same everywhere.

@@ -57,7 +57,7 @@ impl Failure {
 }
 
 /// An error with its causes, each said once: many name theirs already.
-fn in_words(error: &anyhow::Error) -> String {
+pub(crate) fn in_words(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -78,6 +78,7 @@ impl From<StartError> for Failure {
             StartError::NoCommand => (ExitCode::Usage, "no_command"),
             StartError::Randomness { .. } => (ExitCode::Failed, "randomness"),
             StartError::RunnerDir { .. } => (ExitCode::Usage, "runner_dir"),
+            StartError::ProfileHome(_) => (ExitCode::Usage, "profile_home"),
             StartError::Client(_) => (ExitCode::Failed, "client"),
             StartError::NoJournal(_) => (ExitCode::Failed, "journal_unwritable"),
             StartError::Journal(journal) => (ExitCode::Failed, journal_code(journal)),

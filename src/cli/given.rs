@@ -1,17 +1,33 @@
-//! Values from the command line and from `AGENT_RELAY_*` variables; the command line wins.
+//! Values from the command line, from `AGENT_RELAY_*` variables and from the configuration file; built-in < file < profile <
+//! the file's table of the agent < variable < command line (behaviour 1).
 //!
-//! Read here and not by clap, so that an error names the variable when the value came from there, and so that an empty
-//! variable is the same as none.
+//! Read here and not by clap, so that an error names where the value came from, and so that an empty variable is the same
+//! as none.
 
+use super::config_file::{File, Layer, What};
 use super::failure::Failure;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Where a value came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Flag(&'static str),
     Variable(&'static str),
+    /// A line of the configuration file, and the key that stands there.
+    File {
+        path: Arc<Path>,
+        line: usize,
+        key: Arc<str>,
+    },
+    /// A profile, and the file that it stands in.
+    Profile {
+        name: Arc<str>,
+        path: Arc<Path>,
+    },
 }
 
 impl fmt::Display for Source {
@@ -19,19 +35,29 @@ impl fmt::Display for Source {
         match self {
             Self::Flag(flag) => write!(f, "{flag} on the command line"),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
+            Self::File { path, line, key } => write!(f, "{}:{line}: `{key}`", path.display()),
+            Self::Profile { name, path } => write!(f, "the profile `{name}` ({})", path.display()),
         }
     }
 }
 
-/// The name of a value in both places.
-#[derive(Debug, Clone, Copy)]
+/// The name of a value in each place; empty where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) flag: &'static str,
     pub(crate) variable: &'static str,
+    /// In the configuration file, with the sections before it.
+    pub(crate) path: &'static str,
 }
 
+/// One that has no place in the configuration file.
 pub(crate) const fn key(flag: &'static str, variable: &'static str) -> Key {
-    Key { flag, variable }
+    Key { flag, variable, path: "" }
+}
+
+/// One of the configuration file; `config_keys` has them all.
+pub(crate) const fn setting(path: &'static str, flag: &'static str, variable: &'static str) -> Key {
+    Key { flag, variable, path }
 }
 
 /// The environment, as a function so that tests bring their own.
@@ -71,7 +97,7 @@ impl Environment<'_> {
 
     pub(crate) fn variable(self, name: &'static str) -> Result<Option<String>, Failure> {
         self.raw(name)
-            .map(|value| value.into_string().map_err(|_| wrong(Source::Variable(name), "its value is not UTF-8 text")))
+            .map(|value| value.into_string().map_err(|_| wrong(&Source::Variable(name), "its value is not UTF-8 text")))
             .transpose()
     }
 
@@ -90,19 +116,89 @@ impl Environment<'_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
         let Some((text, source)) = self.text(flag, key)? else { return Ok(None) };
-        parse(&text).map(Some).map_err(|why| wrong(source, &format!("`{text}` cannot be taken: {why}")))
-    }
-
-    /// Whether the flag is there, else what the variable says.
-    pub(crate) fn switch(self, flag: bool, key: Key) -> Result<bool, Failure> {
-        if flag {
-            return Ok(true);
-        }
-        Ok(self.parsed(None, key, boolean)?.unwrap_or(false))
+        parse(&text).map(Some).map_err(|why| wrong(&source, &format!("`{text}` cannot be taken: {why}")))
     }
 }
 
-pub(crate) fn wrong(source: Source, why: &str) -> Failure {
+/// What a command line says, by flag; a flag without a value says `true`, one that may be repeated has commas.
+pub(crate) type Flags = BTreeMap<&'static str, String>;
+
+/// Every place that a value can come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Given<'a> {
+    pub(crate) env: Environment<'a>,
+    pub(crate) flags: Flags,
+    pub(crate) file: Arc<File>,
+    /// Whose table in the file counts.
+    pub(crate) agent: Option<Arc<str>>,
+    pub(crate) profile: Arc<Layer>,
+}
+
+impl<'a> Given<'a> {
+    pub(crate) fn new(env: Environment<'a>, flags: Flags, file: Arc<File>) -> Self {
+        Self { env, flags, file, agent: None, profile: Arc::default() }
+    }
+
+    /// The layers below the environment, the strongest first.
+    fn layers(&self) -> impl Iterator<Item = &Layer> {
+        let agent = self.agent.as_deref().and_then(|agent| self.file.agents.get(agent));
+        agent.into_iter().chain([&*self.profile, &self.file.values])
+    }
+
+    /// The strongest of all that is said of it.
+    pub(crate) fn said(&self, key: Key) -> Result<Option<(What, Source)>, Failure> {
+        Ok(self.all(key)?.into_iter().next())
+    }
+
+    /// All that is said of it, the strongest first.
+    pub(crate) fn all(&self, key: Key) -> Result<Vec<(What, Source)>, Failure> {
+        let mut all = Vec::new();
+        if let Some(text) = self.flags.get(key.flag) {
+            all.push((What::Text(text.clone()), Source::Flag(key.flag)));
+        }
+        if !key.variable.is_empty()
+            && let Some(text) = self.env.variable(key.variable)?
+        {
+            all.push((What::Text(text), Source::Variable(key.variable)));
+        }
+        let told = self.layers().filter_map(|layer| layer.get(key.path));
+        all.extend(told.map(|value| (value.what.clone(), value.source.clone())));
+        Ok(all)
+    }
+
+    pub(crate) fn text(&self, key: Key) -> Result<Option<(String, Source)>, Failure> {
+        Ok(self.said(key)?.map(|(what, source)| (what.into_text(), source)))
+    }
+
+    pub(crate) fn parsed<T>(&self, key: Key, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Failure> {
+        let Some((text, source)) = self.text(key)? else { return Ok(None) };
+        parse(&text).map(Some).map_err(|why| wrong(&source, &format!("`{text}` cannot be taken: {why}")))
+    }
+
+    pub(crate) fn switch(&self, key: Key) -> Result<Option<bool>, Failure> {
+        self.parsed(key, boolean)
+    }
+
+    /// Of a list that every place adds to: the items, the strongest place first.
+    pub(crate) fn items(&self, key: Key) -> Result<Vec<(Vec<String>, Source)>, Failure> {
+        Ok(self.all(key)?.into_iter().map(|(what, source)| (what.into_list(), source)).collect())
+    }
+
+    /// Names and values of which the agent's own table changes some.
+    pub(crate) fn map(&self, key: Key) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let mut layers: Vec<&Layer> = self.layers().collect();
+        layers.reverse();
+        for layer in layers {
+            if let Some(What::Map(map)) = layer.get(key.path).map(|value| &value.what) {
+                all.extend(map.clone());
+            }
+        }
+        all
+    }
+}
+
+pub(crate) fn wrong(source: &Source, why: &str) -> Failure {
     Failure::usage("configuration", format!("{source}: {why}"))
 }
 

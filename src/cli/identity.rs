@@ -1,64 +1,94 @@
 //! Who the agent is, and what its registration says about it (behaviour 1, 2).
 
+use super::config_keys::{
+    AGENT_ID, APPROVAL, AUTOMATION, AUTOMATION_RUN, CAPS, COMMAND_CAPS, COMMAND_TAGS, EFFORT, LABEL, MACHINE, MODEL,
+    POLICY, SPAWN_REQUEST, TAGS, WORKSPACE_MODE,
+};
 use super::failure::Failure;
-use super::given::{Environment, Key, Source, key, list, word, wrong};
-use super::run_args::Args;
+use super::given::{Given, Key, Source, word, wrong};
 use relay_runner_core::Text;
 use relay_runner_core::config::{Approval, Identity, Mode, Package};
 use std::path::Path;
 
-const AGENT_ID: Key = key("--agent-id", "AGENT_RELAY_ID");
-const LABEL: Key = key("--label", "AGENT_RELAY_LABEL");
-const APPROVAL: Key = key("--approval", "AGENT_RELAY_APPROVAL");
-const MACHINE: Key = key("--machine", "AGENT_RELAY_MACHINE");
-const MODEL: Key = key("--model", "AGENT_RELAY_MODEL");
-const EFFORT: Key = key("--effort", "AGENT_RELAY_EFFORT");
-const PROFILE: Key = key("--profile", "AGENT_RELAY_PROFILE");
 /// What an agent id may take.
 const ID_MOST: usize = 200;
 
-/// `provider` is its name.
-pub(crate) fn identity(
-    provider: &str,
-    mode: Mode,
-    args: &Args,
-    env: Environment<'_>,
-    cwd: &Path,
-) -> Result<Identity, Failure> {
-    let machine = match env.text(args.machine.as_deref(), MACHINE)? {
+/// Who the agent is, which decides whose table of the configuration counts. `provider` is its name.
+pub(crate) fn agent_id(provider: &str, given: &Given<'_>) -> Result<String, Failure> {
+    match given.text(AGENT_ID)? {
+        Some((id, source)) => match id_fault(&id) {
+            None => Ok(id),
+            Some(why) => Err(wrong(&source, &why)),
+        },
+        None => Ok(format!("{provider}-{}", machine(given)?)),
+    }
+}
+
+fn machine(given: &Given<'_>) -> Result<String, Failure> {
+    Ok(match given.text(MACHINE)? {
         Some((machine, _)) => machine,
         None => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-    };
-    let agent_id = match env.text(args.agent_id.as_deref(), AGENT_ID)? {
-        Some((id, source)) => checked_id(id, source)?,
-        None => format!("{provider}-{machine}"),
-    };
-    let text = |flag: &Option<String>, key| {
-        Ok::<_, Failure>(env.text(flag.as_deref(), key)?.map(|(text, _)| text.as_str().into()))
-    };
-    let headless = mode == Mode::Headless;
-    let tags = list([provider.to_owned(), env.variable("AGENT_RELAY_TAGS")?.unwrap_or_default()]);
-    let tags = tags.into_iter().chain(list(&args.tags)).chain(headless.then(|| "headless".to_owned()));
-    let inherited = env.variable("AGENT_RELAY_CAPS")?.unwrap_or_else(|| "chat".to_owned());
-    let caps = list(&args.caps).into_iter().chain(list([inherited]));
+    })
+}
+
+/// Without the profile.
+pub(crate) fn identity(
+    provider: &str,
+    agent_id: &str,
+    mode: Mode,
+    given: &Given<'_>,
+    cwd: &Path,
+) -> Result<Identity, Failure> {
+    let text = |key| Ok::<_, Failure>(given.text(key)?.map(|(text, _)| text.as_str().into()));
+    let headless = (mode == Mode::Headless).then(|| "headless".to_owned());
+    let own = |key| if provider == "command" { given.items(key) } else { Ok(Vec::new()) };
+    let tags = items(given, TAGS, own(COMMAND_TAGS)?, End::First)?;
+    let tags = [provider.to_owned()].into_iter().chain(tags).chain(headless);
+    let mut caps = items(given, CAPS, own(COMMAND_CAPS)?, End::Last)?;
+    // The environment's list, or the configuration's, takes the place of the one that is built in; flags add to it.
+    if given.items(CAPS)?.iter().all(|(_, source)| matches!(source, Source::Flag(_))) {
+        caps.push("chat".to_owned());
+    }
     Ok(Identity {
-        runner_id: agent_id.as_str().into(),
+        runner_id: agent_id.into(),
         agent_id: agent_id.into(),
         provider: provider.into(),
-        machine: machine.into(),
+        machine: machine(given)?.into(),
         package: Package { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-        label: text(&args.label, LABEL)?,
+        label: text(LABEL)?,
         tags: once(tags),
-        capabilities: once(caps),
-        model: text(&args.model, MODEL)?,
-        effort: text(&args.effort, EFFORT)?,
-        profile: text(&args.profile, PROFILE)?,
-        approval: env.parsed(args.approval.as_deref(), APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
+        capabilities: once(caps.into_iter()),
+        model: text(MODEL)?,
+        effort: text(EFFORT)?,
+        approval: given.parsed(APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
         cwd: cwd.to_string_lossy().into(),
-        workspace_mode: env.variable("AGENT_RELAY_WORKSPACE_MODE")?.map(Into::into),
+        workspace_mode: text(WORKSPACE_MODE)?,
+        policy_name: text(POLICY)?,
+        spawn_request_id: text(SPAWN_REQUEST)?,
+        automation_id: text(AUTOMATION)?,
+        automation_run_id: text(AUTOMATION_RUN)?,
         started_at: super::ago::now(),
         ..Identity::default()
     })
+}
+
+type Lists = Vec<(Vec<String>, Source)>;
+
+/// What all places say together, and the provider's own, in the order in which it is registered (behaviour 2).
+fn items(given: &Given<'_>, key: Key, own: Lists, environment: End) -> Result<Vec<String>, Failure> {
+    let (variable, others): (Lists, Lists) =
+        given.items(key)?.into_iter().partition(|(_, source)| matches!(source, Source::Variable(_)));
+    let all = match environment {
+        End::First => [variable, others, own],
+        End::Last => [others, own, variable],
+    };
+    Ok(all.into_iter().flatten().flat_map(|(items, _)| items).collect())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    First,
+    Last,
 }
 
 const APPROVALS: [(&str, Approval); 3] =
@@ -75,16 +105,14 @@ fn once(texts: impl Iterator<Item = String>) -> Vec<Text> {
     all
 }
 
-fn checked_id(id: String, source: Source) -> Result<String, Failure> {
+/// Why this is no agent id.
+pub(crate) fn id_fault(id: &str) -> Option<String> {
     let odd = id.chars().any(|c| c.is_control() || c.is_whitespace());
     let taken = id == "broadcast" || ["label:", "tag:", "cap:", "policy:"].iter().any(|prefix| id.starts_with(prefix));
     if odd || id.is_empty() || id.chars().count() > ID_MOST {
-        return Err(wrong(source, &format!("an agent id has 1 to {ID_MOST} characters, and no white space")));
+        return Some(format!("an agent id has 1 to {ID_MOST} characters, and no white space"));
     }
-    if taken {
-        return Err(wrong(source, &format!("`{id}` names several agents as a target, and cannot be an agent's id")));
-    }
-    Ok(id)
+    taken.then(|| format!("`{id}` names several agents as a target, and cannot be an agent's id"))
 }
 
 #[cfg(test)]
@@ -93,7 +121,7 @@ mod tests {
 
     #[test]
     fn an_agent_id_names_one_agent() {
-        let refused = |id: &str| checked_id(id.to_owned(), Source::Flag("--agent-id")).is_err();
+        let refused = |id: &str| id_fault(id).is_some();
         for wrong in ["", "a b", "a\n", "broadcast", "tag:x", &"x".repeat(201)] {
             assert!(refused(wrong), "{wrong}");
         }

@@ -1,15 +1,22 @@
 //! The verbs of the program, one file each, and what they share.
 //!
-//! - `given` reads flags and `AGENT_RELAY_*` variables, so that every error names where a value came from; `places`
-//!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
+//! - `given` reads flags, `AGENT_RELAY_*` variables and the configuration, so that every error names where a value came from;
+//!   `config_keys` and `config_table` have the configuration's keys, `config_file` reads it, `reload` reads it again, `profiles` finds
+//!   profiles; `places` says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
-//! - `run_args`, `run_options` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
+//! - `run_args`, `run_options`, `core_settings` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
 //!   over. `demo_*` are parts of the demonstration, `replay_shown` is what `replay` prints, `simulate_shown` what
 //!   `simulate` does, and `simulate_kept` what that makes of a failure.
 
 mod agents;
 mod ago;
 mod books;
+mod config;
+mod config_file;
+mod config_keys;
+mod config_shown;
+mod config_table;
+mod core_settings;
 mod decide;
 mod demo;
 mod demo_agent;
@@ -28,11 +35,14 @@ mod moment;
 mod obligations;
 mod order;
 mod places;
+mod profile;
+mod profiles;
 mod program;
 mod progress;
 mod read;
 mod relay;
 mod relay_token;
+mod reload;
 mod replay;
 mod replay_shown;
 mod restart;
@@ -68,7 +78,8 @@ Exit codes:
   70 gave up on the provider; 75 temporary: start again; 76 superseded by a newer instance;
   77 credential refused
 
-Every flag of `run` has an AGENT_RELAY_* variable; the command line wins.
+Every flag of `run` has an AGENT_RELAY_* variable and a key in the configuration file
+(`relay-runner config default`); the command line wins.
 RELAY_RUNNER_LOG=debug shows more of what goes on.";
 
 /// Keeps a coding agent at work, and represents it on a relay that agents talk through.
@@ -96,6 +107,8 @@ enum Verb {
     Hook(hook::Args),
     Replay(replay::Args),
     Machines(machines::Args),
+    Config(config::Args),
+    Profile(profile::Args),
     Simulate(Box<simulate::Args>),
     Demo(demo::Args),
     #[command(hide = true)]
@@ -106,7 +119,7 @@ impl Verb {
     /// What is logged unless `RELAY_RUNNER_LOG` says otherwise.
     fn level(&self) -> &'static str {
         match self {
-            Self::Run(_) | Self::Relay(_) => "info",
+            Self::Run(_) | Self::Relay(_) => diagnostics::RUN_LEVEL,
             // The demonstration tells its story itself, faults that it brings about included.
             Self::Demo(_) => "error",
             _ => "warn",
@@ -130,6 +143,8 @@ impl Verb {
             Self::Hook(args) => hook::run(&args).await,
             Self::Replay(args) => replay::run(&args),
             Self::Machines(args) => machines::run(&args),
+            Self::Config(args) => config::run(&args),
+            Self::Profile(args) => profile::run(&args),
             Self::Simulate(args) => simulate::run(&args),
             Self::Demo(args) => demo::run(&args).await,
             Self::DemoAgent(args) => demo_agent::run(&args),

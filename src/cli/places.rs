@@ -19,6 +19,12 @@ pub(crate) fn state_home(env: Environment<'_>) -> Result<PathBuf, Failure> {
     })
 }
 
+/// `$XDG_CONFIG_HOME/relay-runner`, else `~/.config/relay-runner`: the configuration and the profiles. None: neither is set.
+pub(crate) fn config_home(env: Environment<'_>) -> Option<PathBuf> {
+    let xdg = env.raw("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(xdg.or_else(|| Some(PathBuf::from(env.raw("HOME")?).join(".config")))?.join("relay-runner"))
+}
+
 /// The state folder of an agent.
 pub(crate) fn state_dir(env: Environment<'_>, agent_id: &str) -> Result<PathBuf, Failure> {
     Ok(state_home(env)?.join(folder_name(agent_id)))

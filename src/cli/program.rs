@@ -7,41 +7,46 @@ use rustix::fs::{Access, access};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+/// Where the command stands, unless the configuration has it.
+pub(crate) const BEHIND: &str = "the command behind --";
+
 /// The command with its program as an absolute path. A path with a slash counts from where we are, as in a shell, not
 /// from `--cwd`; a name without one is looked for in PATH.
-pub(crate) fn found(argv: &[OsString], env: Environment<'_>) -> Result<Vec<OsString>, Failure> {
+pub(crate) fn found(argv: &[OsString], whence: &str, env: Environment<'_>) -> Result<Vec<OsString>, Failure> {
     let program = match argv.first() {
         None => {
             return Err(Failure::usage(
                 "no_command",
-                "`run command` needs the command to run behind --, for example: relay-runner run command -- ./agent.sh",
+                "`run command` needs the command to run behind --, for example: relay-runner run command -- ./agent.sh; \
+                 or providers.command.command in the configuration",
             ));
         }
         Some(program) if program.is_empty() => {
-            return Err(Failure::usage("no_command", "the command behind -- is empty; name a program there"));
+            return Err(Failure::usage("no_command", format!("{whence} is empty; name a program there")));
         }
         Some(program) => program,
     };
-    let path = if program.as_encoded_bytes().contains(&b'/') { at(program)? } else { in_path(program, env)? };
+    let path =
+        if program.as_encoded_bytes().contains(&b'/') { at(program, whence)? } else { in_path(program, whence, env)? };
     let mut argv = argv.to_vec();
     argv[0] = path.into();
     Ok(argv)
 }
 
-fn at(program: &OsStr) -> Result<PathBuf, Failure> {
-    let path = std::path::absolute(program).map_err(|e| not_found(program, &e.to_string()))?;
+fn at(program: &OsStr, whence: &str) -> Result<PathBuf, Failure> {
+    let path = std::path::absolute(program).map_err(|e| not_found(program, whence, &e.to_string()))?;
     if !path.exists() {
-        return Err(not_found(program, &format!("there is no file {}", path.display())));
+        return Err(not_found(program, whence, &format!("there is no file {}", path.display())));
     }
     if path.is_dir() {
-        let text = format!("the command behind --: {} is a folder; name a program", path.display());
+        let text = format!("{whence}: {} is a folder; name a program", path.display());
         return Err(Failure::usage("command_not_executable", text));
     }
     if !is_executable(&path) {
         return Err(Failure::usage(
             "command_not_executable",
             format!(
-                "the command behind --: {} is not an executable file; make it one with `chmod +x {0}`, or name its interpreter before it",
+                "{whence}: {} is not an executable file; make it one with `chmod +x {0}`, or name its interpreter before it",
                 path.display()
             ),
         ));
@@ -49,22 +54,19 @@ fn at(program: &OsStr) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-fn in_path(program: &OsStr, env: Environment<'_>) -> Result<PathBuf, Failure> {
+fn in_path(program: &OsStr, whence: &str, env: Environment<'_>) -> Result<PathBuf, Failure> {
     let path = env.raw("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))
         .find(|file| is_executable(file))
         .and_then(|file| std::path::absolute(file).ok())
-        .ok_or_else(|| not_found(program, "no folder of PATH has an executable file of that name"))
+        .ok_or_else(|| not_found(program, whence, "no folder of PATH has an executable file of that name"))
 }
 
-fn not_found(program: &OsStr, why: &str) -> Failure {
+fn not_found(program: &OsStr, whence: &str, why: &str) -> Failure {
     Failure::usage(
         "command_not_found",
-        format!(
-            "the command behind --: `{}` was not found: {why}; check its name, or give its path",
-            program.display()
-        ),
+        format!("{whence}: `{}` was not found: {why}; check its name, or give its path", program.display()),
     )
 }
 
@@ -78,7 +80,7 @@ mod tests {
 
     fn code(argv: &[&str]) -> Result<Vec<OsString>, String> {
         let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
-        found(&argv, Environment::of(&|name| (name == "PATH").then(|| "/nowhere:/bin:/usr/bin".into())))
+        found(&argv, BEHIND, Environment::of(&|name| (name == "PATH").then(|| "/nowhere:/bin:/usr/bin".into())))
             .map_err(|failure| failure.code.into_owned())
     }
 

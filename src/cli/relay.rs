@@ -90,7 +90,8 @@ pub(crate) async fn run(args: &Args) -> Done {
         Some((text, _)) => Some(PathBuf::from(text)),
         None => Some(places::relay_db(env)?),
     };
-    config.token = books::token(args.token_file.as_deref(), env)?.map(|token| token.expose_secret().to_owned());
+    config.token =
+        books::token_of_relay(args.token_file.as_deref(), env)?.map(|token| token.expose_secret().to_owned());
     serve(config, args.json).await
 }
 

@@ -1,11 +1,11 @@
 //! `run`: one runner, to its end.
 
-use super::embedded;
 use super::failure::{Done, Failure};
 use super::given::Environment;
 use super::run_args::Args;
 use super::run_options::Asked;
 use super::say;
+use super::{diagnostics, embedded};
 use relay_runner_shell::{ExitCode, Runner};
 use serde_json::json;
 use std::time::Duration;
@@ -13,6 +13,9 @@ use std::time::Duration;
 pub(crate) async fn run(args: &Args) -> Done {
     let env = Environment::ours();
     let asked = Asked::read(args, env)?;
+    if let Some(level) = &asked.log {
+        diagnostics::set(level);
+    }
     let (url, relay) = embedded::relay_of(&asked, env).await?;
     let (agent, fail_fast) = (asked.agent_id().to_owned(), asked.fail_fast());
     let state_dir = std::path::absolute(&asked.state_dir).unwrap_or_else(|_| asked.state_dir.clone());

@@ -2,6 +2,8 @@
 
 use super::JSON;
 use super::books::RelayArgs;
+use super::config_keys as keys;
+use super::given::{Flags, Key, key};
 use clap::builder::FalseyValueParser;
 use std::ffi::OsString;
 
@@ -15,6 +17,7 @@ Examples:
   relay-runner run command -- ./agent.sh
   relay-runner run command --agent-id a1 --tag rust,linux -- ./agent.sh --fast
   relay-runner run command --relay https://relay.example --token-file token.txt -- ./agent.sh
+  relay-runner run command --agent-id a1 --profile reviewer     with what the configuration says of a1
   relay-runner run demo --agent-id d1
 
 Without --relay, a relay on the default port is used; when there is none, this process serves one.
@@ -22,7 +25,8 @@ TERM or Ctrl-C lets the running turn end (--drain-timeout), then stops the provi
 stops it at once.
 A token of --token-file that can be renewed is renewed in time; another one that is put into the
 file is used from then on. The file holds the token, or the JSON of `relay-runner relay token`.
-Spans are written 500ms, 30s, 2m or 1h. Exit codes: `relay-runner --help`.";
+Whatever is not said here comes from AGENT_RELAY_*, then from the configuration (`relay-runner config`).
+HUP has it read again. Spans are written 500ms, 30s, 2m or 1h. Exit codes: `relay-runner --help`.";
 
 /// Keep a provider at work, and represent it on the relay
 #[derive(Debug, Default, clap::Args)]
@@ -32,9 +36,22 @@ pub(crate) struct Args {
     #[arg(value_name = "PROVIDER")]
     pub(crate) provider: String,
     #[command(flatten)]
+    pub(crate) options: Options,
+    /// Print start and end as lines of JSON, and log as JSON
+    #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+    /// The program of the provider `command`, and its arguments [default: providers.command.command of the configuration]
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// What a run is given besides its provider.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
     pub(crate) relay: RelayArgs,
     /// Who the agent is on the relay [env: AGENT_RELAY_ID] [default: <provider>-<machine>]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", alias = "agent")]
     pub(crate) agent_id: Option<String>,
     /// A name that it can be reached by as label:NAME [env: AGENT_RELAY_LABEL]
     #[arg(long, value_name = "NAME")]
@@ -63,13 +80,13 @@ pub(crate) struct Args {
     /// What the provider may do by itself: open, guarded or read-only [env: AGENT_RELAY_APPROVAL] [default: open]
     #[arg(long, value_name = "MODE")]
     pub(crate) approval: Option<String>,
-    /// The model's name, shown on the relay [env: AGENT_RELAY_MODEL]
+    /// The model's name, shown on the relay and told to the provider [env: AGENT_RELAY_MODEL]
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
-    /// The effort, shown on the relay [env: AGENT_RELAY_EFFORT]
+    /// The effort, likewise [env: AGENT_RELAY_EFFORT]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) effort: Option<String>,
-    /// The profile's name, shown on the relay [env: AGENT_RELAY_PROFILE]
+    /// The agent profile: a name among `relay-runner profile list`, or a path [env: AGENT_RELAY_PROFILE]
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// The agent's own folder: journal, lock, logs [env: AGENT_RELAY_STATE_DIR]
@@ -106,10 +123,71 @@ pub(crate) struct Args {
     /// Forget what earlier runs of the agent knew; their journal is moved aside [env: AGENT_RELAY_FRESH]
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// Print start and end as lines of JSON, and log as JSON
-    #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
-    pub(crate) json: bool,
-    /// The program of the provider `command`, and its arguments
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<OsString>,
+}
+
+impl Options {
+    /// All that was said, by flag.
+    pub(crate) fn flags(&self) -> Flags {
+        let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
+        let on = |is: bool| is.then(|| "true".to_owned());
+        let mut flags = self.relay.flags();
+        let own = [
+            (keys::AGENT_ID.flag, self.agent_id.clone()),
+            (keys::LABEL.flag, self.label.clone()),
+            (keys::TAGS.flag, list(&self.tags)),
+            (keys::CAPS.flag, list(&self.caps)),
+            (keys::MACHINE.flag, self.machine.clone()),
+            (keys::CWD.flag, self.cwd.clone()),
+            (HEADLESS.flag, on(self.headless)),
+            (INTERACTIVE.flag, on(self.interactive)),
+            (keys::PROMPT.flag, self.prompt.clone()),
+            (keys::APPROVAL.flag, self.approval.clone()),
+            (keys::MODEL.flag, self.model.clone()),
+            (keys::EFFORT.flag, self.effort.clone()),
+            (keys::PROFILE.flag, self.profile.clone()),
+            (keys::STATE_DIR.flag, self.state_dir.clone()),
+            (keys::BODIES.flag, self.bodies.clone()),
+            (keys::FAIL_FAST.flag, self.fail_fast.clone()),
+            (keys::DELIVER.flag, self.deliver.clone()),
+            ("--drain-timeout", self.drain_timeout.clone()),
+            ("--shutdown-timeout", self.shutdown_timeout.clone()),
+            ("--approval-timeout", self.approval_timeout.clone()),
+            (keys::LISTEN.flag, on(self.listen)),
+            (FRESH.flag, on(self.fresh)),
+        ];
+        flags.extend(own.into_iter().filter_map(|(flag, value)| Some((flag, value?))));
+        flags
+    }
+}
+
+/// Not in the configuration: `mode` says both there.
+pub(crate) const HEADLESS: Key = key("--headless", "AGENT_RELAY_HEADLESS");
+pub(crate) const INTERACTIVE: Key = key("--interactive", "AGENT_RELAY_INTERACTIVE");
+/// Not in the configuration: it is meant for one start.
+pub(crate) const FRESH: Key = key("--fresh", "AGENT_RELAY_FRESH");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn every_flag_that_the_table_of_keys_names_is_one_and_is_told() {
+        let keys = keys::all().map(|entry| entry.key).chain([HEADLESS, INTERACTIVE, FRESH]);
+        for key in keys.filter(|key| !key.flag.is_empty()) {
+            let told = |more: &[&str]| {
+                let line = [&["run", "command"], more].concat();
+                Cli::try_parse_from(line).map(|cli| cli.args.options.flags().get(key.flag).cloned())
+            };
+            let on = told(&[key.flag]).ok().flatten();
+            let with = told(&[&format!("{}=7s", key.flag)]).ok().flatten();
+            assert!(on.as_deref() == Some("true") || with.as_deref() == Some("7s"), "{}", key.flag);
+        }
+    }
 }

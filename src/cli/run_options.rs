@@ -1,32 +1,24 @@
-//! What a run is given (behaviour 1): the command line and the environment, checked before anything starts.
+//! What a run is given (behaviour 1): command line, environment, profile and configuration, checked before anything starts.
 
+use super::config_file::File;
+use super::config_keys as keys;
 use super::failure::Failure;
-use super::given::{Environment, Key, Source, boolean, key, word, wrong};
-use super::identity::identity;
-use super::run_args::Args;
-use super::{books, places, program, span};
-use relay_runner_core::config::{Adapter, Delivery, Mode, Timing};
+use super::given::{Environment, Given, Source, key, word, wrong};
+use super::profiles::Chosen;
+use super::run_args::{Args, FRESH, HEADLESS, INTERACTIVE};
+use super::{books, core_settings, identity, places, program, reload};
+use relay_runner_core::config::{Adapter, Mode};
 use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::{Config, Text, TokenRecord};
-use relay_runner_shell::{CommandSpec, EnvironmentPolicy, Options, Program, ProviderSpec, RelayUrl};
+use relay_runner_shell::profile::Profile;
+use relay_runner_shell::{
+    CommandSpec, EnvironmentPolicy, Inherit, Options, Program, ProviderSpec, RelayUrl, SettingsSource,
+};
 use secrecy::SecretString;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
-
-const CWD: Key = key("--cwd", "AGENT_RELAY_CWD");
-const HEADLESS: Key = key("--headless", "AGENT_RELAY_HEADLESS");
-const INTERACTIVE: Key = key("--interactive", "AGENT_RELAY_INTERACTIVE");
-const PROMPT: Key = key("--prompt", "AGENT_RELAY_PROMPT");
-const STATE_DIR: Key = key("--state-dir", "AGENT_RELAY_STATE_DIR");
-const BODIES: Key = key("--bodies", "AGENT_RELAY_BODIES");
-const FAIL_FAST: Key = key("--fail-fast", "AGENT_RELAY_FAIL_FAST");
-const DELIVER: Key = key("--deliver", "AGENT_RELAY_DELIVER");
-const DRAIN: Key = key("--drain-timeout", "AGENT_RELAY_DRAIN_TIMEOUT");
-const SHUTDOWN: Key = key("--shutdown-timeout", "AGENT_RELAY_SHUTDOWN_TIMEOUT");
-const APPROVAL: Key = key("--approval-timeout", "AGENT_RELAY_APPROVAL_TIMEOUT");
-const LISTEN: Key = key("--listen", "AGENT_RELAY_LISTEN");
-const FRESH: Key = key("--fresh", "AGENT_RELAY_FRESH");
 
 /// Which provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,26 +73,46 @@ pub(crate) struct Asked {
     info_file: Option<PathBuf>,
     bodies: KeptBodies,
     fresh: bool,
+    profile: Option<Profile>,
+    settings: Option<SettingsSource>,
+    /// How much the run says, where the configuration says so.
+    pub(crate) log: Option<String>,
 }
 
 impl Asked {
     pub(crate) fn read(args: &Args, env: Environment<'_>) -> Result<Self, Failure> {
         let kind = Kind::parse(&args.provider)?;
-        let listen = env.switch(args.listen, LISTEN)?;
-        let provider = provider(kind, &args.command, listen, env)?;
-        let relay = args.relay.url(env)?;
-        let given = args.relay.token(env)?;
-        let credential = given.as_ref().map(|given| credential(&given.token.record, env)).transpose()?;
-        let (token, token_file) = given.map_or((None, None), |given| (Some(given.token.secret), given.file));
-        let cwd = cwd(args, env)?;
-        let identity = identity(kind.name(), mode(args, env)?, args, env, &cwd)?;
-        let state = env.text(args.state_dir.as_deref(), STATE_DIR)?;
+        let file = Arc::new(File::find(args.options.relay.config.as_deref(), env)?);
+        let mut given = Given::new(env, args.options.flags(), file);
+        let agent_id = identity::agent_id(kind.name(), &given)?;
+        given.agent = Some(agent_id.as_str().into());
+        let profile = Chosen::find(&given)?;
+        given.profile = Arc::new(profile.as_ref().map(Chosen::layer).unwrap_or_default());
+        let provider = provider(kind, &args.command, &given)?;
+        let relay = books::relay(&given)?;
+        let token = books::token(&given)?;
+        let credential = token.as_ref().map(|token| credential(&token.token.record, env)).transpose()?;
+        let (token, token_file) = token.map_or((None, None), |given| (Some(given.token.secret), given.file));
+        let cwd = cwd(&given)?;
+        let mode = mode(&given)?;
+        let mut identity = identity::identity(kind.name(), &agent_id, mode, &given, &cwd)?;
+        if let Some(profile) = &profile {
+            identity.profile = Some(profile.name.as_str().into());
+            identity.agent_profile = profile.applied(kind.name())?.map(Into::into);
+        }
+        let state = given.text(keys::STATE_DIR)?;
         let usual_state = state.is_none();
         let state_dir = match state {
             Some((path, _)) => PathBuf::from(path),
-            None => places::state_dir(env, &identity.agent_id)?,
+            None => places::state_dir(env, &agent_id)?,
         };
-        let fail_fast = env.parsed(args.fail_fast.as_deref(), FAIL_FAST, fail_fast)?.flatten();
+        let mut config = Config { mode, credential, ..Config::new(identity, Adapter::default(), seed()?) };
+        core_settings::read(&mut config, &given)?;
+        let log = match env.raw(keys::LOG.variable) {
+            // What the environment asks for is in force already.
+            Some(_) => None,
+            None => given.text(keys::LOG)?.map(|(level, _)| level),
+        };
         Ok(Self {
             relay,
             token,
@@ -108,21 +120,16 @@ impl Asked {
             state_dir,
             usual_state,
             provider,
-            config: Config {
-                mode: mode(args, env)?,
-                delivery: deliver(args, env)?,
-                fail_fast: fail_fast.is_some(),
-                timing: timing(args, env, fail_fast)?,
-                credential,
-                // The adapter and the first prompt are filled in by the shell.
-                ..Config::new(identity, Adapter::default(), seed()?)
-            },
-            environment: EnvironmentPolicy::default(),
+            config,
+            environment: environment(&given, profile.as_ref().and_then(|profile| profile.document.as_ref()))?,
             cwd,
-            prompt: env.text(args.prompt.as_deref(), PROMPT)?.map(|(text, _)| text),
-            info_file: env.raw("AGENT_RELAY_RUNNER_INFO_FILE").map(PathBuf::from),
-            bodies: bodies(args, env)?,
-            fresh: env.switch(args.fresh, FRESH)?,
+            prompt: given.text(keys::PROMPT)?.map(|(text, _)| text),
+            info_file: given.text(keys::INFO_FILE)?.map(|(path, _)| PathBuf::from(path)),
+            bodies: bodies(&given)?,
+            fresh: given.switch(FRESH)?.unwrap_or(false),
+            profile: profile.and_then(|profile| profile.document),
+            settings: reload::settings(&given),
+            log,
         })
     }
 
@@ -152,7 +159,8 @@ impl Asked {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 commit: option_env!("RELAY_RUNNER_COMMIT").map(str::to_owned),
             },
-            settings: None,
+            profile: self.profile,
+            settings: self.settings,
             bodies: self.bodies,
             fresh: self.fresh,
             signals: true,
@@ -160,9 +168,16 @@ impl Asked {
     }
 }
 
-fn provider(kind: Kind, command: &[OsString], listen: bool, env: Environment<'_>) -> Result<ProviderSpec, Failure> {
+fn provider(kind: Kind, command: &[OsString], given: &Given<'_>) -> Result<ProviderSpec, Failure> {
     let argv = match kind {
-        Kind::Command => program::found(command, env)?,
+        Kind::Command if command.is_empty() => match given.said(keys::COMMAND)? {
+            Some((configured, source)) => {
+                let argv: Vec<OsString> = configured.into_list().into_iter().map(OsString::from).collect();
+                program::found(&argv, &source.to_string(), given.env)?
+            }
+            None => program::found(&[], program::BEHIND, given.env)?,
+        },
+        Kind::Command => program::found(command, program::BEHIND, given.env)?,
         Kind::Demo if !command.is_empty() => {
             return Err(Failure::usage(
                 "configuration",
@@ -171,7 +186,7 @@ fn provider(kind: Kind, command: &[OsString], listen: bool, env: Environment<'_>
         }
         Kind::Demo => demo_agent(&[])?,
     };
-    Ok(ProviderSpec::Command(CommandSpec::new(argv, listen)))
+    Ok(ProviderSpec::Command(CommandSpec::new(argv, given.switch(keys::LISTEN)?.unwrap_or(false))))
 }
 
 /// The command line of the built-in agent.
@@ -184,64 +199,52 @@ pub(crate) fn demo_agent(more: &[OsString]) -> Result<Vec<OsString>, Failure> {
     Ok(argv)
 }
 
-fn cwd(args: &Args, env: Environment<'_>) -> Result<PathBuf, Failure> {
-    let Some((path, source)) = env.text(args.cwd.as_deref(), CWD)? else {
+fn cwd(given: &Given<'_>) -> Result<PathBuf, Failure> {
+    let Some((path, source)) = given.text(keys::CWD)? else {
         return std::env::current_dir().map_err(|e| {
             Failure::usage("configuration", format!("the working directory is gone ({e}); give one with --cwd"))
         });
     };
-    let folder = std::fs::canonicalize(&path).map_err(|e| wrong(source, &format!("there is no folder {path}: {e}")))?;
-    if folder.is_dir() { Ok(folder) } else { Err(wrong(source, &format!("{path} is not a folder"))) }
+    let folder =
+        std::fs::canonicalize(&path).map_err(|e| wrong(&source, &format!("there is no folder {path}: {e}")))?;
+    if folder.is_dir() { Ok(folder) } else { Err(wrong(&source, &format!("{path} is not a folder"))) }
 }
 
-fn mode(args: &Args, env: Environment<'_>) -> Result<Mode, Failure> {
-    if args.headless || args.interactive {
-        return Ok(if args.interactive { Mode::Interactive } else { Mode::Headless });
+pub(crate) fn mode(given: &Given<'_>) -> Result<Mode, Failure> {
+    const MODES: [(&str, Mode); 2] = [("headless", Mode::Headless), ("interactive", Mode::Interactive)];
+    if given.flags.contains_key(INTERACTIVE.flag) {
+        return Ok(Mode::Interactive);
     }
-    match (env.switch(false, HEADLESS)?, env.switch(false, INTERACTIVE)?) {
-        (true, true) => {
-            Err(wrong(Source::Variable(INTERACTIVE.variable), "AGENT_RELAY_HEADLESS is set as well; choose one"))
+    if given.flags.contains_key(HEADLESS.flag) {
+        return Ok(Mode::Headless);
+    }
+    match (given.switch(HEADLESS)?, given.switch(INTERACTIVE)?) {
+        (Some(true), Some(true)) => {
+            Err(wrong(&Source::Variable(INTERACTIVE.variable), "AGENT_RELAY_HEADLESS is set as well; choose one"))
         }
-        (_, true) => Ok(Mode::Interactive),
-        (_, false) => Ok(Mode::Headless),
+        (_, Some(true)) => Ok(Mode::Interactive),
+        (Some(true), _) => Ok(Mode::Headless),
+        _ => Ok(given.parsed(keys::MODE, word(&MODES))?.unwrap_or_default()),
     }
 }
 
-fn deliver(args: &Args, env: Environment<'_>) -> Result<Delivery, Failure> {
-    const WAYS: [(&str, Delivery); 3] =
-        [("queue", Delivery::Queue), ("steer", Delivery::Steer), ("interrupt", Delivery::Interrupt)];
-    Ok(env.parsed(args.deliver.as_deref(), DELIVER, word(&WAYS))?.unwrap_or_default())
-}
-
-fn bodies(args: &Args, env: Environment<'_>) -> Result<KeptBodies, Failure> {
+fn bodies(given: &Given<'_>) -> Result<KeptBodies, Failure> {
     const KEPT: [(&str, KeptBodies); 3] =
         [("none", KeptBodies::None), ("hash", KeptBodies::Hash), ("full", KeptBodies::Full)];
-    Ok(env.parsed(args.bodies.as_deref(), BODIES, word(&KEPT))?.unwrap_or_default())
+    Ok(given.parsed(keys::BODIES, word(&KEPT))?.unwrap_or_default())
 }
 
-fn timing(args: &Args, env: Environment<'_>, fail_fast: Option<Duration>) -> Result<Timing, Failure> {
-    let mut timing = Timing::default();
-    if let Some(span) = env.parsed(args.drain_timeout.as_deref(), DRAIN, span::parse)? {
-        timing.drain = span::millis(span);
-    }
-    if let Some(span) = env.parsed(args.shutdown_timeout.as_deref(), SHUTDOWN, span::parse)? {
-        timing.shutdown = span::millis(span);
-    }
-    if let Some(span) = env.parsed(args.approval_timeout.as_deref(), APPROVAL, span::parse)? {
-        timing.approval = span::millis(span);
-    }
-    if let Some(span) = fail_fast {
-        timing.fail_fast = span::millis(span);
-    }
-    Ok(timing)
-}
-
-/// Yes or no, or how long.
-fn fail_fast(text: &str) -> Result<Option<Duration>, String> {
-    match boolean(text) {
-        Ok(yes) => Ok(yes.then(|| Duration::from_millis(Timing::default().fail_fast))),
-        Err(_) => span::parse(text).map(Some).map_err(|why| format!("{why}, or true or false")),
-    }
+fn environment(given: &Given<'_>, profile: Option<&Profile>) -> Result<EnvironmentPolicy, Failure> {
+    const WAYS: [(&str, Inherit); 2] = [("listed", Inherit::Listed), ("all", Inherit::All)];
+    let also = given.items(keys::ALLOW)?.into_iter().flat_map(|(names, _)| names).collect();
+    Ok(EnvironmentPolicy {
+        inherit: given.parsed(keys::INHERIT, word(&WAYS))?.unwrap_or_default(),
+        also,
+        set: given.map(keys::SET),
+        host_globals: profile.is_none_or(Profile::host_globals),
+        export_token: given.switch(keys::EXPORT_TOKEN)?.unwrap_or(true),
+        channels: given.said(keys::CHANNELS)?.map(|(what, _)| what.into_list()),
+    })
 }
 
 /// What is known of the token: what its own file says, else the environment.

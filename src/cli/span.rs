@@ -49,6 +49,13 @@ pub(crate) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// As people write it, in the largest unit that holds it exactly.
+pub(crate) fn words(millis: u64) -> String {
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit = units.iter().find(|(unit, _)| millis > 0 && millis.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{millis}ms"), |(unit, name)| format!("{}{name}", millis / unit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +67,16 @@ mod tests {
         assert!(whole_seconds("0").is_err() && whole_seconds("1500ms").is_err());
         assert!(whole_seconds("99999999d").is_err() && whole_seconds("soon").is_err());
         assert!(parse("2d").is_err(), "a run has nothing that lasts for days");
+    }
+
+    #[test]
+    fn a_span_is_shown_as_it_is_read() {
+        for (millis, text) in
+            [(0, "0ms"), (500, "500ms"), (1_500, "1500ms"), (90_000, "90s"), (120_000, "2m"), (86_400_000, "24h")]
+        {
+            assert_eq!(words(millis), text);
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)));
+        }
     }
 
     #[test]

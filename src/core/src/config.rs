@@ -124,6 +124,9 @@ pub struct Identity {
     pub model: Option<Text>,
     pub effort: Option<Text>,
     pub profile: Option<Text>,
+    /// What the applied profile says of itself (behaviour 15). Canonical JSON text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_profile: Option<Text>,
     pub approval: Approval,
     pub cwd: Text,
     pub workspace_mode: Option<Text>,

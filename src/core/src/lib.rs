@@ -20,6 +20,7 @@ pub mod flags;
 pub mod format;
 pub mod hooks;
 pub mod ids;
+pub mod instructions;
 pub mod journal;
 pub mod machines;
 #[cfg(feature = "mutants")]

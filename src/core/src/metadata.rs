@@ -33,7 +33,7 @@ impl Core {
                 "model": us.model,
                 "effort": us.effort,
                 "profile": us.profile,
-                "agentProfile": null,
+                "agentProfile": canonical(us.agent_profile.as_ref()),
                 "runnerManaged": true,
                 "cwd": us.cwd,
                 "approvalMode": us.approval.as_str(),

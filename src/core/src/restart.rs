@@ -53,6 +53,22 @@ pub fn wait(exits: usize, timing: &Timing) -> Millis {
     within(timing.restart_unit.saturating_mul(exits), timing.restart_unit, timing.restart_max)
 }
 
+/// Whether a provider that dies at once, over and over, is ever given up: not where its own waits are so long that too few
+/// exits fall within the window (behaviour 1).
+pub fn can_give_up(timing: &Timing, limits: &Limits) -> bool {
+    // By then the window holds as many exits as it ever will, and only turns over.
+    const ENOUGH: usize = 4 * MOST;
+    let mut window = Window::default();
+    let mut now = timing.restart_window;
+    (0..ENOUGH).any(|_| match window.exited(now, 0, timing, limits) {
+        Verdict::GiveUp { .. } => true,
+        Verdict::Cool { wait, .. } => {
+            now = now.saturating_add(wait);
+            false
+        }
+    })
+}
+
 /// `least` wins where the figures contradict each other: no configuration makes a wait impossible.
 pub(crate) fn within(wait: Millis, least: Millis, most: Millis) -> Millis {
     wait.min(most).max(least)
@@ -81,6 +97,19 @@ mod tests {
             let verdict = window.exited(n, 30_000, &timing, &limits);
             assert!(matches!(verdict, Verdict::Cool { wait: 500..=10_000, .. }));
         }
+    }
+
+    #[test]
+    fn a_rule_that_its_own_waits_make_unreachable_is_known() {
+        let (usual, limits) = (Timing::default(), Limits::default());
+        assert!(can_give_up(&usual, &limits));
+        // Waits of 500, 1,000 and 1,500 ms lie between the first exit and the fourth.
+        assert!(can_give_up(&Timing { restart_window: 3_001, ..usual.clone() }, &limits));
+        assert!(!can_give_up(&Timing { restart_window: 3_000, ..usual.clone() }, &limits));
+        assert!(!can_give_up(&Timing { restart_stable: 0, ..usual.clone() }, &limits));
+        assert!(!can_give_up(&usual, &Limits { restart_exits: MOST, ..limits.clone() }));
+        let no_wait = Timing { restart_unit: 0, restart_max: 0, ..usual };
+        assert!(can_give_up(&no_wait, &Limits { restart_exits: MOST - 1, ..limits }));
     }
 
     #[test]

@@ -52,8 +52,12 @@ pub struct EnvironmentPolicy {
     pub also: Vec<String>,
     /// Variables of the provider's configuration.
     pub set: BTreeMap<String, String>,
+    /// Whether the profile lets them through.
+    pub host_globals: bool,
     /// Whether the token itself is in the provider's environment.
     pub export_token: bool,
+    /// Passed through; none: all.
+    pub channels: Option<Vec<String>>,
 }
 
 /// Configured values may be secrets: only their names are shown.
@@ -63,14 +67,23 @@ impl std::fmt::Debug for EnvironmentPolicy {
             .field("inherit", &self.inherit)
             .field("also", &self.also)
             .field("set", &self.set.keys())
+            .field("host_globals", &self.host_globals)
             .field("export_token", &self.export_token)
+            .field("channels", &self.channels)
             .finish_non_exhaustive()
     }
 }
 
 impl Default for EnvironmentPolicy {
     fn default() -> Self {
-        Self { inherit: Inherit::Listed, also: Vec::new(), set: BTreeMap::new(), export_token: true }
+        Self {
+            inherit: Inherit::Listed,
+            also: Vec::new(),
+            set: BTreeMap::new(),
+            host_globals: true,
+            export_token: true,
+            channels: None,
+        }
     }
 }
 
@@ -88,6 +101,12 @@ pub(crate) struct Additions<'a> {
     /// What is known of the token.
     pub(crate) record: Option<&'a TokenRecord>,
     pub(crate) provider_session: &'a str,
+    pub(crate) model: Option<&'a str>,
+    pub(crate) effort: Option<&'a str>,
+    /// What the agent is told first.
+    pub(crate) instructions: Option<&'a OsStr>,
+    /// The variable of the profile's home, and the home.
+    pub(crate) home: Option<(&'a str, &'a OsStr)>,
 }
 
 pub(crate) fn build(
@@ -97,9 +116,14 @@ pub(crate) fn build(
 ) -> BTreeMap<OsString, OsString> {
     let mut env: BTreeMap<OsString, OsString> =
         ours.into_iter().filter(|(name, _)| policy.inherit == Inherit::All || is_allowed(name, policy)).collect();
-    env.extend(policy.set.iter().map(|(name, value)| (name.into(), value.into())));
+    if policy.host_globals {
+        env.extend(policy.set.iter().map(|(name, value)| (name.into(), value.into())));
+    }
     env.retain(|name, _| !name.as_encoded_bytes().starts_with(PREFIX));
 
+    if let Some((name, home)) = add.home {
+        env.insert(name.into(), home.to_owned());
+    }
     let mut put = |name: &str, value: &OsStr| env.insert(format!("AGENT_RELAY_{name}").into(), value.to_owned());
     put("RUNNER_DIR", add.runner_dir);
     put("RUNNER_ID", add.runner_id.as_ref());
@@ -107,6 +131,16 @@ pub(crate) fn build(
     put("ID", add.agent_id.as_ref());
     put("URL", add.relay_url.as_ref());
     put("APPROVAL", add.approval.as_ref());
+    if let Some(channels) = &policy.channels {
+        put("CHANNELS", channels.join(",").as_ref());
+    }
+    let told = [("MODEL", add.model), ("EFFORT", add.effort)];
+    for (name, value) in told.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        put(name, value.as_ref());
+    }
+    if let Some(path) = add.instructions {
+        put("INSTRUCTIONS_FILE", path);
+    }
     if let Some(port) = add.runner_port {
         put("RUNNER_PORT", port.to_string().as_ref());
     }
@@ -154,6 +188,10 @@ mod tests {
             token: Some("tok"),
             record: None,
             provider_session: "session",
+            model: None,
+            effort: None,
+            instructions: None,
+            home: None,
         }
     }
 
@@ -189,10 +227,33 @@ mod tests {
             also: vec!["AGENT_RELAY_CAPS".to_owned()],
             set: BTreeMap::from([("AGENT_RELAY_CAPS".to_owned(), "c".to_owned()), ("MINE".to_owned(), "1".to_owned())]),
             export_token: false,
+            ..EnvironmentPolicy::default()
         };
         let env = lines(&build(ours(), &policy, &additions()));
         assert!(env.contains(&"AWS_SECRET=x".to_owned()) && env.contains(&"MINE=1".to_owned()));
         assert!(!env.iter().any(|line| line.contains("CAPS") || line.contains("TOKEN")), "{env:?}");
+    }
+
+    #[test]
+    fn a_profile_that_turns_host_globals_off_keeps_configured_variables_out() {
+        let set = BTreeMap::from([("MINE".to_owned(), "1".to_owned())]);
+        let policy = EnvironmentPolicy { set, host_globals: false, ..EnvironmentPolicy::default() };
+        let home = Some(("CODEX_HOME", OsStr::new("/h")));
+        let env = lines(&build(ours(), &policy, &Additions { home, ..additions() }));
+        assert!(!env.iter().any(|line| line.starts_with("MINE")), "{env:?}");
+        assert!(env.contains(&"CODEX_HOME=/h".to_owned()), "{env:?}");
+    }
+
+    #[test]
+    fn what_the_run_knows_of_its_agent_is_told() {
+        let channels = Some(vec!["x".to_owned(), "y".to_owned()]);
+        let policy = EnvironmentPolicy { channels, ..EnvironmentPolicy::default() };
+        let instructions = Some(OsStr::new("/i"));
+        let told = Additions { model: Some("m"), effort: Some("high"), instructions, ..additions() };
+        let env = lines(&build(ours(), &policy, &told));
+        for line in ["CHANNELS=x,y", "MODEL=m", "EFFORT=high", "INSTRUCTIONS_FILE=/i"] {
+            assert!(env.contains(&format!("AGENT_RELAY_{line}")), "{line}: {env:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum StartError {
     Randomness { why: String },
     #[error("no folder for the runner's sockets: {why}; set XDG_RUNTIME_DIR to a folder that only you can enter")]
     RunnerDir { why: String },
+    #[error("the home of the profile cannot be made: {0}; mend the profile, or choose another with --profile")]
+    ProfileHome(#[source] crate::profile::home::HomeError),
     #[error("{0}")]
     Client(String),
     #[error(

@@ -30,6 +30,7 @@ mod tokens;
 
 pub mod client;
 pub mod journal;
+pub mod profile;
 pub mod runner_dir;
 pub mod tls;
 

@@ -1,6 +1,7 @@
 //! What a run is given (behaviour 1), as far as it is the shell's.
 
 use crate::environment::EnvironmentPolicy;
+use crate::profile::Profile;
 use crate::provider::command::CommandSpec;
 use crate::relay_url::RelayUrl;
 use relay_runner_core::Config;
@@ -26,6 +27,8 @@ pub struct Options {
     pub runner_dir: Option<PathBuf>,
     pub provider: ProviderSpec,
     pub environment: EnvironmentPolicy,
+    /// What the agent is given besides its task (behaviour 15).
+    pub profile: Option<Profile>,
     /// Where the provider is started.
     pub cwd: PathBuf,
     /// Said once in the agent's life; trimmed, and nothing when it is empty then.
@@ -89,8 +92,10 @@ impl Options {
             self.config.identity.approval.as_str().as_bytes(),
             if *listen { b"listens" } else { b"pipes" },
         ];
+        // A list, a map or a name of strings always has a JSON form.
+        let profile = self.profile.as_ref().map(|profile| serde_json::to_vec(profile).unwrap_or_default());
         // No word holds a NUL, so no two lists give the same text.
-        let all: Vec<&[u8]> = words.chain(more).collect();
+        let all: Vec<&[u8]> = words.chain(more).chain(profile.as_deref()).collect();
         xxhash_rust::xxh3::xxh3_64(&all.join(&0))
     }
 }

@@ -2,6 +2,7 @@
 
 mod attaching;
 mod effects;
+mod introducing;
 mod prepare;
 
 use crate::asked::Asked;
@@ -43,6 +44,7 @@ const REQUESTS_MOST: usize = 256;
 pub struct Runner {
     options: Options,
     runner_dir: PathBuf,
+    profile_home: introducing::ProfileHome,
     clock: Clock,
     core: Core,
     fx: Effects,

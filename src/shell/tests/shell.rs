@@ -60,6 +60,7 @@ fn options(dir: &Path, relay: &str, argv: &[&str]) -> Options {
         first_prompt: None,
         info_file: Some(dir.join("info.json")),
         program: Program { version: "0.0.0".to_owned(), commit: None },
+        profile: None,
         settings: None,
         bodies: KeptBodies::Hash,
         fresh: false,

@@ -1,7 +1,7 @@
 //! What comes between an agent and its work: a message that is not its own any more, an urgent one, and a signal that
 //! means neither.
 
-use super::world::{PATIENT, World, eventually, signal};
+use super::world::{World, eventually};
 use serde_json::Value;
 
 /// Hears everything while it works, until the file `go` is there or it is interrupted. What comes during its turn belongs to
@@ -106,23 +106,6 @@ fn an_urgent_message_interrupts_the_turn_and_what_made_way_comes_again_marked() 
     world.is_settled(urgent);
     world.is_settled(long);
     assert_eq!(heard(&world, "interrupt").len(), 1);
-    assert_eq!(world.ask(&["stop"]).code, Some(0));
-    assert_eq!(runner.ends(), Some(0));
-    world.replays_exactly(1);
-}
-
-#[test]
-fn a_hangup_leaves_a_headless_run_as_it_is_and_is_said_in_the_log() {
-    let world = World::new();
-    let runner = world.agent(PATIENT, &[]);
-    let (_, task) = world.task("over a hangup");
-    world.notes("notes", 1);
-    signal(runner.pid(), "HUP");
-    eventually("the log says so", || world.log().contains("no configuration to read again").then_some(()));
-    assert!(!world.log().contains("ERROR"), "it is nobody's fault: {}", world.log());
-    world.go();
-    world.task_is(task, "done");
-    assert_eq!(world.noted("pids").len(), 1, "the same process");
     assert_eq!(world.ask(&["stop"]).code, Some(0));
     assert_eq!(runner.ends(), Some(0));
     world.replays_exactly(1);

@@ -132,6 +132,7 @@ impl Runner {
     fn spawn(&mut self, op: OpId, generation: Generation) {
         let identity = &self.core.config().identity;
         let session = ids::provider_session(self.core.run_id(), generation);
+        let instructions = self.introduction();
         let env = environment::build(
             std::env::vars_os(),
             &self.options.environment,
@@ -145,6 +146,10 @@ impl Runner {
                 token: self.tokens.current().map(ExposeSecret::expose_secret),
                 record: self.core.token_record(),
                 provider_session: &session,
+                model: identity.model.as_deref(),
+                effort: identity.effort.as_deref(),
+                instructions: instructions.as_deref(),
+                home: self.profile_home.as_ref().map(|(name, dir)| (*name, dir.as_os_str())),
             },
         );
         let reporter = self.reporter(generation, None);

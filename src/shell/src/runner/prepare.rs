@@ -1,6 +1,7 @@
 //! Before the loop: the folders, the lock, what the last run knew, and the journal.
 
 use super::Runner;
+use super::introducing::profile_home;
 use crate::asked::Asked;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
@@ -47,6 +48,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     let identity = &options.config.identity;
     let agent_id = identity.agent_id.clone();
     let runner_dir = runner_folder(&options, &agent_id, &state_dir)?;
+    let profile_home = profile_home(&options, &state_dir)?;
     let (tokens, record) =
         Tokens::begin(&state_dir, options.token.take(), options.config.credential.take(), clock.stamp().wall);
     options.config.credential = record;
@@ -108,6 +110,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         _lock: lock,
         options,
         runner_dir,
+        profile_home,
         inputs,
     };
     Ok((runner, handle))

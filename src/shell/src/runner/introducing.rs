@@ -1,0 +1,65 @@
+//! What a provider finds when it starts: the home of its profile, and what it is told first (behaviour 15).
+
+use super::Runner;
+use crate::error::StartError;
+use crate::info::write_whole;
+use crate::options::Options;
+use crate::profile::Provider;
+use crate::profile::home::{self, Host};
+use relay_runner_core::Core;
+use relay_runner_core::instructions::{Introduction, relay_instructions};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// In the runner folder.
+const INSTRUCTIONS: &str = "instructions.md";
+/// In the state folder.
+const HOME: &str = "profile-home";
+
+/// The variable in which the provider finds the home of its profile, and the home.
+pub(super) type ProfileHome = Option<(&'static str, PathBuf)>;
+
+/// Makes it, where the profile turns the user's own off. One that an earlier run had, and this one has not, stays: the
+/// provider's sessions are in it.
+pub(super) fn profile_home(options: &Options, state_dir: &Path) -> Result<ProfileHome, StartError> {
+    let provider = Provider::named(&options.config.identity.provider).unwrap_or(Provider::Command);
+    let Some(profile) = options.profile.as_ref().filter(|profile| !profile.host_globals()) else { return Ok(None) };
+    let Some(variable) = home::variable(provider) else { return Ok(None) };
+    let dir = state_dir.join(HOME).join(provider.name());
+    let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
+    if home::make(&dir, profile, provider, &host).map_err(StartError::ProfileHome)? {
+        tracing::info!("the home of the profile `{}` is {}", profile.name, dir.display());
+    }
+    Ok(Some((variable, dir)))
+}
+
+impl Runner {
+    /// Writes what the next process is told first. None: there is nothing to tell, or it cannot be written.
+    pub(super) fn introduction(&self) -> Option<OsString> {
+        let path = self.runner_dir.join(INSTRUCTIONS);
+        let text = words(&self.core, self.options.profile.as_ref().map(crate::profile::Profile::own_instructions));
+        if text.is_empty() {
+            // An earlier run's, under another profile.
+            let _ = std::fs::remove_file(&path);
+            return None;
+        }
+        match write_whole(&path, &text) {
+            Ok(()) => Some(path.into_os_string()),
+            Err(error) => {
+                tracing::warn!("the agent is told nothing of the relay: cannot write {}: {error}", path.display());
+                None
+            }
+        }
+    }
+}
+
+fn words(core: &Core, own: Option<String>) -> String {
+    let config = core.config();
+    let identity = &config.identity;
+    let relay = config.relay_context.then(|| {
+        let (agent_id, label) = (&*identity.agent_id, identity.label.as_deref());
+        relay_instructions(&Introduction { agent_id, label, owed: core.view().owed.len() })
+    });
+    let own = own.filter(|own| !own.is_empty()).map(|own| own + "\n");
+    own.into_iter().chain(relay).collect::<Vec<_>>().join("\n")
+}
