@@ -74,7 +74,13 @@ async fn post(args: &Args) -> Result<Option<String>, String> {
         .await
         .map_err(|_| format!("no answer within {} s", within.as_secs()))?
         .map_err(|error| error.to_string())?;
-    Ok(answer["output"].as_str().map(ToOwned::to_owned))
+    let output = answer["output"].as_str().map(ToOwned::to_owned);
+    if args.event == "SessionStart" {
+        // Read by the model at the start of each session, also of one that was cleared.
+        let told = env.raw("AGENT_RELAY_INSTRUCTIONS_FILE").and_then(|file| std::fs::read_to_string(file).ok());
+        return Ok(told.into_iter().chain(output).reduce(|told, owed| format!("{told}\n{owed}")));
+    }
+    Ok(output)
 }
 
 fn payload() -> Result<Map<String, Value>, String> {

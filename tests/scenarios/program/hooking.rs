@@ -60,6 +60,7 @@ fn a_provider_that_only_has_hooks_takes_works_asks_and_replies() {
     assert!(stages.contains(&"taken".to_owned()) && stages.contains(&"worked".to_owned()), "{stages:?}");
 
     // What the hooks printed is what their own protocol wants, and nothing else.
+    assert!(world.noted("began").join("\n").contains("You are the agent a1 on a relay"));
     let decision: Value = serde_json::from_str(&world.notes("decisions", 1)[0]).unwrap();
     assert_eq!(decision["hookSpecificOutput"]["decision"], json!({"behavior": "allow"}));
     let held: Value = serde_json::from_str(&world.notes("stops", 1)[0]).unwrap();
