@@ -21,7 +21,7 @@ use bodies::{
     DisconnectBody, LabelBody, MessageBody, NoBody, PairBody, ReactBody, ReadBody, ReplyBody, SendClaimableBody,
     TagsBody, TextBody,
 };
-use relay_runner_core::{Answer, Outcome};
+use relay_runner_core::{Answer, Event, Order, Outcome};
 use relay_runner_protocol::agent::{SetLabel, SetTags};
 use relay_runner_protocol::http::{MESSAGES, TASKS, agent, agent_part, message, message_part};
 use relay_runner_protocol::message::NewMessage;
@@ -136,8 +136,8 @@ impl Desk {
     /// What is owed for this message is settled: the core learns it before the caller does, so that whoever looks next
     /// sees it.
     async fn replied(&self, message: u64) {
-        // TO DO WHEN REBASING: `Input::Event(Event::Order(Order::Replied { message }))`.
-        let _ = (&self.inputs, message);
+        // Without a loop nobody is owed anything any more.
+        self.inputs.event(Event::Order(Order::Replied { message })).await;
     }
 
     async fn react(&self, asked: ReactBody) -> Done {

@@ -7,6 +7,7 @@ use crate::relay_url::RelayUrl;
 use axum::body::to_bytes;
 use axum::extract::Request;
 
+use relay_runner_core::{Event, Order};
 use secrecy::SecretString;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc::Receiver;
@@ -118,7 +119,11 @@ async fn a_reply_goes_to_the_sender_with_the_callers_key_and_the_core_learns_of_
 
 /// Once and of this message.
 fn learnt_of_a_reply(inputs: &mut Receiver<Input>, message: u64) {
-    let _ = (inputs, message);
+    match inputs.try_recv() {
+        Ok(Input::Event(Event::Order(Order::Replied { message: replied }))) => assert_eq!(replied, message),
+        other => panic!("{other:?}"),
+    }
+    assert!(inputs.try_recv().is_err(), "it learns nothing else");
 }
 
 #[tokio::test]
@@ -221,7 +226,7 @@ async fn tags_and_label_are_set_for_the_agent_itself() {
 
 #[tokio::test]
 async fn whoever_disconnects_is_answered_once_the_shutdown_has_begun() {
-    let Stage { control, client, mut inputs, .. } = stage(&[]).await;
+    let Stage { control, client, mut inputs, dir: _dir, .. } = stage(&[]).await;
     let looked = async |inputs: &mut Receiver<Input>| {
         let Some(Input::Look(answer)) = inputs.recv().await else { panic!("a look") };
         answer.send("{}".into()).unwrap();
