@@ -16,7 +16,7 @@ use tokio::time::interval;
 
 /// Longer than the runner takes for the calls and the files of any verb.
 const LIMIT: Duration = Duration::from_mins(15);
-/// Tries over a connection that breaks. The runner and the relay do the same call once.
+/// Tries over a connection that breaks, to the runner or from there to the relay. Both do the same call once.
 const TRIES: u32 = 3;
 const BETWEEN: Duration = Duration::from_millis(200);
 /// Bytes of a body that go over the socket; with a longer text the text goes in a file.
@@ -103,9 +103,18 @@ async fn persistent(client: &Client, path: &str, body: &Value) -> Result<Value, 
         pauses.tick().await;
         tries += 1;
         match client.post(path, body).await {
-            Err(ClientError::Unreachable { .. }) if tries < TRIES => {}
+            Err(error) if tries < TRIES && says_nothing(&error) => {}
             answer => return answer,
         }
+    }
+}
+
+/// Neither that it was done nor that it was not.
+fn says_nothing(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. } => true,
+        ClientError::Refused { code, .. } => code == "relay_unreachable",
+        ClientError::NotRunning { .. } => false,
     }
 }
 

@@ -193,8 +193,14 @@ impl Desk {
             Some(tags) => tags,
             None => asking.get::<Agent>(&agent(relay.agent_id())).await?.tags,
         };
-        let kept = tags.into_iter().chain(asked.add).filter(|tag| !asked.remove.contains(tag));
-        let known: Agent = asking.put(&agent_part(relay.agent_id(), "tags"), &SetTags { tags: kept.collect() }).await?;
+        // The same whether it is asked once or again: an idempotency key is for one set.
+        let mut set: Vec<String> = Vec::with_capacity(tags.len());
+        for tag in tags.into_iter().chain(asked.add) {
+            if !set.contains(&tag) && !asked.remove.contains(&tag) {
+                set.push(tag);
+            }
+        }
+        let known: Agent = asking.put(&agent_part(relay.agent_id(), "tags"), &SetTags { tags: set }).await?;
         Ok(json!({"tags": known.tags}))
     }
 
