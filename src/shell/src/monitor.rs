@@ -240,16 +240,13 @@ impl Desk {
     fn is_read(&mut self, message: u64) {
         let Some((nonce, _)) = self.told.get(&message) else { return };
         let offered = |batch: &Batch| batch.lines.iter().any(|line| line.message == message && line.nonce == *nonce);
-        match self.batch.as_mut().filter(|batch| offered(batch)) {
-            Some(batch) => {
-                batch.unread.remove(&message);
-            }
-            None => {
-                self.ahead.insert(message, nonce.clone());
-                while self.ahead.len() > TOLD_MOST {
-                    self.ahead.pop_first();
-                }
-            }
+        if let Some(batch) = self.batch.as_mut().filter(|batch| offered(batch)) {
+            batch.unread.remove(&message);
+            return;
+        }
+        self.ahead.insert(message, nonce.clone());
+        while self.ahead.len() > TOLD_MOST {
+            self.ahead.pop_first();
         }
     }
 

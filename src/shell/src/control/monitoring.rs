@@ -43,17 +43,14 @@ fn is_off() -> Response {
 
 /// One JSON line for each message that is offered, blank lines in between.
 async fn listen(State(monitor): State<Monitor>, uri: Uri) -> Response {
-    let takes_over = match Query::<Listening>::try_from_uri(&uri) {
-        Ok(Query(listening)) => listening.takeover,
-        Err(_) => {
-            let message = "the query cannot be read; known is takeover=true or takeover=false";
-            return refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_query", message);
-        }
+    let Ok(Query(Listening { takeover })) = Query::try_from_uri(&uri) else {
+        let message = "the query cannot be read; known is takeover=true or takeover=false";
+        return refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_query", message);
     };
     if !monitor.is_on() {
         return is_off();
     }
-    let lines = match monitor.connect(takes_over).await {
+    let lines = match monitor.connect(takeover).await {
         Connected::Lines(lines) => lines,
         Connected::Taken => {
             let message = "another monitor is connected; without takeover=false this one takes its place";

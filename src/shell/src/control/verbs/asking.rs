@@ -20,7 +20,7 @@ use std::time::Duration;
 /// How long one call may take (behaviour 11).
 const WITHIN: Duration = Duration::from_secs(15);
 /// How long a file may take (behaviour 13).
-const FILE_WITHIN: Duration = Duration::from_secs(60);
+const FILE_WITHIN: Duration = Duration::from_mins(1);
 /// Files that go with one message.
 const FILES_MOST: usize = 64;
 /// Bytes of a caller's idempotency key: those of its files are longer.
@@ -37,6 +37,7 @@ pub(super) struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     /// Without a key of the caller's a call that breaks off cannot be asked again safely, but it is still one call.
+    #[expect(clippy::result_large_err, reason = "the refusal is the answer, made once and sent at once")]
     pub(super) fn new(relay: &'a Relay, key: Option<&str>) -> Result<Self, Response> {
         let key = match key {
             Some(key) if key.is_empty() || key.len() > KEY_MOST || !key.bytes().all(|b| b.is_ascii_graphic()) => {
@@ -88,6 +89,7 @@ impl<'a> Asking<'a> {
         }
     }
 
+    #[expect(clippy::result_large_err, reason = "the refusal is the answer, made once and sent at once")]
     fn answer<T: DeserializeOwned>(&self, what: &str, status: u16, body: &[u8]) -> Result<T, Response> {
         if (200..300).contains(&status) {
             let unread = |e: serde_json::Error| self.odd(&format!("{what}: the answer cannot be read: {e}"));
