@@ -22,7 +22,7 @@ use std::time::Duration;
 /// How long one call may take.
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long a file may take.
-const FILE_WITHIN: Duration = Duration::from_secs(60);
+const FILE_WITHIN: Duration = Duration::from_mins(1);
 /// How long a look at whether there is a relay may take.
 const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 

@@ -513,7 +513,6 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
             | Call::Read { .. }
             | Call::Task { .. }
             | Call::Command { .. }
-            | Call::Obligations
             | Call::RenewToken { .. }
             | Call::DeleteAgent => None,
         },
