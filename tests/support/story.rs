@@ -513,6 +513,7 @@ fn routine_answer(effect: &Effect) -> Option<Event> {
             | Call::Read { .. }
             | Call::Task { .. }
             | Call::Command { .. }
+            | Call::Obligations
             | Call::RenewToken { .. }
             | Call::DeleteAgent => None,
         },
