@@ -17,11 +17,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 const AFTER_HELP: &str = "\
 Examples:
-  relay-runner monitor                  inside a provider whose runner was started with --offers monitor
+  relay-runner monitor                  inside a provider (run with --offers monitor)
   relay-runner monitor --agent a1       another one's
 
 Each line is JSON: messageId, nonce, attempt, and text, which is the whole message as an agent reads
-it. A line counts as handed over once it is printed; what was not comes again. Of two monitors of one
+it. A line that was printed is handed over; what was not comes again. Of two monitors of one
 agent the newer one has the lines, the other waits.
 It ends when nobody reads its output any more, or by a signal.";
 
