@@ -6,9 +6,10 @@ use super::failure::Failure;
 use super::given::{Environment, Flags, Given, Source, wrong};
 use relay_runner_core::TokenRecord;
 use relay_runner_protocol::error::ErrorBody;
-use relay_runner_protocol::http::{HEALTH, IDEMPOTENCY_HEADER, TOKEN_HEADER};
+use relay_runner_protocol::http::{ARTIFACTS, HEALTH, IDEMPOTENCY_HEADER, TOKEN_HEADER};
+use relay_runner_protocol::message::Attachment;
 use relay_runner_protocol::{Agent, DEFAULT_URL};
-use relay_runner_shell::{ExitCode, RelayUrl, Token, causes, tls};
+use relay_runner_shell::{ExitCode, Outgoing, RelayUrl, Token, causes, tls};
 use reqwest::StatusCode;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 /// How long one call may take.
 const WITHIN: Duration = Duration::from_secs(10);
+/// How long a file may take.
+const FILE_WITHIN: Duration = Duration::from_mins(1);
 /// How long a look at whether there is a relay may take.
 const HEALTH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -45,6 +48,16 @@ impl RelayArgs {
     pub(crate) fn flags(&self) -> Flags {
         let flags = [(RELAY.flag, &self.relay), (TOKEN_FILE.flag, &self.token_file)];
         flags.into_iter().filter_map(|(flag, value)| Some((flag, value.clone()?))).collect()
+    /// Whether the command line names one.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.relay.is_some() || self.token_file.is_some()
+    }
+
+    /// The relay that was named; none when there is only the default.
+    pub(crate) fn url(&self, env: Environment<'_>) -> Result<Option<RelayUrl>, Failure> {
+        // The value itself is not shown: there may be a password in it, which the parser's own words leave out.
+        let Some((text, source)) = env.text(self.relay.as_deref(), RELAY)? else { return Ok(None) };
+        RelayUrl::parse(&text).map(Some).map_err(|e| wrong(source, &e.to_string()))
     }
 
     /// With the configuration file, for verbs that ask it for nothing but the relay.
@@ -171,6 +184,21 @@ impl Books {
             }
             answered => answered,
         }
+    }
+
+    /// Sends a file; what a message names it by.
+    pub(crate) async fn upload(&self, file: &Outgoing) -> Result<Attachment, Failure> {
+        let request = file
+            .request(&self.http, &self.base, &random_key()?)
+            .await
+            .map_err(|why| Failure::usage("bad_file", why))?
+            .timeout(FILE_WITHIN);
+        let artifact: Attachment = self.answer(request, "POST", ARTIFACTS).await?;
+        if file.is(&artifact) {
+            return Ok(artifact);
+        }
+        let text = format!("the relay at {} was sent {}, and says that it has something else", self.base, file.name);
+        Err(Failure::failed("relay_answer", text))
     }
 
     /// An agent; none when the relay does not have it.

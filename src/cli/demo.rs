@@ -201,11 +201,14 @@ async fn killed_in_mid_task(story: &mut Story<'_>, notes: &Path) -> Result<Sent,
 
     let mut messages = Vec::new();
     for text in ["good morning", "what is new?", "here comes some work"] {
-        messages
-            .push(send::message(story.books, YOU.to_owned(), AGENT, text.to_owned(), None, Priority::Normal).await?);
+        messages.push(
+            send::message(story.books, YOU.to_owned(), AGENT, text.to_owned(), None, Priority::Normal, Vec::new())
+                .await?,
+        );
     }
     let title = Some("count to twenty, slowly".to_owned());
-    let task = send::task(story.books, YOU.to_owned(), AGENT, String::new(), title, Priority::Normal).await?;
+    let task =
+        send::task(story.books, YOU.to_owned(), AGENT, String::new(), title, Priority::Normal, Vec::new()).await?;
     let task_id = task.task.unwrap_or_default();
     let ids: Vec<String> = messages.iter().map(|sent| sent.message.to_string()).collect();
     story.tell(YOU, &format!("send messages {}, and task {task_id} (two seconds of work)", ids.join(", ")))?;

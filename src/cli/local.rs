@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::given::Environment;
 use super::places;
 use relay_runner_protocol::Agent;
+use relay_runner_shell::ExitCode;
 use relay_runner_shell::client::{Client, ClientError};
 use relay_runner_shell::runner_dir::{self, INFO_FILE, Places};
 use rustix::process::{Pid, test_kill_process};
@@ -99,6 +100,24 @@ pub(crate) fn runner(env: Environment<'_>, agent: Option<&str>, state_dir: Optio
     }
 }
 
+/// The runner folder of the provider that this process is inside of, if it is inside of one.
+pub(crate) fn inside(env: Environment<'_>) -> Option<PathBuf> {
+    env.raw("AGENT_RELAY_RUNNER_DIR").map(PathBuf::from)
+}
+
+/// The runner that speaks for an agent. Inside a provider it is the one that started it, and no other that may be here
+/// takes its place: it would speak in another agent's name.
+pub(crate) fn speaking_for(
+    env: Environment<'_>,
+    agent: Option<&str>,
+    state_dir: Option<&Path>,
+) -> Result<Here, Failure> {
+    match inside(env) {
+        Some(dir) if agent.is_none() && state_dir.is_none() => info(&dir).map_or(Ok(Here::None), here),
+        Some(_) | None => runner(env, agent, state_dir),
+    }
+}
+
 fn here(found: Found) -> Result<Here, Failure> {
     if !found.is_alive() {
         return Ok(Here::Dead(found));
@@ -155,6 +174,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => "runner_unreachable".to_owned(),
             ClientError::Refused { code, .. } => code.clone(),
         };
-        Self::failed(code, error.to_string())
+        let exit = if code == "relay_unreachable" { ExitCode::RelayUnreachable } else { ExitCode::Failed };
+        Self::new(exit, code, error.to_string())
     }
 }

@@ -3,11 +3,15 @@
 //! - `given` reads flags, `AGENT_RELAY_*` variables and the configuration, so that every error names where a value came from;
 //!   `config_keys` and `config_table` have the configuration's keys, `config_file` reads it, `reload` reads it again, `profiles` finds
 //!   profiles; `places` says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
+//! - `given` reads flags and `AGENT_RELAY_*` variables, so that every error names where a value came from; `places`
+//!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
+//! - `agent` is what the agent's own verbs share (`reply` to `monitor`), `text` reads what a message is to say.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
 //! - `run_args`, `run_options`, `core_settings` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
 //!   over. `demo_*` are parts of the demonstration, `replay_shown` is what `replay` prints, `simulate_shown` what
 //!   `simulate` does, and `simulate_kept` what that makes of a failure.
 
+mod agent;
 mod agents;
 mod ago;
 mod books;
@@ -23,42 +27,53 @@ mod demo_agent;
 mod demo_books;
 mod demo_story;
 mod diagnostics;
+mod disconnect;
 mod embedded;
 mod failure;
 mod follow;
 mod given;
 mod hook;
 mod identity;
+mod label;
 mod local;
 mod machines;
+mod message;
 mod moment;
+mod monitor;
 mod obligations;
 mod order;
+mod pair;
 mod places;
 mod profile;
 mod profiles;
 mod program;
 mod progress;
+mod react;
 mod read;
 mod relay;
 mod relay_token;
 mod reload;
 mod replay;
 mod replay_shown;
+mod reply;
 mod restart;
 mod run;
 mod run_args;
 mod run_options;
 mod say;
 mod send;
+mod send_claimable;
 mod simulate;
 mod simulate_kept;
 mod simulate_shown;
 mod span;
 mod status;
 mod stop;
+mod tags;
+mod text;
 mod upgrade;
 mod wait;
+mod whoami;
 
 use clap::{Parser, Subcommand};
 use failure::{Done, Failure};
@@ -102,9 +117,19 @@ enum Verb {
     Upgrade(upgrade::Args),
     Approve(decide::Approve),
     Deny(decide::Deny),
+    Reply(reply::Args),
+    React(react::Args),
     Read(read::Args),
     Obligations(obligations::Args),
     Hook(hook::Args),
+    Message(message::Args),
+    SendClaimable(send_claimable::Args),
+    Pair(pair::Args),
+    Label(label::Args),
+    Tags(tags::Args),
+    Whoami(whoami::Args),
+    Disconnect(disconnect::Args),
+    Monitor(monitor::Args),
     Replay(replay::Args),
     Machines(machines::Args),
     Config(config::Args),
@@ -138,9 +163,19 @@ impl Verb {
             Self::Upgrade(args) => upgrade::run(&args).await,
             Self::Approve(args) => decide::approve(&args).await,
             Self::Deny(args) => decide::deny(&args).await,
+            Self::Reply(args) => reply::run(&args).await,
+            Self::React(args) => react::run(&args).await,
             Self::Read(args) => read::run(&args).await,
             Self::Obligations(args) => obligations::run(&args).await,
             Self::Hook(args) => hook::run(&args).await,
+            Self::Message(args) => message::run(&args).await,
+            Self::SendClaimable(args) => send_claimable::run(&args).await,
+            Self::Pair(args) => pair::run(&args).await,
+            Self::Label(args) => label::run(&args).await,
+            Self::Tags(args) => tags::run(&args).await,
+            Self::Whoami(args) => whoami::run(&args).await,
+            Self::Disconnect(args) => disconnect::run(&args).await,
+            Self::Monitor(args) => monitor::run(&args).await,
             Self::Replay(args) => replay::run(&args),
             Self::Machines(args) => machines::run(&args),
             Self::Config(args) => config::run(&args),

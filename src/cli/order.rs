@@ -159,7 +159,7 @@ async fn through(
 }
 
 /// Waits, and says so now and then.
-async fn patient<T>(work: impl Future<Output = T>, what: &str, limit: Duration) -> Result<T, Failure> {
+pub(crate) async fn patient<T>(work: impl Future<Output = T>, what: &str, limit: Duration) -> Result<T, Failure> {
     let began = Instant::now();
     let mut quiet = PROGRESS;
     let mut work = std::pin::pin!(work);

@@ -1,18 +1,22 @@
 //! `read`: a whole message. Agents are shown 4,000 characters of a body, and this command for the rest.
 
-use super::JSON;
+use super::agent::AgentArgs;
 use super::ago::{ago, now};
 use super::books::RelayArgs;
-use super::failure::Done;
+use super::failure::{Done, Failure};
 use super::given::Environment;
-use super::{OK, say};
-use clap::builder::FalseyValueParser;
+use super::{OK, local, say};
 use relay_runner_protocol::{Message, Priority, http};
+use serde_json::{Value, json};
 
 const AFTER_HELP: &str = "\
 Examples:
   relay-runner read 12
-  relay-runner read 12 --json | jq -r .body";
+  relay-runner read 12 --thread
+  relay-runner read 12 --json | jq -r .body
+
+Inside a provider the agent's runner asks the relay, with its own credential; elsewhere, or with
+--relay or --token-file, this program does.";
 
 /// Print a whole message
 #[derive(Debug, clap::Args)]
@@ -21,19 +25,54 @@ pub(crate) struct Args {
     /// The message's id, as its heading shows it
     #[arg(value_name = "ID")]
     id: u64,
+    /// All messages of its thread
+    #[arg(long)]
+    thread: bool,
     #[command(flatten)]
     relay: RelayArgs,
-    /// Print the message as JSON
-    #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    #[command(flatten)]
+    agent: AgentArgs,
 }
 
 pub(crate) async fn run(args: &Args) -> Done {
-    let message: Message = args.relay.books(Environment::ours())?.get(&http::message(args.id)).await?;
-    if args.json {
-        say::pretty_json(&message)?;
+    let messages = messages(args).await?;
+    if args.agent.json {
+        match &messages[..] {
+            [message] if !args.thread => say::pretty_json(message)?,
+            messages => say::pretty_json(&messages)?,
+        }
         return Ok(OK);
     }
+    for (n, message) in messages.iter().enumerate() {
+        if n > 0 {
+            say::line("")?;
+        }
+        print(message)?;
+    }
+    Ok(OK)
+}
+
+/// The one, or its thread.
+async fn messages(args: &Args) -> Result<Vec<Message>, Failure> {
+    let env = Environment::ours();
+    let by_runner = args.agent.is_named() || (local::inside(env).is_some() && !args.relay.is_named());
+    if by_runner {
+        let mut answer = args.agent.ask("read", json!({"messageId": args.id, "thread": args.thread})).await?;
+        return if args.thread { parsed(answer["thread"].take()) } else { Ok(vec![parsed(answer["message"].take())?]) };
+    }
+    let books = args.relay.books(env)?;
+    if args.thread {
+        return books.get(&http::message_part(args.id, "thread")).await;
+    }
+    Ok(vec![books.get(&http::message(args.id)).await?])
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Failure> {
+    serde_json::from_value(value)
+        .map_err(|e| Failure::failed("runner_answer", format!("the runner's answer cannot be read: {e}")))
+}
+
+fn print(message: &Message) -> Result<(), Failure> {
     let subject = message.subject.as_deref().map(|s| format!(": {}", say::plain(s))).unwrap_or_default();
     let task = message.task_id().map(|id| format!(", task {id}")).unwrap_or_default();
     let urgent = if message.priority == Priority::Urgent { ", urgent" } else { "" };
@@ -50,5 +89,5 @@ pub(crate) async fn run(args: &Args) -> Done {
     for file in &message.attachments {
         say::line(format_args!("attachment {}: {} bytes, artifact {}", say::plain(&file.name), file.size, file.id))?;
     }
-    Ok(OK)
+    Ok(())
 }

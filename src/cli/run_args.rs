@@ -120,6 +120,10 @@ pub(crate) struct Options {
     /// [env: AGENT_RELAY_LISTEN]
     #[arg(long)]
     pub(crate) listen: bool,
+    /// Where the provider's messages go: stdin, or monitor, where `relay-runner monitor` beside it prints them
+    /// [env: AGENT_RELAY_OFFERS] [default: stdin]
+    #[arg(long, value_name = "WAY")]
+    pub(crate) offers: Option<String>,
     /// Forget what earlier runs of the agent knew; their journal is moved aside [env: AGENT_RELAY_FRESH]
     #[arg(long)]
     pub(crate) fresh: bool,

@@ -4,17 +4,21 @@ use super::JSON;
 use super::books::{Books, RelayArgs};
 use super::failure::{Done, Failure};
 use super::given::{Environment, Key, key};
+use super::order::patient;
+use super::text::text;
 use super::{OK, say, span, wait};
 use clap::builder::FalseyValueParser;
 use relay_runner_protocol::http::{MESSAGES, TASKS};
-use relay_runner_protocol::message::NewMessage;
-use relay_runner_protocol::task::NewTask;
+use relay_runner_protocol::message::{Attachment, NewMessage};
+use relay_runner_protocol::task::{NewTask, titled};
 use relay_runner_protocol::{Message, Priority, Target, Task};
+use relay_runner_shell::{FileError, Outgoing};
 use serde_json::{Value, json};
-use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// Characters of a task's title, where it is taken from the text.
-const TITLE_MOST: usize = 80;
+/// Longer than one file may take.
+const UPLOAD_LIMIT: Duration = Duration::from_mins(2);
 
 const FROM: Key = key("--from", "AGENT_RELAY_ID");
 const TIMEOUT: Key = key("--timeout", "AGENT_RELAY_TIMEOUT");
@@ -25,6 +29,7 @@ Examples:
   relay-runner send a1 \"hello\" --task --wait           a task; prints each stage until it is done
   relay-runner send tag:rust \"look at #12\" --task      to whoever claims it first
   git diff | relay-runner send a1 - --subject review   the text from standard input
+  relay-runner send a1 \"look at this\" --attach x.png   with a file
 
 TARGET is an agent id, broadcast, label:X, tag:X, cap:X or policy:X.
 Stages: held, claimed (tasks), offered, taken, worked, settled; or set aside, with the reason.
@@ -59,6 +64,9 @@ pub(crate) struct Args {
     /// What it is about, in a line; a task takes the beginning of its text
     #[arg(long, value_name = "LINE")]
     subject: Option<String>,
+    /// Send a file with it, at most 64 MiB; may be repeated
+    #[arg(long, value_name = "FILE")]
+    attach: Vec<PathBuf>,
     #[command(flatten)]
     relay: RelayArgs,
     /// Print one line of JSON for each thing that happens
@@ -79,14 +87,16 @@ pub(crate) async fn run(args: &Args) -> Done {
     let env = Environment::ours();
     let from = env.text(args.from.as_deref(), FROM)?.map_or_else(|| "operator".to_owned(), |(from, _)| from);
     let limit = if args.wait { env.parsed(args.timeout.as_deref(), TIMEOUT, span::parse)? } else { None };
-    let text = text(&args.text)?;
+    let text = text(Some(&args.text), None)?;
+    let files = looked_at(&args.attach).await?;
     let books = args.relay.books(env)?;
+    let attachments = upload(&books, &files).await?;
     let priority = if args.urgent { Priority::Urgent } else { Priority::Normal };
     let subject = args.subject.clone().filter(|subject| !subject.trim().is_empty());
     let sent = if args.task {
-        task(&books, from, &args.target, text, subject, priority).await?
+        task(&books, from, &args.target, text, subject, priority, attachments).await?
     } else {
-        message(&books, from, &args.target, text, subject, priority).await?
+        message(&books, from, &args.target, text, subject, priority, attachments).await?
     };
     match (args.json, sent.task) {
         (true, _) => say::json(&json!({"event": "sent", "messageId": sent.message, "taskId": sent.task}))?,
@@ -95,6 +105,28 @@ pub(crate) async fn run(args: &Args) -> Done {
     }
     hint(&books, &args.target).await;
     if args.wait { wait::wait(&books, sent, limit, args.json).await } else { Ok(OK) }
+}
+
+/// All of them before the first one goes.
+async fn looked_at(paths: &[PathBuf]) -> Result<Vec<Outgoing>, Failure> {
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let wrong = |e: FileError| {
+            let code = if matches!(e, FileError::TooLarge { .. }) { "file_too_large" } else { "bad_file" };
+            Failure::usage(code, format!("--attach on the command line: {e}"))
+        };
+        files.push(Outgoing::look(path).await.map_err(wrong)?);
+    }
+    Ok(files)
+}
+
+async fn upload(books: &Books, files: &[Outgoing]) -> Result<Vec<Attachment>, Failure> {
+    let mut attachments = Vec::with_capacity(files.len());
+    for file in files {
+        let what = format!("{} ({} bytes) on its way to {}", file.name, file.size, books.base());
+        attachments.push(patient(books.upload(file), &what, UPLOAD_LIMIT).await??);
+    }
+    Ok(attachments)
 }
 
 /// A message to an agent that is not there waits for it: that may be wanted, or a slip of the pen.
@@ -117,6 +149,7 @@ pub(crate) async fn message(
     body: String,
     subject: Option<String>,
     priority: Priority,
+    attachments: Vec<Attachment>,
 ) -> Result<Sent, Failure> {
     let new = NewMessage {
         from,
@@ -129,7 +162,7 @@ pub(crate) async fn message(
         priority,
         reply_expected: false,
         reply_to: None,
-        attachments: Vec::new(),
+        attachments,
         idempotency_key: None,
     };
     let message: Message = books.post(MESSAGES, &new).await?;
@@ -143,6 +176,7 @@ pub(crate) async fn task(
     body: String,
     title: Option<String>,
     priority: Priority,
+    attachments: Vec<Attachment>,
 ) -> Result<Sent, Failure> {
     let (title, body) = match title {
         Some(title) => (title, body),
@@ -154,52 +188,10 @@ pub(crate) async fn task(
         target: target.to_owned(),
         from: Some(from),
         priority,
+        attachments,
         dedup_key: None,
         callback_url: None,
     };
     let task: Task = books.post(TASKS, &new).await?;
     Ok(Sent { message: task.message_id, task: Some(task.id), at: task.created_at })
-}
-
-/// A short text is its own title; a longer one keeps its beginning as one.
-fn titled(text: String) -> (String, String) {
-    let line = text.trim().lines().next().unwrap_or_default().trim();
-    if line == text.trim() && line.chars().count() <= TITLE_MOST {
-        return (line.to_owned(), String::new());
-    }
-    let mut title: String = line.chars().take(TITLE_MOST).collect();
-    if line.chars().count() > TITLE_MOST {
-        title.push_str("...");
-    }
-    (title, text)
-}
-
-fn text(given: &str) -> Result<String, Failure> {
-    let text = if given == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .map_err(|e| Failure::failed("input", format!("cannot read the text from standard input: {e}")))?;
-        text
-    } else {
-        given.to_owned()
-    };
-    if text.trim().is_empty() {
-        return Err(Failure::usage("empty_text", "TEXT is empty; say what the message is to say"));
-    }
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_task_has_a_title() {
-        assert_eq!(titled("hello".to_owned()), ("hello".to_owned(), String::new()));
-        assert_eq!(titled(" one\n\ntwo".to_owned()), ("one".to_owned(), " one\n\ntwo".to_owned()));
-        let long = "x".repeat(100);
-        let (title, body) = titled(long.clone());
-        assert_eq!((title.chars().count(), body), (TITLE_MOST + 3, long));
-    }
 }

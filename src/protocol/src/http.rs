@@ -123,6 +123,11 @@ pub fn upload(name: &str) -> String {
     format!("{ARTIFACTS}?name={}", segment(name))
 }
 
+/// The same, and the relay checks that what came has this SHA-256 (hexadecimal).
+pub fn checked_upload(name: &str, sha256: &str) -> String {
+    format!("{}&sha256={}", upload(name), segment(sha256))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

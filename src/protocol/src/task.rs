@@ -1,8 +1,14 @@
 //! Tasks: the tracked work that a claimable message may carry.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::message::Attachment;
+
+/// Characters of a title that is taken from the text of a task.
+const TITLE_MOST: usize = 80;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,10 +72,27 @@ pub struct NewTask {
     pub from: Option<String>,
     #[serde(default)]
     pub priority: crate::Priority,
+    /// Files that go with the task's message (ours).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback_url: Option<String>,
+}
+
+/// Title and body of a task of which there is only a text: a short one is its own title, and a longer one keeps its
+/// beginning as one.
+pub fn titled(text: String) -> (String, String) {
+    let line = text.trim().lines().next().unwrap_or_default().trim();
+    if line == text.trim() && line.chars().count() <= TITLE_MOST {
+        return (line.to_string(), String::new());
+    }
+    let mut title: String = line.chars().take(TITLE_MOST).collect();
+    if line.chars().count() > TITLE_MOST {
+        title.push_str("...");
+    }
+    (title, text)
 }
 
 /// `POST /tasks/{id}/status`; 409 on a stale fence.
@@ -84,4 +107,19 @@ pub struct TaskReport {
     pub metadata: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_has_a_title() {
+        let titled = |text: &str| titled(text.to_string());
+        assert_eq!(titled("hello"), ("hello".to_string(), String::new()));
+        assert_eq!(titled(" one\n\ntwo"), ("one".to_string(), " one\n\ntwo".to_string()));
+        let long = "x".repeat(100);
+        let (title, body) = titled(&long);
+        assert_eq!((title.chars().count(), body), (TITLE_MOST + 3, long));
+    }
 }

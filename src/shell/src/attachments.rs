@@ -2,7 +2,8 @@
 //!
 //! They lie in `attachments/` of the state folder, as `<sha256>/<safe name>`. The loop alone decides what stays and what
 //! makes room ([`room`]); what has to be fetched is fetched by a task, one per message ([`fetch`]). Nothing here fails: what
-//! cannot be had is said in the message. A download that breaks off is dropped; taking it up again is not there yet.
+//! cannot be had is said in the message. A download that breaks off is dropped; one that was under way when the runner was
+//! killed is taken up by the next run where the relay can send the rest of it (`Range`), and dropped otherwise.
 
 pub(crate) mod fetch;
 mod name;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 const MIB: u64 = 1 << 20;
 /// Bytes of one attachment.
-const EACH_MOST: u64 = 64 * MIB;
+const EACH_MOST: u64 = crate::upload::FILE_MOST;
 /// Bytes of all of them.
 const TOGETHER_MOST: u64 = 1_024 * MIB;
 /// Attachments of one message that are fetched.
@@ -87,7 +88,7 @@ impl Attachments {
         for (n, attachment) in message.attachments.iter().enumerate() {
             let may = if n < OF_ONE_MOST {
                 wanted_of(attachment, self.each_most)
-                    .and_then(|wanted| self.room.reserve(op, &wanted, &in_use).map(|()| wanted))
+                    .and_then(|mut wanted| self.room.reserve(op, &mut wanted, &in_use).map(|()| wanted))
             } else {
                 Err(format!("only the first {OF_ONE_MOST} attachments of a message are fetched"))
             };
@@ -127,7 +128,7 @@ fn wanted_of(said: &Attachment, most: u64) -> Result<Wanted, String> {
     };
     // A relay that does not say the size leaves it out, which reads as zero.
     let size = (said.size > 0).then_some(said.size);
-    Ok(Wanted { sha256, size, most: size.unwrap_or(most), name: name::safe(&said.name) })
+    Ok(Wanted { sha256, size, most: size.unwrap_or(most), name: name::safe(&said.name), is_begun: false })
 }
 
 fn too_large(most: u64) -> String {

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// How long a look may take. Commands take as long as they take.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
+/// A stream that is silent for so long is broken: three heartbeats.
+const SILENCE_MOST: Duration = Duration::from_secs(45);
+
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("no runner answers at {}; is it running?", socket.display())]
@@ -64,22 +67,76 @@ impl Client {
         self.answer(self.http.post(url(path)).json(body)).await
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
-        let unreachable = |e: reqwest::Error| {
-            if e.is_connect() {
-                ClientError::NotRunning { socket: self.socket.clone() }
-            } else {
-                ClientError::Unreachable { socket: self.socket.clone(), why: causes(&e.without_url()) }
-            }
-        };
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let answer: Value = response.json().await.map_err(unreachable)?;
-        if status.is_success() {
-            return Ok(answer);
+    /// Listens to what the agent is offered. Without `takes_over` only if nobody else does.
+    pub async fn monitor(&self, takes_over: bool) -> Result<Lines, ClientError> {
+        let path = if takes_over { "/monitor" } else { "/monitor?takeover=false" };
+        let response = self.http.get(url(path)).send().await.map_err(|e| self.unreachable(e))?;
+        if response.status().is_success() {
+            return Ok(Lines { client: self.clone(), response, rest: Vec::new() });
         }
+        Err(self.refused(response).await)
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> ClientError {
+        if error.is_connect() {
+            ClientError::NotRunning { socket: self.socket.clone() }
+        } else {
+            ClientError::Unreachable { socket: self.socket.clone(), why: causes(&error.without_url()) }
+        }
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
+        let response = request.send().await.map_err(|e| self.unreachable(e))?;
+        if response.status().is_success() {
+            return response.json().await.map_err(|e| self.unreachable(e));
+        }
+        Err(self.refused(response).await)
+    }
+
+    async fn refused(&self, response: reqwest::Response) -> ClientError {
+        let status = response.status().as_u16();
+        let answer: Value = match response.json().await {
+            Ok(answer) => answer,
+            Err(error) => return self.unreachable(error),
+        };
         let word = |key: &str| answer["error"][key].as_str().unwrap_or("unknown").to_owned();
-        Err(ClientError::Refused { status: status.as_u16(), code: word("code"), message: word("message") })
+        ClientError::Refused { status, code: word("code"), message: word("message") }
+    }
+}
+
+/// Lines of a runner, as they come.
+#[derive(Debug)]
+pub struct Lines {
+    client: Client,
+    response: reqwest::Response,
+    /// What came after the last line that was given out.
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next one that is not blank, without its end. None: the runner has nothing more to say. Nothing is lost when
+    /// this is dropped before it is done.
+    pub async fn next(&mut self) -> Result<Option<String>, ClientError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                if !line.trim().is_empty() {
+                    return Ok(Some(line.trim().to_owned()));
+                }
+                continue;
+            }
+            let chunk = tokio::time::timeout(SILENCE_MOST, self.response.chunk()).await;
+            match chunk {
+                Ok(Ok(Some(chunk))) => self.rest.extend_from_slice(&chunk),
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Err(error)) => return Err(self.client.unreachable(error)),
+                Err(_) => {
+                    let why = "nothing came for too long".to_owned();
+                    return Err(ClientError::Unreachable { socket: self.client.socket.clone(), why });
+                }
+            }
+        }
     }
 }
 

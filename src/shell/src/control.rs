@@ -3,11 +3,15 @@
 
 mod guard;
 mod hook;
+mod monitoring;
 mod permission;
 mod report;
 pub(crate) mod routes;
+mod verbs;
 
+use crate::http::Relay;
 use crate::input::{Inputs, Task};
+use crate::monitor::Monitor;
 use crate::runner_dir::CONTROL_SOCKET;
 use crate::secret;
 use axum::Router;
@@ -24,6 +28,14 @@ use tokio::sync::watch;
 /// How long answers that are on their way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+/// What some routes reach besides the loop.
+#[derive(Debug, Clone)]
+pub(crate) struct Beside {
+    /// With the token in force.
+    pub(crate) relay: watch::Receiver<Relay>,
+    pub(crate) monitor: Monitor,
+}
+
 /// The running server. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -37,15 +49,15 @@ pub(crate) struct Control {
 
 impl Control {
     /// Listens on both. The error is for people.
-    pub(crate) fn start(runner_dir: &Path, inputs: &Inputs) -> Result<Self, String> {
+    pub(crate) fn start(runner_dir: &Path, inputs: &Inputs, beside: &Beside) -> Result<Self, String> {
         let socket = runner_dir.join(CONTROL_SOCKET);
         let unix = listen_unix(&socket)?;
         let tcp = listen_tcp().map_err(|e| format!("cannot listen on a port of 127.0.0.1: {e}"))?;
         let port = tcp.local_addr().map_err(|e| format!("the port of the control server is unknown: {e}"))?.port();
         let secret = SecretString::from(secret::random_hex::<32>().map_err(|e| e.to_string())?);
         let (ending, ended) = watch::channel(false);
-        let on_unix = guard::by_user(routes::router(inputs));
-        let on_tcp = guard::by_secret(routes::router(inputs), Arc::new(secret.clone()));
+        let on_unix = guard::by_user(routes::router(inputs, beside));
+        let on_tcp = guard::by_secret(routes::router(inputs, beside), Arc::new(secret.clone()));
         let tasks = [
             Task::start("the control server", inputs, serve_unix(unix, on_unix, ended.clone())),
             Task::start("the control server", inputs, serve_tcp(tcp, on_tcp, ended)),

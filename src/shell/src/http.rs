@@ -8,17 +8,19 @@ use crate::input::{Input, Inputs, Task, caught};
 use crate::relay_url::RelayUrl;
 use crate::secret::Redactor;
 use crate::tls;
+use crate::upload::Outgoing;
 use relay_runner_core::event::{Failure, FailureKind};
 use relay_runner_core::time::Millis;
 use relay_runner_core::wire::{self, Answered, Method, Request};
 use relay_runner_core::{Call, Lane, OpId, OpResult, Text};
 use relay_runner_protocol::Message;
 use relay_runner_protocol::http::{IDEMPOTENCY_HEADER, TOKEN_HEADER, artifact, message};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, InvalidHeaderValue, RANGE, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Requests on their way at a time, over all lanes.
@@ -40,12 +42,25 @@ pub(crate) struct Relay {
 
 #[derive(Debug)]
 pub(crate) struct Http {
-    relay: Relay,
+    /// With the newest token; others look on.
+    relay: watch::Sender<Relay>,
     inputs: Inputs,
     lanes: BTreeMap<Lane, Waiting>,
     /// Lanes that could go on if fewer requests were on their way.
     ready: VecDeque<Lane>,
     running: usize,
+}
+
+/// A call that somebody beside the core makes.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) method: reqwest::Method,
+    /// Path and query.
+    pub(crate) path: &'a str,
+    /// JSON.
+    pub(crate) body: Option<String>,
+    /// Idempotency key.
+    pub(crate) key: Option<&'a str>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +121,47 @@ impl Relay {
         }
     }
 
+    /// The bytes from this one on, where the relay can do that: the answer's status says so.
+    pub(crate) async fn artifact_from(&self, id: &str, byte: u64) -> Result<reqwest::Response, String> {
+        let request = self.client.get(format!("{}{}", self.base, artifact(id))).header(RANGE, format!("bytes={byte}-"));
+        self.authorised(request).send().await.map_err(|e| causes(&e.without_url()))
+    }
+
+    /// Who asks.
+    pub(crate) fn agent_id(&self) -> &Text {
+        &self.agent_id
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// What others wrote, without the tokens that we know of.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        self.redactor.clean(text)
+    }
+
+    /// One call of the HTTP API, whatever comes of it: status and body.
+    pub(crate) async fn ask(&self, asked: Asked<'_>, deadline: Instant) -> Result<(u16, Vec<u8>), Failure> {
+        let Asked { method, path, body, key } = asked;
+        let (status, _, body) = self.exchange(method, path, body, key, deadline).await?;
+        Ok((status, body))
+    }
+
+    /// Sends a file; status and body.
+    pub(crate) async fn upload(&self, file: &Outgoing, key: &str, deadline: Instant) -> Result<(u16, Vec<u8>), String> {
+        let upload = async {
+            let request = file.request(&self.client, &self.base, key).await?;
+            let response = self.authorised(request).send().await.map_err(|e| causes(&e.without_url()))?;
+            let status = response.status().as_u16();
+            Ok((status, read_whole(response).await?))
+        };
+        match tokio::time::timeout_at(deadline, upload).await {
+            Ok(answer) => answer,
+            Err(_) => Err("it was not taken within the deadline".to_owned()),
+        }
+    }
+
     fn authorised(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
         match &self.token {
             Some(token) => request.header(TOKEN_HEADER, token.clone()),
@@ -131,20 +187,32 @@ impl Relay {
     }
 
     async fn send(&self, request: &Request, deadline: Instant) -> Result<(u16, Option<Millis>, Vec<u8>), Failure> {
-        let (name, method) = match request.method {
-            Method::Get => ("GET", reqwest::Method::GET),
-            Method::Post => ("POST", reqwest::Method::POST),
-            Method::Delete => ("DELETE", reqwest::Method::DELETE),
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Delete => reqwest::Method::DELETE,
         };
-        let path = request.path.split('?').next().unwrap_or_default();
-        let failed = |kind, why: String| Failure { kind, text: format!("{name} {path}: {why}").into() };
+        let key = request.idempotency_key.as_deref();
+        self.exchange(method, &request.path, request.body.clone(), key, deadline).await
+    }
+
+    async fn exchange(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<String>,
+        key: Option<&str>,
+        deadline: Instant,
+    ) -> Result<(u16, Option<Millis>, Vec<u8>), Failure> {
+        let what = format!("{method} {}", path.split('?').next().unwrap_or_default());
+        let failed = |kind, why: String| Failure { kind, text: format!("{what}: {why}").into() };
         let exchange = async {
-            let mut builder = self.authorised(self.client.request(method, format!("{}{}", self.base, request.path)));
-            if let Some(key) = &request.idempotency_key {
+            let mut builder = self.authorised(self.client.request(method, format!("{}{path}", self.base)));
+            if let Some(key) = key {
                 builder = builder.header(IDEMPOTENCY_HEADER, key);
             }
-            if let Some(body) = &request.body {
-                builder = builder.header(CONTENT_TYPE, "application/json").body(body.clone());
+            if let Some(body) = body {
+                builder = builder.header(CONTENT_TYPE, "application/json").body(body);
             }
             let unreachable = |e: reqwest::Error| failed(FailureKind::Unreachable, causes(&e.without_url()));
             let mut response = builder.send().await.map_err(unreachable)?;
@@ -168,18 +236,27 @@ impl Relay {
 
 impl Http {
     pub(crate) fn new(relay: Relay, inputs: Inputs) -> Self {
+        let relay = watch::Sender::new(relay);
         Self { relay, inputs, lanes: BTreeMap::new(), ready: VecDeque::new(), running: 0 }
     }
 
-    pub(crate) fn relay(&self) -> &Relay {
-        &self.relay
+    /// As of now.
+    pub(crate) fn relay(&self) -> Relay {
+        self.relay.borrow().clone()
+    }
+
+    /// Whoever asks by himself, and always with the token in force.
+    pub(crate) fn watch(&self) -> watch::Receiver<Relay> {
+        self.relay.subscribe()
     }
 
     /// What is sent from now on is sent with this token.
     pub(crate) fn use_token(&mut self, token: &SecretString) {
-        // It was checked when it came.
-        self.relay.token = header(token).ok();
-        self.relay.redactor = self.relay.redactor.with(token.clone());
+        self.relay.send_modify(|relay| {
+            // It was checked when it came.
+            relay.token = header(token).ok();
+            relay.redactor = relay.redactor.with(token.clone());
+        });
     }
 
     /// Queues a call. Its answer comes as an input, which is to be followed by [`Http::answered`].
@@ -213,7 +290,7 @@ impl Http {
             let Some(waiting) = self.lanes.get_mut(&lane) else { continue };
             let Some(job) = waiting.jobs.pop_front() else { continue };
             self.running += 1;
-            let (relay, inputs) = (self.relay.clone(), self.inputs.clone());
+            let (relay, inputs) = (self.relay.borrow().clone(), self.inputs.clone());
             waiting.running = Some(Task::start("HTTP", &self.inputs, async move {
                 let op = job.op;
                 let Answered { result, messages, token } = match caught(relay.call(&job)).await {
@@ -229,6 +306,17 @@ impl Http {
             }));
         }
     }
+}
+
+async fn read_whole(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| causes(&e.without_url()))? {
+        if body.len() + chunk.len() > ANSWER_MOST {
+            return Err(format!("the answer is larger than {ANSWER_MOST} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn header(token: &SecretString) -> Result<HeaderValue, InvalidHeaderValue> {

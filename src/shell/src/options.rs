@@ -84,7 +84,7 @@ impl Options {
     /// A number that stands for all that a process is started with and cannot be told later: one that was started with
     /// something else is not taken up.
     pub(crate) fn launch(&self) -> u64 {
-        let ProviderSpec::Command(CommandSpec { argv, listen, .. }) = &self.provider;
+        let ProviderSpec::Command(CommandSpec { argv, listen, monitor, .. }) = &self.provider;
         let words = argv.iter().map(|word| word.as_encoded_bytes());
         let more = [
             self.cwd.as_os_str().as_encoded_bytes(),
@@ -96,6 +96,8 @@ impl Options {
         let profile = self.profile.as_ref().map(|profile| serde_json::to_vec(profile).unwrap_or_default());
         // No word holds a NUL, so no two lists give the same text.
         let all: Vec<&[u8]> = words.chain(more).chain(profile.as_deref()).collect();
+        let monitor = monitor.then_some(&b"monitor"[..]);
+        let all: Vec<&[u8]> = words.chain(more).chain(monitor).collect();
         xxhash_rust::xxh3::xxh3_64(&all.join(&0))
     }
 }
@@ -105,6 +107,13 @@ impl ProviderSpec {
     pub fn adapter(&self) -> Adapter {
         match self {
             Self::Command(spec) => spec.can,
+        }
+    }
+
+    /// Whether messages go through the monitor.
+    pub(crate) const fn is_monitored(&self) -> bool {
+        match self {
+            Self::Command(spec) => spec.monitor,
         }
     }
 }

@@ -18,10 +18,11 @@ use crate::info::InfoFile;
 use crate::input::{Input, Inputs, Task, panic_text};
 use crate::journal::{BodyOf, Journal};
 use crate::lock::Lock;
+use crate::monitor::Monitor;
 use crate::options::Options;
 use crate::provider::Provider;
 use crate::tokens::{self, Tokens};
-use crate::{StartError, notes, signals};
+use crate::{StartError, monitor, notes, signals};
 use relay_runner_core::event::{BusFrame, Failure, FailureKind};
 use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::time::Mono;
@@ -64,6 +65,10 @@ pub struct Runner {
     farewell: Option<Task>,
     http: Http,
     provider: Box<dyn Provider>,
+    monitor: Monitor,
+    /// None once the monitor runs.
+    monitor_words: Option<monitor::Words>,
+    monitoring: Option<Task>,
     /// Messages and attachments on their way that offers need.
     fetches: BTreeMap<OpId, Task>,
     control: Option<Control>,
@@ -97,6 +102,9 @@ impl Runner {
             })));
         }
         self.token_file = self.options.token_file.clone().map(|file| tokens::watch(file, &self.inputs));
+        if let Some(words) = self.monitor_words.take().filter(|_| self.monitor.is_on()) {
+            self.monitoring = Some(monitor::serve(words, &self.inputs));
+        }
         let result = self.turn_over().await;
         self.end(result.as_ref().ok().copied()).await;
         result
@@ -368,6 +376,8 @@ impl Runner {
         self.provider.end(leave).await;
         self.requests.clear();
         while self.waiting.recv().await.is_some() {}
+        // Whoever listens is let go, so that the control server can end.
+        drop(self.monitoring.take());
         if let Some(control) = self.control.take() {
             control.end().await;
         }

@@ -1,6 +1,7 @@
 //! Attachments, from a sender through the relay into the agent's hands.
 
 use super::calling::Call;
+use super::proxy::Proxy;
 use super::world::{World, eventually, signal, text};
 use serde_json::{Value, json};
 use std::fs;
@@ -122,6 +123,68 @@ fn a_relay_that_is_away_stops_no_message() {
     world.relay_comes_back();
     world.is_settled(first);
     world.is_settled(message);
+    assert_eq!(world.ask(&["stop"]).code, Some(0));
+    assert_eq!(runner.ends(), Some(0));
+    world.replays_exactly(1);
+}
+
+#[test]
+fn a_file_is_sent_with_a_message_and_with_a_task() {
+    let world = World::new();
+    let runner = world.agent(READER, &[]);
+    world.go();
+    fs::write(world.path("work/words.txt"), "the words of the file\n").unwrap();
+    fs::write(world.path("work/more.bin"), "more\n").unwrap();
+    let both = ["--attach", "words.txt", "--attach", "more.bin", "--json"];
+    let sent = world.ask(&[&["send", "a1", "look at these"], &both[..]].concat()).json();
+    let message = sent["messageId"].as_u64().unwrap();
+    world.is_settled(message);
+    assert_eq!(world.noted("notes"), ["the words of the file", "more"]);
+    let attached = &told(&world, 0)["attachments"];
+    let named = |n: usize| (attached[n]["name"].clone(), attached[n]["mediaType"].clone(), attached[n]["size"].clone());
+    assert_eq!(named(0), (json!("words.txt"), json!("text/plain"), json!(22)));
+    assert_eq!(named(1), (json!("more.bin"), json!("application/octet-stream"), json!(5)));
+    let sent = world.ask(&["send", "a1", "work on it", "--task", "--attach", "words.txt", "--json"]).json();
+    world.task_is(sent["taskId"].as_u64().unwrap(), "done");
+    assert_eq!(world.noted("notes")[2..], ["the words of the file"]);
+
+    // What cannot be sent stops the message before anything goes.
+    let before = world.get("/messages/cursor");
+    for (file, code) in [("none.txt", "bad_file"), (".", "bad_file"), ("/dev/zero", "bad_file")] {
+        let refused = world.ask(&["send", "a1", "words", "--attach", "words.txt", "--attach", file, "--json"]);
+        assert_eq!((refused.code, refused.error_code().as_str()), (Some(2), code), "{file}: {refused:?}");
+    }
+    let large = fs::File::create(world.path("work/large")).unwrap();
+    large.set_len((64 << 20) + 1).unwrap();
+    let refused = world.ask(&["send", "a1", "words", "--attach", "large", "--json"]);
+    assert_eq!(refused.error_code(), "file_too_large", "{refused:?}");
+    assert_eq!(world.get("/messages/cursor")["cursor"], before["cursor"]);
+    assert_eq!(world.ask(&["stop"]).code, Some(0));
+    assert_eq!(runner.ends(), Some(0));
+    world.replays_exactly(1);
+}
+
+#[test]
+fn a_download_that_a_killed_runner_left_goes_on_where_it_was() {
+    let world = World::new();
+    let proxy = Proxy::to(world.url());
+    let content = format!("{}\n", "0123456789".repeat(10));
+    let file = upload(&world, "file.txt", &content);
+    let sha256 = file["sha256"].as_str().unwrap();
+    let incoming = world.state().join("attachments/incoming");
+    fs::create_dir_all(&incoming).unwrap();
+    fs::write(incoming.join(sha256), &content[..40]).unwrap();
+    fs::write(incoming.join("of nothing known"), "x").unwrap();
+
+    let runner = world.agent(READER, &["--relay", &proxy.url()]);
+    world.go();
+    let message = send(&world, &[&file]);
+    world.is_settled(message);
+    assert_eq!(world.noted("notes"), [content.trim_end()]);
+    let asked = proxy.requests("/api/artifacts/");
+    let ranges: Vec<_> = asked.iter().map(|request| request.header("Range")).collect();
+    assert_eq!(ranges, [Some("bytes=40-")]);
+    assert_eq!(fs::read_dir(&incoming).unwrap().count(), 0, "nothing is left on its way");
     assert_eq!(world.ask(&["stop"]).code, Some(0));
     assert_eq!(runner.ends(), Some(0));
     world.replays_exactly(1);

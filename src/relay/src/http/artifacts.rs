@@ -3,13 +3,17 @@
 //! An upload is the bytes themselves, with `Content-Type` as media type and `?name=`; `?sha256=` has them checked. The
 //! answer is what a message names as attachment. A download is the bytes again, with name, type and size in the usual
 //! headers and the SHA-256 in one of its own, and always as a file to save: it is not to be shown as a page of the relay.
+//! `Range: bytes=N-` gives the rest from byte N on, for whoever has the beginning already; other ranges are ignored, as
+//! RFC 9110 allows (14.2).
 
 use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::IntoResponse;
 use futures_util::stream;
@@ -17,7 +21,7 @@ use relay_runner_protocol::http::{SHA256_HEADER, segment};
 use relay_runner_protocol::message::Attachment;
 use serde::Deserialize;
 use tokio::fs::File;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 
 use super::call::{Call, Reply, answered, key_in};
 use crate::App;
@@ -103,15 +107,36 @@ fn check_name(what: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn download(call: Call) -> Reply {
+pub(super) async fn download(headers: HeaderMap, call: Call) -> Reply {
     let id = call.id.clone();
     let artifact = call.run(move |tx| tx.artifact(&id)).await?;
-    let Some(file) = call.app.artifacts.open(&artifact.sha256).await? else {
+    let Some(mut file) = call.app.artifacts.open(&artifact.sha256).await? else {
         return Err(Refusal::not_found("file of artifact", &artifact.id));
     };
+    let size = artifact.size;
+    let from = asked_from(&headers);
+    if let Some(from) = from {
+        if from >= size {
+            let message = format!("the artifact has {size} bytes, and none from byte {from} on");
+            return Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "no_such_range", message));
+        }
+        file.seek(SeekFrom::Start(from)).await.map_err(Refusal::internal)?;
+    }
     let mut response = Body::from_stream(chunks(file)).into_response();
     response.headers_mut().extend(about(&artifact)?);
+    if let Some(from) = from {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let range = format!("bytes {from}-{}/{size}", size - 1);
+        let range = HeaderValue::try_from(range).map_err(Refusal::internal)?;
+        response.headers_mut().insert(CONTENT_RANGE, range);
+        response.headers_mut().insert(CONTENT_LENGTH, (size - from).into());
+    }
     Ok(response)
+}
+
+/// The byte that a download is to begin with, where that was said.
+fn asked_from(headers: &HeaderMap) -> Option<u64> {
+    headers.get(RANGE)?.to_str().ok()?.trim().strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
 }
 
 fn chunks(file: File) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
@@ -134,6 +159,7 @@ fn about(artifact: &Attachment) -> Result<HeaderMap> {
     headers.insert(CONTENT_LENGTH, artifact.size.into());
     headers.insert(CONTENT_DISPOSITION, value(format!("attachment; filename*=UTF-8''{}", segment(&artifact.name)))?);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(SHA256_HEADER, value(artifact.sha256.clone())?);
     Ok(headers)
 }

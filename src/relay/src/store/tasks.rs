@@ -247,7 +247,7 @@ fn message_of(id: u64, new: &NewTask) -> NewMessage {
         priority: new.priority,
         reply_expected: false,
         reply_to: None,
-        attachments: Vec::new(),
+        attachments: new.attachments.clone(),
         idempotency_key: None,
     }
 }

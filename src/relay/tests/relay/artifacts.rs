@@ -44,6 +44,26 @@ async fn what_is_uploaded_is_downloaded_with_its_name_type_size_and_checksum() {
 }
 
 #[tokio::test]
+async fn whoever_has_the_beginning_gets_the_rest() {
+    let world = World::new().await;
+    let id = upload(&world, "?name=a", None, "abcdef").await.body["id"].clone();
+    let part = async |range: &str| {
+        let path = format!("/artifacts/{}", id.as_str().unwrap());
+        let request = world.api.request(reqwest::Method::GET, &path).header("Range", range);
+        let response = request.send().await.unwrap();
+        let said = response.headers().get("content-range").map(|value| value.to_str().unwrap().to_owned());
+        (response.status().as_u16(), said, response.text().await.unwrap())
+    };
+    assert_eq!(part("bytes=2-").await, (206, Some("bytes 2-5/6".to_owned()), "cdef".to_owned()));
+    assert_eq!(part("bytes=0-").await, (206, Some("bytes 0-5/6".to_owned()), "abcdef".to_owned()));
+    let (status, _, text) = part("bytes=6-").await;
+    assert!(status == 416 && text.contains("no_such_range"), "{text}");
+    for ignored in ["bytes=0-1", "bytes=-2", "lines=1-", "bytes=x-", "bytes=1-,3-"] {
+        assert_eq!(part(ignored).await, (200, None, "abcdef".to_owned()), "{ignored}");
+    }
+}
+
+#[tokio::test]
 async fn large_ones_pass_up_to_the_limit_and_leave_nothing_behind_beyond_it() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("relay.db");

@@ -17,6 +17,18 @@ async fn claimed(world: &World) -> (Value, u64, u64, Value) {
 }
 
 #[tokio::test]
+async fn the_files_of_a_task_go_with_its_message() {
+    let world = World::new().await;
+    let file = world.api.call("POST", "/artifacts?name=a.txt", &[], "abc").await.ok();
+    let task = world.api.post("/tasks", json!({"title": "T", "target": "a", "attachments": [file]})).await.ok();
+    let message = world.api.get(&format!("/messages/{}", task["messageId"])).await.ok();
+    assert_eq!(message["attachments"], json!([file]));
+    let none = json!({"title": "T", "target": "a", "attachments": [{"id": "none", "name": "n"}]});
+    world.api.post("/tasks", none).await.refused(422, "invalid");
+    world.api.get("/tasks/2").await.refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn a_task_comes_with_its_claimable_message() {
     let world = World::new().await;
     let mut a = world.agent("a", "i1").await;

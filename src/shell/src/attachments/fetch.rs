@@ -7,11 +7,14 @@ use crate::http::Relay;
 use crate::runner_dir::make_private;
 use crate::secret::{hex, random_hex};
 use futures_util::{StreamExt, stream};
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_RANGE;
 use ring::digest;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::fs::OpenOptions;
+use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
@@ -35,6 +38,8 @@ pub(crate) struct Wanted {
     pub(super) most: u64,
     /// Safe.
     pub(super) name: String,
+    /// An earlier run has left the beginning of it, which is this fetch's alone.
+    pub(super) is_begun: bool,
 }
 
 impl Wanted {
@@ -71,9 +76,11 @@ async fn get(relay: &Relay, folder: &Path, id: &str, wanted: Wanted) -> Result<K
     {
         return kept(folder, place, bytes);
     }
-    let response = relay.artifact(id).await?;
-    let incoming = Incoming::new(folder)?;
-    let (sha256, bytes) = take_in(response, &incoming.0, &wanted).await?;
+    let rest = if wanted.is_begun { the_rest(relay, folder, id, &wanted).await } else { None };
+    let Fetched { incoming, sha256, bytes } = match rest {
+        Some(whole) => whole,
+        None => from_the_start(relay, folder, id, &wanted).await?,
+    };
     if wanted.size.is_some_and(|size| size != bytes) {
         return Err(format!("{bytes} bytes came, not the {} that it has", wanted.most));
     }
@@ -103,7 +110,7 @@ async fn at_hand(path: PathBuf, wanted: &Wanted) -> Option<u64> {
             return Ok(None);
         }
         let file = std::fs::File::open(&path)?;
-        let is_right = hash_of(&file)? == sha256;
+        let is_right = hex(digest_of(&file)?.0.finish().as_ref()) == sha256;
         if is_right {
             // For the next run: what was used last goes last.
             file.set_modified(UNIX_EPOCH + Duration::from_millis(clock::wall()))?;
@@ -114,29 +121,78 @@ async fn at_hand(path: PathBuf, wanted: &Wanted) -> Option<u64> {
     tokio::task::spawn_blocking(look).await.ok()?.ok()?
 }
 
-fn hash_of(mut file: &std::fs::File) -> std::io::Result<String> {
+fn digest_of(mut file: &std::fs::File) -> std::io::Result<(digest::Context, u64)> {
     let mut hash = digest::Context::new(&digest::SHA256);
-    let mut chunk = vec![0; 1 << 16];
+    let (mut chunk, mut bytes) = (vec![0; 1 << 16], 0);
     loop {
         let read = file.read(&mut chunk)?;
         if read == 0 {
-            return Ok(hex(hash.finish().as_ref()));
+            return Ok((hash, bytes));
         }
+        bytes += read as u64;
         hash.update(&chunk[..read]);
     }
 }
 
-/// Checksum and size of what came.
-async fn take_in(mut response: reqwest::Response, path: &Path, wanted: &Wanted) -> Result<(String, u64), String> {
+/// A file that has come, and has no place yet.
+struct Fetched {
+    incoming: Incoming,
+    sha256: String,
+    bytes: u64,
+}
+
+/// What has come of a file so far.
+struct Part {
+    file: File,
+    hash: digest::Context,
+    bytes: u64,
+}
+
+async fn from_the_start(relay: &Relay, folder: &Path, id: &str, wanted: &Wanted) -> Result<Fetched, String> {
+    let response = relay.artifact(id).await?;
+    let (incoming, file) = Incoming::new(folder, wanted.sha256.as_deref())?;
+    let part = Part { file: File::from_std(file), hash: digest::Context::new(&digest::SHA256), bytes: 0 };
+    let (sha256, bytes) = take_in(response, part, wanted).await?;
+    Ok(Fetched { incoming, sha256, bytes })
+}
+
+/// Goes on where an earlier run was killed. None: that cannot be done, or what came of it is not what was attached; then
+/// the beginning is dropped, and all of it is fetched.
+async fn the_rest(relay: &Relay, folder: &Path, id: &str, wanted: &Wanted) -> Option<Fetched> {
+    let said = wanted.sha256.as_deref()?;
+    let incoming = Incoming(room::incoming(folder).join(said));
+    let path = incoming.0.clone();
+    let begun = move || -> std::io::Result<Part> {
+        let file = std::fs::OpenOptions::new().read(true).append(true).open(path)?;
+        let (hash, bytes) = digest_of(&file)?;
+        Ok(Part { file: File::from_std(file), hash, bytes })
+    };
+    let part = tokio::task::spawn_blocking(begun).await.ok()?.ok()?;
+    // All of it may have come; only its place was missing.
+    let (sha256, bytes) = if wanted.size == Some(part.bytes) {
+        (hex(part.hash.finish().as_ref()), part.bytes)
+    } else {
+        let response = relay.artifact_from(id, part.bytes).await.ok()?;
+        let begins = format!("bytes {}-", part.bytes);
+        let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        if response.status() != StatusCode::PARTIAL_CONTENT || !range.is_some_and(|range| range.starts_with(&begins)) {
+            return None;
+        }
+        take_in(response, part, wanted).await.ok()?
+    };
+    (sha256 == said).then_some(Fetched { incoming, sha256, bytes })
+}
+
+/// Checksum and size of what is there with what comes.
+async fn take_in(mut response: reqwest::Response, part: Part, wanted: &Wanted) -> Result<(String, u64), String> {
+    let Part { mut file, mut hash, mut bytes } = part;
     let too_much = || match wanted.size {
         Some(size) => format!("it is larger than the {size} bytes that it has"),
         None => too_large(wanted.most),
     };
-    if response.content_length().is_some_and(|length| length > wanted.most) {
+    if response.content_length().is_some_and(|length| bytes.saturating_add(length) > wanted.most) {
         return Err(too_much());
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await.map_err(not_kept)?;
-    let (mut hash, mut bytes) = (digest::Context::new(&digest::SHA256), 0);
     while let Some(chunk) =
         response.chunk().await.map_err(|e| format!("it broke off: {}", crate::causes(&e.without_url())))?
     {
@@ -162,10 +218,22 @@ fn not_kept(error: std::io::Error) -> String {
 struct Incoming(PathBuf);
 
 impl Incoming {
-    fn new(folder: &Path) -> Result<Self, String> {
+    /// A new file. Under its checksum, so that a later run knows what it was to become; but one that has that name already
+    /// is somebody else's, who fetches the same.
+    fn new(folder: &Path, sha256: Option<&str>) -> Result<(Self, std::fs::File), String> {
         let incoming = room::incoming(folder);
         make_private(&incoming).map_err(not_kept)?;
-        Ok(Self(incoming.join(random_hex::<8>().map_err(|e| e.to_string())?)))
+        let open = |name: &str| {
+            let path = incoming.join(name);
+            let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            Ok::<_, std::io::Error>((Self(path), file))
+        };
+        match sha256.map(open) {
+            Some(Ok(begun)) => return Ok(begun),
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(not_kept(error)),
+            Some(Err(_)) | None => {}
+        }
+        open(&random_hex::<8>().map_err(|e| e.to_string())?).map_err(not_kept)
     }
 }
 

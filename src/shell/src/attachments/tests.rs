@@ -26,6 +26,8 @@ const KIB: usize = 1 << 10;
 #[derive(Debug, Clone)]
 enum Does {
     Gives(Vec<u8>),
+    /// All of them, or the rest from where it is asked to begin.
+    GivesTheRest(Vec<u8>),
     /// The first bytes, and then nothing more.
     Stalls(Vec<u8>),
     Redirects,
@@ -47,10 +49,19 @@ struct Stage {
 
 async fn answer(State(server): State<Server>, In(id): In<String>, headers: HeaderMap) -> Response {
     assert_eq!(headers["x-agent-relay-token"], "the-token");
-    server.asked.lock().unwrap().push(id.clone());
+    let range = headers.get("range").map(|range| range.to_str().unwrap());
+    server.asked.lock().unwrap().push(range.map_or_else(|| id.clone(), |range| format!("{id} {range}")));
     let does = server.has.lock().unwrap().get(&id).cloned();
     match does {
         Some(Does::Gives(bytes)) => bytes.into_response(),
+        Some(Does::GivesTheRest(bytes)) => match range {
+            Some(range) => {
+                let from: usize = range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap();
+                let said = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+                (StatusCode::PARTIAL_CONTENT, [("content-range", said)], bytes[from..].to_vec()).into_response()
+            }
+            None => bytes.into_response(),
+        },
         Some(Does::Stalls(bytes)) => {
             let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from(bytes))]);
             Body::from_stream(first.chain(stream::pending())).into_response()
@@ -313,6 +324,86 @@ async fn downloads_that_an_earlier_run_left_are_dropped() {
     let said = stage.file("f", b"hello");
     stage.fetch(1, &[said]).await;
     stage.is_tidy(1);
+}
+
+impl Stage {
+    /// What a run left that was killed while it fetched this.
+    fn was_killed_at(&self, whole: &[u8], begun: &[u8]) -> PathBuf {
+        let incoming = room::incoming(&self.dir.path().join("attachments"));
+        std::fs::create_dir_all(&incoming).unwrap();
+        let path = incoming.join(sha256(whole));
+        std::fs::write(&path, begun).unwrap();
+        path
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_a_killed_run_left_is_taken_up_where_the_relay_can() {
+    let mut stage = stage(KIB, 64 * KIB).await;
+    stage.has("f", Does::GivesTheRest(b"hello".to_vec()));
+    stage.was_killed_at(b"hello", b"hel");
+    let files = stage.fetch(1, &[of("f", b"hello")]).await;
+    assert_eq!(std::fs::read(path(&files[0])).unwrap(), b"hello");
+    assert_eq!(*stage.server.asked.lock().unwrap(), ["f bytes=3-"]);
+    stage.is_tidy(1);
+    // All of it had come, and it only had no place yet.
+    stage.was_killed_at(b"whole", b"whole");
+    stage.attachments = bounded(&stage.dir, KIB, 64 * KIB);
+    let files = stage.fetch(2, &[of("w", b"whole")]).await;
+    assert_eq!(std::fs::read(path(&files[0])).unwrap(), b"whole");
+    assert_eq!(stage.asked(), 1, "nobody was asked for it");
+    stage.is_tidy(2);
+}
+
+#[tokio::test]
+async fn a_beginning_that_does_not_lead_to_the_file_is_dropped_and_all_of_it_is_fetched() {
+    for (begun, does, asked) in [
+        // The relay sends all of it, whatever it is asked for.
+        (&b"hel"[..], Does::Gives(b"hello".to_vec()), &["f bytes=3-", "f"][..]),
+        // Somebody has spoilt it.
+        (b"HEL", Does::GivesTheRest(b"hello".to_vec()), &["f bytes=3-", "f"]),
+        (b"HELLO", Does::GivesTheRest(b"hello".to_vec()), &["f"]),
+        (b"hello and more", Does::Gives(b"hello".to_vec()), &["f bytes=14-", "f"]),
+    ] {
+        let mut stage = stage(KIB, 64 * KIB).await;
+        stage.has("f", does);
+        stage.was_killed_at(b"hello", begun);
+        let files = stage.fetch(1, &[of("f", b"hello")]).await;
+        assert_eq!(std::fs::read(path(&files[0])).unwrap(), b"hello", "{files:?}");
+        assert_eq!(*stage.server.asked.lock().unwrap(), asked, "{begun:?}");
+        stage.is_tidy(1);
+    }
+}
+
+#[tokio::test]
+async fn a_beginning_is_one_fetchs_alone_and_the_first_to_make_room() {
+    let mut stage = stage(8 * KIB, 24 * KIB).await;
+    stage.has("f", Does::GivesTheRest(b"hello".to_vec()));
+    stage.was_killed_at(b"hello", b"hel");
+    let files = stage.fetch(1, &[of("f", b"hello"), of("f", b"hello")]).await;
+    assert!(files.iter().all(|file| file.kept.is_ok()), "{files:?}");
+    stage.is_tidy(1);
+
+    stage.attachments = bounded(&stage.dir, 8 * KIB, 24 * KIB);
+    let (large, other) = (vec![1; 8 * KIB], vec![2; 8 * KIB]);
+    let left = stage.was_killed_at(b"another", &large);
+    let said = [stage.file("large", &large), stage.file("other", &other)];
+    let files = stage.fetch(2, &said).await;
+    assert!(files.iter().all(|file| file.kept.is_ok()) && !left.exists(), "{files:?}");
+    stage.is_tidy(3);
+}
+
+#[tokio::test]
+async fn a_beginning_that_nobody_asks_for_goes_after_a_day() {
+    let mut stage = stage(KIB, 64 * KIB).await;
+    let old = stage.was_killed_at(b"old", b"o");
+    let day = Duration::from_hours(24) + Duration::from_mins(1);
+    let file = std::fs::File::options().write(true).open(&old).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_millis(clock::wall()) - day).unwrap();
+    let new = stage.was_killed_at(b"new", b"n");
+    let said = stage.file("f", b"hello");
+    stage.fetch(1, &[said]).await;
+    assert!(!old.exists() && new.exists());
 }
 
 #[tokio::test]

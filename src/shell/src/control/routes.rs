@@ -3,6 +3,7 @@
 use super::hook;
 use super::permission::permission;
 use super::report::ReportBody;
+use super::{Beside, monitoring, verbs};
 use crate::input::{Input, Inputs};
 use crate::secret;
 use crate::tokens::Token;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The largest body that is taken.
-const BODY_MOST: usize = 64 * 1024;
+pub(super) const BODY_MOST: usize = 64 * 1024;
 
-pub(super) fn router(inputs: &Inputs) -> Router {
+pub(super) fn router(inputs: &Inputs, beside: &Beside) -> Router {
     Router::new()
         .route("/state", get(state))
         .route("/status", get(status).post(report))
@@ -37,6 +38,8 @@ pub(super) fn router(inputs: &Inputs) -> Router {
         .route("/hook/{event}", post(hook::hook))
         .route("/obligations", get(hook::obligations))
         .route("/token", post(token))
+        .merge(verbs::routes(inputs, &beside.relay))
+        .merge(monitoring::routes(&beside.monitor))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method")

@@ -18,8 +18,15 @@ struct Stage {
 fn stage() -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let (inputs, waiting) = Inputs::channel();
-    let control = Control::start(dir.path(), &inputs).unwrap();
+    let control = Control::start(dir.path(), &inputs, &nothing_beside()).unwrap();
     Stage { control, inputs: waiting, dir }
+}
+
+/// Neither a relay that answers nor a monitor.
+fn nothing_beside() -> Beside {
+    let url = crate::relay_url::RelayUrl::parse("http://127.0.0.1:1").unwrap();
+    let relay = watch::channel(Relay::new(&url, None, "a1".into()).unwrap()).1;
+    Beside { relay, monitor: Monitor::new(false).0 }
 }
 
 fn http() -> reqwest::Client {
@@ -78,6 +85,72 @@ async fn bad_requests_are_refused_in_one_form_and_change_nothing() {
     assert_eq!(refused(stage.post("/command", "{\"type\":\"dance\"}")).await, (422, "unknown_command".into()));
     let large = format!("{{\"status\":\"idle\",\"label\":\"{}\"}}", "x".repeat(64 * 1024));
     assert_eq!(refused(stage.post("/status", large)).await, (413, "too_large".into()));
+    assert!(stage.inputs.try_recv().is_err(), "nothing reached the loop");
+}
+
+#[tokio::test]
+async fn what_the_routes_beside_the_loop_cannot_take_is_refused() {
+    let mut stage = stage();
+    let large = json!({"messageId": 1, "body": "x".repeat(64 * 1024)}).to_string();
+    let many = json!({"messageId": 1, "body": "b", "attachments": vec!["/f"; 65]}).to_string();
+    let cases = [
+        ("/relay/dance", "{}", 404, "unknown_verb"),
+        ("/relay/", "{}", 404, "not_found"),
+        ("/relay/%ff", "{}", 404, "unknown_verb"),
+        ("/relay/reply", "{", 400, "bad_body"),
+        ("/relay/reply", "[]", 422, "bad_body"),
+        ("/relay/reply", "{}", 422, "bad_body"),
+        ("/relay/reply", "{\"messageId\":\"one\",\"body\":\"b\"}", 422, "bad_body"),
+        ("/relay/reply", "{\"messageId\":-1,\"body\":\"b\"}", 422, "bad_body"),
+        ("/relay/reply", "{\"messageId\":1}", 422, "bad_body"),
+        ("/relay/reply", "{\"messageId\":1,\"body\":\" \"}", 422, "empty_text"),
+        ("/relay/reply", "{\"messageId\":1,\"body\":\"b\",\"bodyFile\":\"/f\"}", 422, "bad_body"),
+        ("/relay/reply", "{\"messageId\":1,\"body\":\"b\",\"idempotencyKey\":\"\"}", 422, "bad_body"),
+        ("/relay/reply", &large, 413, "too_large"),
+        ("/relay/message", &many, 422, "bad_body"),
+        ("/relay/message", "{\"to\":\"b\",\"bodyFile\":\"relative\"}", 422, "bad_file"),
+        ("/relay/message", "{\"to\":\"b\",\"bodyFile\":\"/no/such/file\"}", 422, "bad_file"),
+        ("/relay/message", "{\"to\":\"b\",\"bodyFile\":\"/dev/zero\"}", 422, "bad_file"),
+        ("/relay/message", "{\"to\":\"b\",\"body\":\"b\",\"attachments\":[\"relative\"]}", 422, "bad_file"),
+        ("/relay/message", "{\"to\":\"b\",\"body\":\"b\",\"attachments\":[\"/no/such/file\"]}", 422, "bad_file"),
+        ("/relay/message", "{\"to\":\"b\",\"body\":\"b\",\"attachments\":[\"/dev/zero\"]}", 422, "bad_file"),
+        ("/relay/message", "{\"to\":\"b\",\"body\":\"b\",\"attachments\":\"/f\"}", 422, "bad_body"),
+        ("/relay/react", "{\"messageId\":1}", 422, "bad_body"),
+        ("/relay/read", "{\"messageId\":1,\"thread\":\"yes\"}", 422, "bad_body"),
+        ("/relay/label", "{}", 422, "bad_body"),
+        ("/relay/tags", "{\"tags\":\"a\"}", 422, "bad_body"),
+        ("/relay/whoami", "[]", 422, "bad_body"),
+        ("/relay/send-claimable", "{\"body\":\"b\"}", 422, "bad_body"),
+        ("/relay/pair", "{\"with\":\"a1\"}", 422, "bad_body"),
+        ("/relay/pair", "{\"with\":\"broadcast\"}", 422, "bad_body"),
+        ("/relay/disconnect", "{\"reason\":1}", 422, "bad_body"),
+        ("/monitor", "{}", 405, "method_not_allowed"),
+        ("/monitor/ack", "{}", 422, "bad_body"),
+        ("/monitor/ack", "{\"ids\":[-1]}", 422, "bad_body"),
+        ("/monitor/ack", "{\"ids\":[1]}", 409, "monitor_off"),
+    ];
+    for (path, body, status, code) in cases {
+        let refused = refused(stage.post(path, body.to_owned())).await;
+        assert_eq!(refused, (status, code.to_owned()), "{path} {body:.100}");
+    }
+    assert_eq!(refused(stage.get("/monitor")).await, (409, "monitor_off".into()));
+    assert_eq!(refused(stage.get("/monitor?takeover=perhaps")).await, (422, "bad_query".into()));
+    assert_eq!(refused(stage.get("/relay/whoami")).await, (405, "method_not_allowed".into()));
+    assert!(stage.inputs.try_recv().is_err(), "nothing reached the loop");
+    // What can be taken and cannot be done.
+    for (path, body) in [
+        ("/relay/reply", "{\"messageId\":1,\"body\":\"b\"}"),
+        ("/relay/react", "{\"messageId\":1,\"emoji\":\"x\"}"),
+        ("/relay/read", "{\"messageId\":1}"),
+        ("/relay/message", "{\"to\":\"b\",\"body\":\"b\"}"),
+        ("/relay/label", "{\"label\":null}"),
+        ("/relay/tags", "{\"tags\":[]}"),
+        ("/relay/whoami", "{}"),
+        ("/relay/send-claimable", "{\"to\":\"b\",\"body\":\"b\"}"),
+        ("/relay/pair", "{\"with\":\"b\"}"),
+    ] {
+        assert_eq!(refused(stage.post(path, body)).await, (502, "relay_unreachable".into()), "{path}");
+    }
     assert!(stage.inputs.try_recv().is_err(), "nothing reached the loop");
 }
 
@@ -155,13 +228,13 @@ async fn a_command_is_held_until_its_outcome() {
 async fn a_socket_left_over_is_replaced_and_one_in_use_is_not() {
     let Stage { control, inputs, dir } = stage();
     let (others, _waiting) = Inputs::channel();
-    let refused = Control::start(dir.path(), &others).unwrap_err();
+    let refused = Control::start(dir.path(), &others, &nothing_beside()).unwrap_err();
     assert!(refused.contains("another runner"), "{refused}");
     drop(inputs);
     control.end().await;
     assert!(!dir.path().join(CONTROL_SOCKET).exists());
     drop(std::os::unix::net::UnixListener::bind(dir.path().join(CONTROL_SOCKET)).unwrap());
-    let again = Control::start(dir.path(), &others).unwrap();
+    let again = Control::start(dir.path(), &others, &nothing_beside()).unwrap();
     again.end().await;
     let gone = crate::client::Client::new(dir.path()).unwrap().state().await.unwrap_err();
     assert!(gone.to_string().contains("no runner answers"), "{gone}");

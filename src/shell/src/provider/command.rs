@@ -11,6 +11,8 @@ mod words;
 
 use super::{Adopt, Deed, Provider, Start};
 use crate::input::Task;
+use crate::monitor::Monitor;
+use crate::provider::reporter::Reporter;
 use crate::runner_dir::COMMAND_SOCKET;
 use generation::{Begin, Running};
 use relay_runner_core::config::Adapter;
@@ -34,6 +36,8 @@ pub struct CommandSpec {
     pub argv: Vec<OsString>,
     /// The program listens on `AGENT_RELAY_COMMAND_SOCKET` instead of using its standard input and output.
     pub listen: bool,
+    /// Messages go to whoever reads the runner's monitor (protocol 4) instead of to the program's input.
+    pub monitor: bool,
     /// What the program can do.
     pub can: Adapter,
 }
@@ -53,7 +57,7 @@ impl CommandSpec {
             clear: true,
             inject: true,
         };
-        Self { argv, listen, can }
+        Self { argv, listen, monitor: false, can }
     }
 }
 
@@ -70,12 +74,14 @@ pub(crate) struct Command {
     runner_dir: PathBuf,
     state_dir: PathBuf,
     inputs: crate::input::Inputs,
+    monitor: Monitor,
     running: Option<Living>,
 }
 
 #[derive(Debug)]
 struct Living {
     generation: Generation,
+    reporter: Reporter,
     say: mpsc::Sender<Say>,
     stop: mpsc::UnboundedSender<Halt>,
     task: Task,
@@ -95,14 +101,17 @@ impl Command {
         runner_dir: PathBuf,
         state_dir: PathBuf,
         inputs: crate::input::Inputs,
+        monitor: Monitor,
     ) -> Self {
-        Self { spec, runner_dir, state_dir, inputs, running: None }
+        Self { spec, runner_dir, state_dir, inputs, monitor, running: None }
     }
 
     fn run(&mut self, generation: Generation, begin: Begin) {
         let (say, said) = mpsc::channel(WAITING_MOST);
         let (stop, stops) = mpsc::unbounded_channel();
+        let reporter = begin.reporter().clone();
         let running = Running {
+            monitor: self.monitor.clone(),
             spec: self.spec.clone(),
             runner_dir: self.runner_dir.clone(),
             socket: self.spec.listen.then(|| self.runner_dir.join(COMMAND_SOCKET)),
@@ -113,7 +122,7 @@ impl Command {
         };
         let task = Task::start("the provider", &self.inputs, running.run());
         // An earlier one that is still alive would be killed by this drop: the core never starts two.
-        self.running = Some(Living { generation, say, stop, task });
+        self.running = Some(Living { generation, reporter, say, stop, task });
     }
 
     fn refuse(&self, op: OpId, kind: FailureKind, why: &str) {
@@ -136,6 +145,15 @@ impl Provider for Command {
         let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) else {
             return self.refuse(op, FailureKind::NotReady, "provider process is unavailable");
         };
+        if let Deed::Offer(offers) = &deed
+            && self.monitor.is_on()
+        {
+            let lines = words::monitored(offers);
+            if self.monitor.offer(op, generation, lines, living.reporter.clone()).is_err() {
+                self.refuse(op, FailureKind::NotReady, "the monitor takes nothing any more");
+            }
+            return;
+        }
         let lines = words::lines(&deed);
         match living.say.try_send(Say { op, lines }) {
             Ok(()) => {}

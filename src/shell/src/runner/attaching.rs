@@ -17,7 +17,7 @@ impl Runner {
         if let Some(words) = self.bodies.message(message) {
             return self.fetch_attached(op, &words, deadline);
         }
-        let (relay, inputs) = (self.http.relay().clone(), self.inputs.clone());
+        let (relay, inputs) = (self.http.relay(), self.inputs.clone());
         let task = Task::start("HTTP", &self.inputs, async move {
             let message = match tokio::time::timeout_at(deadline, relay.message(message)).await {
                 Ok(message) => message.map(Box::new),
@@ -31,7 +31,7 @@ impl Runner {
     pub(super) fn fetch_attached(&mut self, op: OpId, words: &Arc<Message>, deadline: Instant) {
         let core = &self.core;
         let plan = self.attachments.plan(op, words, |message| core.holds(message));
-        let (relay, inputs, message) = (self.http.relay().clone(), self.inputs.clone(), words.id);
+        let (relay, inputs, message) = (self.http.relay(), self.inputs.clone(), words.id);
         let task = Task::start("attachments", &self.inputs, async move {
             let files = match caught(plan.carry_out(relay, deadline)).await {
                 Ok(files) => files,

@@ -3,7 +3,7 @@
 use super::Runner;
 use crate::bus::Bus;
 use crate::clock;
-use crate::control::Control;
+use crate::control::{Beside, Control};
 use crate::environment::{self, Additions};
 use crate::http::Job;
 use crate::info::Info;
@@ -61,7 +61,8 @@ impl Runner {
     }
 
     fn start_control(&mut self, op: OpId) {
-        match Control::start(&self.runner_dir, &self.inputs) {
+        let beside = Beside { relay: self.http.watch(), monitor: self.monitor.clone() };
+        match Control::start(&self.runner_dir, &self.inputs, &beside) {
             Ok(control) => {
                 self.control = Some(control);
                 self.done(op, OpResult::Ok);
@@ -195,7 +196,7 @@ impl Runner {
         if missing.is_empty() {
             return self.offer_known(op, generation, &offers);
         }
-        let (relay, inputs) = (self.http.relay().clone(), self.inputs.clone());
+        let (relay, inputs) = (self.http.relay(), self.inputs.clone());
         let task = Task::start("HTTP", &self.inputs, async move {
             let mut messages = Ok(Vec::new());
             for id in missing {

@@ -14,6 +14,7 @@ use crate::info::InfoFile;
 use crate::input::Inputs;
 use crate::journal::{self, BodyOf, Journal, Opening};
 use crate::lock::Lock;
+use crate::monitor::Monitor;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
 use crate::provider::command::Command;
@@ -71,6 +72,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     let core = Core::new(options.config.clone(), facts, at);
 
     let (inputs, waiting) = Inputs::channel();
+    let (monitor, monitor_words) = Monitor::new(options.provider.is_monitored());
     let states = Arc::new(watch::channel(Arc::from("")).0);
     let handle = Handle {
         inputs: inputs.clone(),
@@ -99,7 +101,10 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         bus: None,
         farewell: None,
         http: Http::new(relay, inputs.clone()),
-        provider: provider(&options.provider, &runner_dir, &state_dir, &inputs),
+        provider: provider(&options.provider, &runner_dir, &state_dir, &inputs, &monitor),
+        monitor,
+        monitor_words: Some(monitor_words),
+        monitoring: None,
         fetches: BTreeMap::new(),
         control: None,
         info: InfoFile::new(&runner_dir, options.info_file.as_deref()),
@@ -142,10 +147,17 @@ fn clean_up(facts: &DurableFacts, config: &Config, state_dir: &Path, runner_dir:
     }
 }
 
-fn provider(spec: &ProviderSpec, runner_dir: &Path, state_dir: &Path, inputs: &Inputs) -> Box<dyn Provider> {
+fn provider(
+    spec: &ProviderSpec,
+    runner_dir: &Path,
+    state_dir: &Path,
+    inputs: &Inputs,
+    monitor: &Monitor,
+) -> Box<dyn Provider> {
     match spec {
         ProviderSpec::Command(spec) => {
-            Box::new(Command::new(spec.clone(), runner_dir.to_owned(), state_dir.to_owned(), inputs.clone()))
+            let (runner_dir, state_dir) = (runner_dir.to_owned(), state_dir.to_owned());
+            Box::new(Command::new(spec.clone(), runner_dir, state_dir, inputs.clone(), monitor.clone()))
         }
     }
 }

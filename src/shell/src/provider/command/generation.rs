@@ -8,6 +8,7 @@ use super::socket;
 use super::talk::{Account, Speaker, listen, overhear};
 use super::{CommandSpec, Halt, Say, words};
 use crate::input::caught;
+use crate::monitor::Monitor;
 use crate::provider::leftover::{self, Noted};
 use crate::provider::process::{self, Group, Launch, Process};
 use crate::provider::reporter::Reporter;
@@ -37,7 +38,7 @@ pub(super) enum Begin {
 }
 
 impl Begin {
-    fn reporter(&self) -> &Reporter {
+    pub(super) fn reporter(&self) -> &Reporter {
         match self {
             Self::Start(start) => &start.reporter,
             Self::Adopt(adopt) => &adopt.reporter,
@@ -47,6 +48,7 @@ impl Begin {
 
 #[derive(Debug)]
 pub(super) struct Running {
+    pub(super) monitor: Monitor,
     pub(super) spec: CommandSpec,
     pub(super) runner_dir: PathBuf,
     pub(super) socket: Option<PathBuf>,
@@ -59,15 +61,17 @@ pub(super) struct Running {
 impl Running {
     pub(super) async fn run(self) {
         let reporter = self.begin.reporter().clone();
+        let (monitor, generation) = (self.monitor.clone(), reporter.generation());
         // A panic drops the process group, and with it kills it.
         if let Err(what) = caught(self.live()).await {
             reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
+            monitor.over(generation).await;
             reporter.exit(ExitClass::Crash, "it was killed after a fault of the runner").await;
         }
     }
 
     async fn live(self) {
-        let Self { spec, runner_dir, state_dir, socket, begin, said, mut stops } = self;
+        let Self { spec, runner_dir, state_dir, socket, begin, said, mut stops, monitor } = self;
         let reporter = begin.reporter().clone();
         let log = state_dir.join("provider.log");
         let begun = match begin {
@@ -120,6 +124,7 @@ impl Running {
             status
         };
         speaker.hush().await;
+        monitor.over(reporter.generation()).await;
         let (class, mut detail) = match status {
             Ok(Some(status)) => process::exit_class(status),
             Ok(None) => (

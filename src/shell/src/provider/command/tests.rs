@@ -33,7 +33,8 @@ impl Stage {
         let (inputs, events) = Inputs::channel();
         let spec = CommandSpec::new(argv.iter().map(Into::into).collect(), listen);
         let at = dir.path().to_owned();
-        let provider = Box::new(Command::new(spec, at.clone(), at, inputs.clone()));
+        let (monitor, _) = Monitor::new(false);
+        let provider = Box::new(Command::new(spec, at.clone(), at, inputs.clone(), monitor));
         Self { provider, inputs, events, dir }
     }
 

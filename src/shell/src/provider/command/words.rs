@@ -1,6 +1,7 @@
 //! The lines of the command protocol: what the program is told, and what it says.
 
 use crate::attachments::AttachedFile;
+use crate::monitor::Line;
 use crate::provider::{Deed, Handed};
 use relay_runner_core::event::{ApprovalRequest, ReportStatus, StatusReport, TakenOffer, TurnEnd};
 use relay_runner_core::format::{self, Attached};
@@ -64,6 +65,22 @@ fn offered(Handed { offer, message, files }: &Handed) -> String {
         "attachments": attachments,
         "text": format::message(message, offer, &attached),
     }))
+}
+
+/// What the monitor shows of them.
+pub(super) fn monitored(offers: &[Handed]) -> Vec<Line> {
+    let shown = |Handed { offer, message, files }: &Handed| {
+        let attached: Vec<_> = message.attachments.iter().map(|attachment| attached(attachment, files)).collect();
+        let nonce = offer.nonce.to_string();
+        let text = line(&json!({
+            "messageId": message.id,
+            "nonce": nonce,
+            "attempt": offer.attempt,
+            "text": format::message(message, offer, &attached),
+        }));
+        Line { message: message.id, nonce, text }
+    };
+    offers.iter().map(shown).collect()
 }
 
 fn attached<'a>(said: &'a Attachment, files: &'a [AttachedFile]) -> Attached<'a> {
