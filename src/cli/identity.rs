@@ -14,6 +14,8 @@ const MACHINE: Key = key("--machine", "AGENT_RELAY_MACHINE");
 const MODEL: Key = key("--model", "AGENT_RELAY_MODEL");
 const EFFORT: Key = key("--effort", "AGENT_RELAY_EFFORT");
 const PROFILE: Key = key("--profile", "AGENT_RELAY_PROFILE");
+const TMUX_SESSION: Key = key("--tmux-session", "AGENT_RELAY_TMUX_SESSION");
+const TMUX_SOCKET: Key = key("--tmux-socket", "AGENT_RELAY_TMUX_SOCKET");
 /// What an agent id may take.
 const ID_MOST: usize = 200;
 
@@ -37,6 +39,7 @@ pub(crate) fn identity(
         Ok::<_, Failure>(env.text(flag.as_deref(), key)?.map(|(text, _)| text.as_str().into()))
     };
     let headless = mode == Mode::Headless;
+    let (tmux_session, tmux_socket) = terminal(args, env)?;
     let tags = list([provider.to_owned(), env.variable("AGENT_RELAY_TAGS")?.unwrap_or_default()]);
     let tags = tags.into_iter().chain(list(&args.tags)).chain(headless.then(|| "headless".to_owned()));
     let inherited = env.variable("AGENT_RELAY_CAPS")?.unwrap_or_else(|| "chat".to_owned());
@@ -55,10 +58,29 @@ pub(crate) fn identity(
         profile: text(&args.profile, PROFILE)?,
         approval: env.parsed(args.approval.as_deref(), APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
         cwd: cwd.to_string_lossy().into(),
+        tmux_session,
+        tmux_socket,
         workspace_mode: env.variable("AGENT_RELAY_WORKSPACE_MODE")?.map(Into::into),
         started_at: super::ago::now(),
         ..Identity::default()
     })
+}
+
+/// The terminal session that whoever starts the runner has made for the provider, and the socket of its server.
+fn terminal(args: &Args, env: Environment<'_>) -> Result<(Option<Text>, Option<Text>), Failure> {
+    let session = env.text(args.tmux_session.as_deref(), TMUX_SESSION)?;
+    let socket = env.text(args.tmux_socket.as_deref(), TMUX_SOCKET)?;
+    if let Some((name, source)) = &session
+        && (name.is_empty() || name.contains(|c: char| c.is_control() || ".:".contains(c)))
+    {
+        return Err(wrong(*source, &format!("`{name}` is no name of a tmux session")));
+    }
+    if let (None, Some((_, source))) = (&session, &socket) {
+        return Err(wrong(*source, "name the session as well, with --tmux-session or AGENT_RELAY_TMUX_SESSION"));
+    }
+    // Whoever attaches need not be where we are.
+    let socket = socket.map(|(path, _)| std::path::absolute(&path).map_or(path, |path| path.to_string_lossy().into()));
+    Ok((session.map(|(name, _)| name.into()), socket.map(Into::into)))
 }
 
 const APPROVALS: [(&str, Approval); 3] =

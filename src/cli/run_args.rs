@@ -99,6 +99,12 @@ pub(crate) struct Args {
     /// dialog when interactive [env: AGENT_RELAY_APPROVAL_TIMEOUT] [default: 595s]
     #[arg(long, value_name = "SPAN")]
     pub(crate) approval_timeout: Option<String>,
+    /// The tmux session that the provider shows itself in, for `attach` [env: AGENT_RELAY_TMUX_SESSION]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tmux_session: Option<String>,
+    /// The socket of that session's tmux server [env: AGENT_RELAY_TMUX_SOCKET] [default: the usual one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tmux_socket: Option<String>,
     /// The provider listens on the unix socket AGENT_RELAY_COMMAND_SOCKET instead of using its pipes
     /// [env: AGENT_RELAY_LISTEN]
     #[arg(long)]

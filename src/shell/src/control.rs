@@ -1,11 +1,15 @@
 //! The control server (protocol 4): for hooks and tools on this machine, on a unix socket in the runner folder and on
 //! a loopback port with a secret. It asks the loop, and holds no state of its own.
 
+mod events;
 mod guard;
 mod hook;
+pub(crate) mod metrics;
 mod permission;
 mod report;
 pub(crate) mod routes;
+pub(crate) mod terminal;
+pub(crate) mod why;
 
 use crate::input::{Inputs, Task};
 use crate::runner_dir::CONTROL_SOCKET;

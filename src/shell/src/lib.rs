@@ -19,7 +19,7 @@ mod http;
 mod info;
 mod input;
 mod lock;
-mod notes;
+mod observed;
 mod options;
 mod provider;
 mod relay_url;
@@ -30,7 +30,9 @@ mod tokens;
 
 pub mod client;
 pub mod journal;
+pub mod notes;
 pub mod runner_dir;
+pub mod schema;
 pub mod tls;
 
 pub use environment::{EnvironmentPolicy, Inherit};

@@ -2,6 +2,7 @@
 
 mod attaching;
 mod effects;
+mod observing;
 mod prepare;
 
 use crate::asked::Asked;
@@ -17,6 +18,7 @@ use crate::info::InfoFile;
 use crate::input::{Input, Inputs, Task, panic_text};
 use crate::journal::{BodyOf, Journal};
 use crate::lock::Lock;
+use crate::observed::Observed;
 use crate::options::Options;
 use crate::provider::Provider;
 use crate::tokens::{self, Tokens};
@@ -43,6 +45,7 @@ const REQUESTS_MOST: usize = 256;
 pub struct Runner {
     options: Options,
     runner_dir: PathBuf,
+    state_dir: PathBuf,
     clock: Clock,
     core: Core,
     fx: Effects,
@@ -70,6 +73,7 @@ pub struct Runner {
     asked: Asked,
     last_request: u64,
     states: Arc<watch::Sender<Arc<str>>>,
+    observed: Observed,
     /// Held to the end.
     _lock: Lock,
 }
@@ -232,6 +236,10 @@ impl Runner {
                 let _ = answer.send(self.view());
                 None
             }
+            Input::Observe(ask) => {
+                self.observe(ask);
+                None
+            }
         }
     }
 
@@ -280,12 +288,16 @@ impl Runner {
         if let Err(why) = self.journal.record(at, &event) {
             self.broken(why);
         }
+        let words = event.words();
         self.fx.clear();
+        let began = self.clock.elapsed();
         let stepped = catch_unwind(AssertUnwindSafe(|| self.core.step(at, event, &mut self.fx)));
         if let Err(panic) = stepped {
             let (what, journal) = (panic_text(&*panic), self.journal.path().to_owned());
             return Err(RunError::CorePanicked { what, journal });
         }
+        let took = self.clock.elapsed().saturating_sub(began);
+        self.observed.stepped(at, words, took, self.core.glance(), &self.fx.notes);
         self.journal.stepped(&self.fx);
         if self.fx.sync {
             self.sync().await;
@@ -365,6 +377,7 @@ impl Runner {
         let leave = code == Some(ExitCode::Temporary) && self.journal.to_sync().is_some();
         self.provider.end(leave).await;
         self.requests.clear();
+        self.observed.end();
         while self.waiting.recv().await.is_some() {}
         if let Some(control) = self.control.take() {
             control.end().await;

@@ -13,6 +13,7 @@ use crate::info::InfoFile;
 use crate::input::Inputs;
 use crate::journal::{self, BodyOf, Journal, Opening};
 use crate::lock::Lock;
+use crate::observed::Observed;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
 use crate::provider::command::Command;
@@ -68,6 +69,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     }
     let core = Core::new(options.config.clone(), facts, at);
 
+    let observed = Observed::new(at, core.glance(), options.config.identity.started_at);
     let (inputs, waiting) = Inputs::channel();
     let states = Arc::new(watch::channel(Arc::from("")).0);
     let handle = Handle {
@@ -91,6 +93,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         own: VecDeque::new(),
         bodies: Bodies::default(),
         attachments: Attachments::new(&state_dir),
+        observed,
         tokens,
         token_file: None,
         bus_target,
@@ -108,6 +111,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         _lock: lock,
         options,
         runner_dir,
+        state_dir,
         inputs,
     };
     Ok((runner, handle))
