@@ -71,9 +71,9 @@ pub(crate) async fn run(args: &Args) -> Done {
             format!("{}: its runner names a terminal of an unknown kind: {e}", found.agent_id),
         )
     })?;
-    let argv = command_line(&terminal, args.drive)?;
+    let line = command_line(&terminal, args.drive)?;
     if args.json {
-        say::json(&serde_json::json!({"agent": found.agent_id, "drive": args.drive, "argv": argv}))?;
+        say::json(&serde_json::json!({"agent": found.agent_id, "drive": args.drive, "argv": line}))?;
         return Ok(OK);
     }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
@@ -82,8 +82,8 @@ pub(crate) async fn run(args: &Args) -> Done {
             "attach needs a terminal of its own on standard input and output; `attach --json` says what it would run",
         ));
     }
-    let words: Vec<OsString> = argv.iter().map(OsString::from).collect();
-    let argv = program::found(&words, env).map_err(|_| {
+    let words: Vec<OsString> = line.iter().map(OsString::from).collect();
+    let words = program::found(&words, env).map_err(|_| {
         Failure::failed(
             "terminal_program_missing",
             format!(
@@ -93,9 +93,9 @@ pub(crate) async fn run(args: &Args) -> Done {
             ),
         )
     })?;
-    there(&terminal, &argv[0], &found.agent_id)?;
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]);
+    there(&terminal, &words[0], &found.agent_id)?;
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     match &terminal {
         // Within tmux it would refuse to nest; whoever asks for it knows.
         Terminal::Tmux { .. } => command.env_remove("TMUX"),
@@ -103,7 +103,7 @@ pub(crate) async fn run(args: &Args) -> Done {
     };
     // It only comes back when it could not be done.
     let error = command.exec();
-    Err(Failure::failed("attach_failed", format!("cannot run {}: {error}", argv[0].display())))
+    Err(Failure::failed("attach_failed", format!("cannot run {}: {error}", words[0].display())))
 }
 
 /// What is run for it: to look at the terminal only, or to drive it.

@@ -147,7 +147,8 @@ fn place(env: Environment<'_>, agent: Option<&str>, state_dir: Option<&Path>) ->
         return if has_journal(&usual) { Ok(usual) } else { Err(nothing_of(agent, &usual)) };
     }
     if !found.is_empty() {
-        return Err(which(found.iter().map(|found| found.agent_id.clone()).collect()));
+        let agents: Vec<String> = found.into_iter().map(|found| found.agent_id).collect();
+        return Err(which(&agents));
     }
     let home = places::state_home(env)?;
     let entries = std::fs::read_dir(&home).into_iter().flatten().flatten();
@@ -161,7 +162,8 @@ fn place(env: Environment<'_>, agent: Option<&str>, state_dir: Option<&Path>) ->
         )),
         _ => {
             let name = |folder: &PathBuf| folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Err(which(folders.iter().map(name).collect()))
+            let agents: Vec<String> = folders.iter().map(name).collect();
+            Err(which(&agents))
         }
     }
 }
@@ -180,7 +182,7 @@ fn nothing_of(agent: &str, usual: &Path) -> Failure {
     )
 }
 
-fn which(agents: Vec<String>) -> Failure {
+fn which(agents: &[String]) -> Failure {
     let agents: Vec<String> = agents.iter().map(|agent| say::plain(agent)).collect();
     Failure::usage("which_agent", format!("several agents are here: {}; say which one", agents.join(", ")))
 }

@@ -23,29 +23,27 @@ impl Shown {
             Followed::Run { at, program, commit } => {
                 let commit = commit.as_deref().map(|c| format!(", {}", c.get(..12).unwrap_or(c))).unwrap_or_default();
                 let text = format!("--- a run begins (relay-runner {program}{commit})");
-                self.one(*at, 0, "info", text, |line| line["kind"] = json!("run"))
+                Ok(vec![self.one(*at, 0, "info", &text, |line| line["kind"] = json!("run"))])
             }
             Followed::Panic { number, at, what } => {
                 let text = format!("the runner's core panicked upon this event, and the run ended: {what}");
-                self.one(*at, *number, "error", text, |line| line["kind"] = json!("panic"))
+                Ok(vec![self.one(*at, *number, "error", &text, |line| line["kind"] = json!("panic"))])
             }
             Followed::Event { number, at, event, notes, change } => {
                 let mut lines = Vec::new();
                 if self.verbose {
-                    lines.extend(self.event(*at, *number, event)?);
+                    lines.push(self.event(*at, *number, event)?);
                 }
-                for note in notes {
-                    lines.extend(self.note(*at, *number, note)?);
-                }
+                lines.extend(notes.iter().filter_map(|note| self.note(*at, *number, note)));
                 if let Some((before, now)) = change {
-                    lines.extend(self.change(*at, *number, before, now)?);
+                    lines.push(self.change(*at, *number, before, now));
                 }
                 Ok(lines)
             }
         }
     }
 
-    fn event(self, at: Stamp, number: u64, event: &Event) -> Result<Vec<String>, Failure> {
+    fn event(self, at: Stamp, number: u64, event: &Event) -> Result<String, Failure> {
         let record = serde_json::to_value(event)
             .map_err(|e| Failure::failed("output", format!("event {number} has no JSON form: {e}")))?;
         let text = if self.json {
@@ -56,27 +54,26 @@ impl Shown {
             let shown: String = shown.chars().take(EVENT).collect();
             format!("{}: {shown}{cut}", event.words())
         };
-        self.one(at, number, "event", text, |line| {
+        Ok(self.one(at, number, "event", &text, |line| {
             line["kind"] = json!("event");
             line["level"] = json!("debug");
             line["record"] = record;
-        })
+        }))
     }
 
-    fn note(self, at: Stamp, number: u64, note: &Note) -> Result<Vec<String>, Failure> {
+    fn note(self, at: Stamp, number: u64, note: &Note) -> Option<String> {
         let level = notes::level_name(note);
         if level == "debug" && !self.verbose {
-            return Ok(Vec::new());
+            return None;
         }
-        let whole = notes::note_json(at.wall, number, note);
-        self.one(at, number, level, Words(note).to_string(), |line| {
+        Some(self.one(at, number, level, &Words(note).to_string(), |line| {
             line["kind"] = json!("note");
-            line["note"] = whole["note"].clone();
-        })
+            line["note"] = notes::note_json(at.wall, number, note)["note"].take();
+        }))
     }
 
-    fn change(self, at: Stamp, number: u64, before: &Glance, now: &Glance) -> Result<Vec<String>, Failure> {
-        self.one(at, number, "info", notes::change(before, now), |line| {
+    fn change(self, at: Stamp, number: u64, before: &Glance, now: &Glance) -> String {
+        self.one(at, number, "info", &notes::change(before, now), |line| {
             line["kind"] = json!("change");
             line["before"] = json!(before);
             line["now"] = json!(now);
@@ -84,20 +81,13 @@ impl Shown {
     }
 
     /// `more` is told besides, to programs.
-    fn one(
-        self,
-        at: Stamp,
-        event: u64,
-        level: &str,
-        text: String,
-        more: impl FnOnce(&mut Value),
-    ) -> Result<Vec<String>, Failure> {
+    fn one(self, at: Stamp, event: u64, level: &str, text: &str, more: impl FnOnce(&mut Value)) -> String {
         let time = moment::shown(at.wall);
         if !self.json {
-            return Ok(vec![format!("{time} {event:>6} {level:<5} {}", say::plain(&text))]);
+            return format!("{time} {event:>6} {level:<5} {}", say::plain(text));
         }
         let mut line = json!({"time": time, "at": at.wall, "event": event, "level": level, "text": text});
         more(&mut line);
-        Ok(vec![line.to_string()])
+        line.to_string()
     }
 }

@@ -21,6 +21,8 @@ pub struct Glance {
     pub lifecycle: &'static str,
     /// The state of the connection to the relay.
     pub link: &'static str,
+    /// Questions of the provider that wait for a decision.
+    pub approvals: usize,
 }
 
 /// The reasons for each of them; none of the lists is empty.
@@ -41,6 +43,7 @@ impl Core {
             lifecycle_action: self.action().map(Action::as_str),
             lifecycle: self.lifecycle.name(),
             link: self.link.name(),
+            approvals: self.approvals.open().count(),
         }
     }
 

@@ -65,6 +65,8 @@ pub fn change(before: &Glance, now: &Glance) -> String {
     is("action ", action(before), action(now));
     is("provider ", before.lifecycle, now.lifecycle);
     is("relay ", before.link, now.link);
+    let asked = |glance: &Glance| glance.approvals.to_string();
+    is("permission requests that wait ", &asked(before), &asked(now));
     parts.join(", ")
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::thread::JoinHandle;
 
 /// Asks before it works on a message, and goes on with what it is told.
-const ASKING: &str = r#"
+pub(super) const ASKING: &str = r#"
 while IFS= read -r line; do
     case $line in
     *'"type":"message"'*)

@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use relay_runner_core::machines;
 use relay_runner_core::view::View;
-use relay_runner_protocol::AgentStatus;
+use relay_runner_protocol::{AgentStatus, Stage};
 use std::fmt::{Display, Write};
 use tokio::sync::oneshot;
 
@@ -94,7 +94,8 @@ fn provider(page: &mut Page, seen: &Seen<'_>) {
         .sample(&[], view.process.generation.0);
     page.family("provider_exits_in_window", GAUGE, "Ends of the provider's process in the restart window")
         .sample(&[], view.process.exits);
-    let mut family = page.family("provider_exits_total", COUNTER, "Ends of the provider's process in this run, by class");
+    let mut family =
+        page.family("provider_exits_total", COUNTER, "Ends of the provider's process in this run, by class");
     for (class, count) in &counts.exits {
         family.sample(&[("class", class)], *count);
     }
@@ -111,7 +112,7 @@ fn deliveries(page: &mut Page, seen: &Seen<'_>) {
         family.sample(&[("stage", stage.as_str())], counts.reached(stage));
     }
     let mut family = page.family("messages", GAUGE, "Messages that are held, by the stage that they have reached");
-    for stage in STAGES.map(|stage| stage.as_str()) {
+    for stage in STAGES.map(Stage::as_str) {
         family.sample(&[("stage", stage)], view.stages.get(stage).copied().unwrap_or_default());
     }
     page.family("messages_set_aside", GAUGE, "Messages that were given up and are remembered")

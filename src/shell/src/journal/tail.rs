@@ -6,7 +6,7 @@ use super::runs;
 use super::segments::{self, Segment};
 use super::{BROKEN, folder};
 use crate::input::panic_text;
-use relay_runner_core::journal::{Damage, Line, Replay, Start};
+use relay_runner_core::journal::{Damage, Line, Replay, ReplayError, Start};
 use relay_runner_core::time::Wall;
 use relay_runner_core::{Event, Glance, Note, Stamp};
 use std::fs::File;
@@ -76,32 +76,30 @@ impl Tail {
     pub fn follow(&mut self) -> Result<Option<Followed>, JournalError> {
         loop {
             match self.within()? {
-                Some(Some(followed)) => return Ok(Some(followed)),
-                Some(None) => {}
-                None if self.alone => return Ok(None),
-                None => {
-                    let Some(next) = self.following()? else { return Ok(None) };
-                    // What was written between the two looks comes first.
-                    if let Some(last) = self.within()? {
-                        if last.is_some() {
-                            return Ok(last);
-                        }
-                        continue;
-                    }
-                    if self.open.as_ref().is_none_or(|open| open.number + 1 != next.number) {
-                        self.replay = relaxed();
-                    }
-                    self.open = Some(Open::segment(&next)?);
-                }
+                Took::Told(followed) => return Ok(Some(*followed)),
+                Took::Silent => continue,
+                Took::Nothing if self.alone => return Ok(None),
+                Took::Nothing => {}
             }
+            let Some(next) = self.following()? else { return Ok(None) };
+            // What was written between the two looks comes first.
+            match self.within()? {
+                Took::Told(followed) => return Ok(Some(*followed)),
+                Took::Silent => continue,
+                Took::Nothing => {}
+            }
+            if self.open.as_ref().is_none_or(|open| open.number + 1 != next.number) {
+                self.replay = relaxed();
+            }
+            self.open = Some(Open::segment(&next)?);
         }
     }
 
-    /// The next line of the open segment, and what it tells; the outer none: there is no whole line.
-    fn within(&mut self) -> Result<Option<Option<Followed>>, JournalError> {
-        let Some(open) = &mut self.open else { return Ok(None) };
+    /// Takes the next line of the open segment.
+    fn within(&mut self) -> Result<Took, JournalError> {
+        let Some(open) = &mut self.open else { return Ok(Took::Nothing) };
         if !open.read()? {
-            return Ok(None);
+            return Ok(Took::Nothing);
         }
         let text = open.whole()?;
         let line = self.replay.read(text).map_err(|e| JournalError::replay(&open.path, e, |_| open.line));
@@ -109,14 +107,12 @@ impl Tail {
             take(&mut self.replay, line).map_err(|e| JournalError::replay(&open.path, e, |_| open.line))
         });
         open.text.clear();
-        match took? {
-            Ok(followed) => Ok(Some(followed)),
-            Err(panic) => {
-                // What it knew is half done.
-                self.replay = relaxed();
-                Ok(Some(Some(panic)))
-            }
+        let followed = took?;
+        if matches!(followed, Some(Followed::Panic { .. })) {
+            // What it knew is half done.
+            self.replay = relaxed();
         }
+        Ok(followed.map_or(Took::Silent, |followed| Took::Told(Box::new(followed))))
     }
 
     /// The segment behind the open one; none as long as that is the last.
@@ -135,11 +131,18 @@ fn relaxed() -> Replay {
     Replay::new().relaxed(0)
 }
 
-/// Takes a line. The inner error is a core that panicked.
-fn take(
-    replay: &mut Replay,
-    line: Line,
-) -> Result<Result<Option<Followed>, Followed>, relay_runner_core::journal::ReplayError> {
+/// What became of the next line.
+#[derive(Debug)]
+enum Took {
+    /// There is none, or it has no end as yet.
+    Nothing,
+    /// It tells nothing.
+    Silent,
+    Told(Box<Followed>),
+}
+
+/// What a line tells.
+fn take(replay: &mut Replay, line: Line) -> Result<Option<Followed>, ReplayError> {
     let (number, at) = match &line {
         Line::Header(header) => {
             let run = matches!(header.start, Start::Facts(_)).then(|| Followed::Run {
@@ -148,24 +151,24 @@ fn take(
                 commit: header.commit.clone(),
             });
             replay.take(line)?;
-            return Ok(Ok(run));
+            return Ok(run);
         }
         Line::Mark { .. } => {
             replay.take(line)?;
-            return Ok(Ok(None));
+            return Ok(None);
         }
         Line::Record { number, at, .. } => (*number, *at),
     };
     let before = replay.core().map(relay_runner_core::Core::glance);
     match catch_unwind(AssertUnwindSafe(|| replay.take(line))) {
         Ok(took) => took?,
-        Err(panic) => return Ok(Err(Followed::Panic { number, at, what: panic_text(&*panic) })),
+        Err(panic) => return Ok(Some(Followed::Panic { number, at, what: panic_text(&*panic) })),
     }
     let now = replay.core().map(relay_runner_core::Core::glance);
     let change = before.zip(now).filter(|(before, now)| before != now);
     let notes = replay.effects().notes.clone();
     let event = replay.last().map(|(.., event)| event.clone());
-    Ok(Ok(event.map(|event| Followed::Event { number, at, event: Box::new(event), notes, change })))
+    Ok(event.map(|event| Followed::Event { number, at, event: Box::new(event), notes, change }))
 }
 
 /// The segment to begin with: one that can be begun with.
@@ -180,7 +183,8 @@ fn first(segments: &[Segment], begin: Begin) -> Result<Option<&Segment>, Journal
         best = Some(segment);
         bytes += segment.bytes;
         let enough = match begin {
-            Begin::Since(wall) => header.at.wall <= wall,
+            // What was recorded in the millisecond in which it was opened may stand before it.
+            Begin::Since(wall) => header.at.wall < wall,
             Begin::Last(most) => bytes >= most,
         };
         if enough {

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 /// The upper bounds of its buckets, in nanoseconds.
-const BOUNDS: [u64; 11] =
-    [250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+const BOUNDS: [u64; 11] = [250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
