@@ -39,7 +39,7 @@ fn what_happened_is_shown_while_it_runs_and_when_it_is_dead() {
     // Of the number of an event, the state there.
     let event = held["event"].to_string();
     let state = world.ask(&["replay", &text(&world.state()), "--until", &event, "--state"]).out;
-    assert!(state.contains(&format!("message   {message}: held")), "{state}");
+    assert!(state.contains(&format!("message   {message}: offered")), "held and offered at once: {state}");
 
     signal(runner.pid(), "KILL");
     assert_eq!(runner.ends(), None);

@@ -155,7 +155,7 @@ fn why_names_the_event_with_which_a_state_began() {
     assert!(deadlines.is_sorted_by_key(|(_, within)| *within), "{deadlines:?}");
     let words = world.ask(&["why"]).out;
     let expected =
-        ["a1 is busy, since event ", "a1 is ready, since event ", "  turn 1 runs\n", "\n  and ", "newest event "];
+        ["a1 is busy, since event ", "a1 is ready, since event ", "  turn 1 runs\n", "\n  in ", "newest event "];
     assert!(expected.iter().all(|part| words.contains(part)), "{words}");
 }
 

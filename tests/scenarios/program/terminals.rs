@@ -17,7 +17,7 @@ impl<'w> Tmux<'w> {
     /// None where tmux is not installed.
     fn start(world: &'w World, name: &str, command: &str) -> Option<Self> {
         Command::new("tmux").arg("-V").output().ok()?;
-        let tmux = Self { world, socket: text(&world.path(name)) };
+        let tmux = Self { world, socket: text(&world.path(&format!("tmux-{name}"))) };
         let made = tmux.say(&["new-session", "-d", "-x", "80", "-y", "24", "-s", name, command]);
         assert!(made.is_some(), "a session of tmux");
         Some(tmux)
@@ -45,7 +45,6 @@ impl Drop for Tmux<'_> {
 #[test]
 fn a_person_looks_at_the_providers_terminal_and_drives_it_only_when_asked_to() {
     let world = World::new();
-    // A longer name with the same beginning must not be taken for it.
     let Some(inside) = Tmux::start(&world, "work", "echo the provider is here; exec cat") else { return };
     let runner = world.agent(PATIENT, &["--tmux-session", "work", "--tmux-socket", &inside.socket]);
     let (status, terminal) = Call::get("/terminal").to_socket(&socket(&world));

@@ -5,6 +5,7 @@ mod hooks;
 use super::*;
 use crate::input::Input;
 use crate::observed::{Ask, Observed};
+use relay_runner_core::config::Identity;
 use relay_runner_core::{Answer, Outcome};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -181,8 +182,7 @@ async fn what_the_loop_tells_is_passed_on_and_an_end_is_said() {
         answer.send("x 1\n".to_owned()).unwrap();
         for session in [None, Some("work")] {
             let Some(Input::Observe(Ask::Terminal(answer))) = inputs.recv().await else { panic!("terminal") };
-            let mut identity = relay_runner_core::config::Identity::default();
-            identity.tmux_session = session.map(Into::into);
+            let identity = Identity { tmux_session: session.map(Into::into), ..Identity::default() };
             answer.send(terminal::Terminal::of(&identity)).unwrap();
         }
         let Some(Input::Observe(Ask::Listen(_, answer))) = inputs.recv().await else { panic!("listen") };
@@ -241,11 +241,11 @@ async fn events_go_on_where_they_were_left_and_a_gap_is_said() {
         }
     };
     let mut observed = Observed::new(at, glance("down"), 7);
-    let note = [relay_runner_core::Note::OtherRelay];
-    let mut step = |observed: &mut Observed, link, notes: &[_]| {
+    let other = [relay_runner_core::Note::OtherRelay];
+    let step = |observed: &mut Observed, link, notes: &[_]| {
         observed.stepped(at, "w", Duration::ZERO, glance(link), notes);
     };
-    step(&mut observed, "up", &note);
+    step(&mut observed, "up", &other);
 
     let mut listen = async |observed: &mut Observed, stage: &Stage, last: Option<&str>| {
         let mut request = stage.get("/events");
@@ -285,7 +285,7 @@ async fn events_go_on_where_they_were_left_and_a_gap_is_said() {
     // Two who do not keep up: the loop is not held up by them, and they are told.
     let mut slow = listen(&mut observed, &stage, None).await;
     for _ in 0..2_000 {
-        step(&mut observed, "waiting", &note);
+        step(&mut observed, "waiting", &other);
     }
     assert_eq!(observed.listeners(), 0, "nobody could keep up, since nobody could read meanwhile");
     let heard = blocks(&mut slow, usize::MAX).await;
