@@ -21,7 +21,8 @@ Examples:
   relay-runner attach a1 --json    how that is done, without doing it
 
 In tmux, the prefix and `d` (Ctrl-b d) leave the terminal again; the provider goes on.
-A provider has a terminal when it runs in one: of `run command`, when --tmux-session names its tmux session.";
+A provider has a terminal when it runs in one: of `run command`, when --tmux-session names its
+tmux session.";
 
 /// Look at the provider's own terminal, or drive it
 #[derive(Debug, clap::Args)]

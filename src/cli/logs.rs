@@ -29,9 +29,9 @@ Examples:
   relay-runner logs a1 --since 10m -v     ten minutes, with every event and all details
   relay-runner logs a1 --since 2026-11-22T10:00:00Z --json | jq -r .text
 
-A line has its time (UTC), the number of the event in the journal that led to it, and what the runner made of
-it. `relay-runner replay FOLDER --until NUMBER --state` shows what the runner knew at that event.
-Words of messages are in no journal unless it keeps them, and never here.";
+A line has its time (UTC), the number of the event in the journal that led to it, how much it
+matters, and what the runner made of it. `relay-runner replay FOLDER --until NUMBER --state` shows
+what the runner knew at that event. Words of messages are never among them.";
 
 /// Show what an agent's runner did, and does
 #[derive(Debug, clap::Args)]

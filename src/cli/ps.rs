@@ -110,7 +110,8 @@ fn word(state: &Value) -> String {
         let process = text(&state["process"]["state"])?;
         Some(if matches!(&*process, "waiting" | "working") { "offline".to_owned() } else { process })
     };
-    match text(&state["lifecycleAction"]) {
+    let ends = text(&state["endingPhase"]).filter(|phase| phase != "none");
+    match text(&state["lifecycleAction"]).or(ends) {
         Some(action) => action,
         None if state["ready"] == true => status,
         None => unready().unwrap_or(status),
@@ -172,5 +173,7 @@ mod tests {
         assert_eq!(of("idle", false, Some("parked"), "parked"), "parked");
         assert_eq!(of("idle", false, None, "starting"), "starting");
         assert_eq!(of("idle", false, None, "waiting"), "offline");
+        let drains = json!({"status": "busy", "ready": false, "lifecycleAction": null, "endingPhase": "draining"});
+        assert_eq!(word(&drains), "draining");
     }
 }

@@ -242,7 +242,7 @@ async fn events_go_on_where_they_were_left_and_a_gap_is_said() {
     };
     let mut observed = Observed::new(at, glance("down"), 7);
     let other = [relay_runner_core::Note::OtherRelay];
-    let step = |observed: &mut Observed, link, notes: &[_]| {
+    let step = |observed: &mut Observed, link, notes: &[relay_runner_core::Note]| {
         observed.stepped(at, "w", Duration::ZERO, glance(link), notes);
     };
     step(&mut observed, "up", &other);
@@ -277,8 +277,8 @@ async fn events_go_on_where_they_were_left_and_a_gap_is_said() {
     let heard = blocks(&mut later, 3).await;
     assert!(heard[1].starts_with("id: 7.2\nevent: change") && heard[2].starts_with("id: 7.3\n"), "{heard:?}");
     // Of another run.
-    let mut other = listen(&mut observed, &stage, Some("6.9")).await;
-    let heard = blocks(&mut other, 3).await;
+    let mut foreign = listen(&mut observed, &stage, Some("6.9")).await;
+    let heard = blocks(&mut foreign, 3).await;
     assert_eq!(heard[1], "event: gap\ndata: {\"after\":\"6.9\",\"next\":\"7.1\"}");
     assert!(heard[2].starts_with("id: 7.1\nevent: note\ndata: {"), "{heard:?}");
 
