@@ -6,6 +6,9 @@ use super::say;
 use super::status::words;
 use serde_json::Value;
 
+/// Of what a tool is called with.
+const INPUT: usize = 300;
+
 /// A state to be shown, and what is known besides.
 #[derive(Debug)]
 pub(super) struct StateShown<'a> {
@@ -81,6 +84,11 @@ impl<'a> StateShown<'a> {
             let decided = approval["state"] == "deciding";
             let unconfirmed = if decided { ", decided, and not confirmed yet" } else { "" };
             say::line(format_args!("  approval  {id}{tool}: asked {since}{unconfirmed}"))?;
+            if let Some(input) = approval["id"].as_str().and_then(|id| word(&state["approvalInputs"][id])) {
+                let cut = if input.chars().count() > INPUT { "..." } else { "" };
+                let input: String = input.chars().take(INPUT).collect();
+                say::line(format_args!("            with {input}{cut}"))?;
+            }
             if let Some(whose) = self.decide.as_ref().filter(|_| !decided) {
                 say::line(format_args!("            relay-runner approve {} {whose}    (or: deny)", say::word(&id)))?;
             }

@@ -73,6 +73,7 @@ impl OpResult {
             Self::Pruned => "the relay had forgotten the agent",
             Self::Unread { .. } => "unread messages were fetched",
             Self::Token { .. } => "the relay gave a new token",
+            Self::Owed { .. } => "the relay said which replies are owed",
             Self::Settings(_) => "the configuration was read",
             Self::Failed(_) => "an operation failed",
         }
@@ -92,6 +93,8 @@ impl Order {
             Self::Command { .. } => "a command of this machine came",
             Self::Report { .. } => "a hook reported",
             Self::Permission { .. } => "a hook asked for permission",
+            Self::Hook { .. } => "a hook of the provider called",
+            Self::Replied { .. } => "the relay accepted a reply",
             Self::Token { .. } => "a token was handed in",
             Self::Fault { .. } => "a part of the runner failed",
             Self::JournalBroken { .. } => "the journal could not be written any more",

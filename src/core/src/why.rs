@@ -23,6 +23,8 @@ pub struct Glance {
     pub link: &'static str,
     /// Questions of the provider that wait for a decision.
     pub approvals: usize,
+    /// Replies that the agent owes.
+    pub owed: usize,
 }
 
 /// The reasons for each of them; none of the lists is empty.
@@ -44,6 +46,7 @@ impl Core {
             lifecycle: self.lifecycle.name(),
             link: self.link.name(),
             approvals: self.approvals.open().count(),
+            owed: self.owed.len(),
         }
     }
 

@@ -67,6 +67,8 @@ pub fn change(before: &Glance, now: &Glance) -> String {
     is("relay ", before.link, now.link);
     let asked = |glance: &Glance| glance.approvals.to_string();
     is("permission requests that wait ", &asked(before), &asked(now));
+    let owed = |glance: &Glance| glance.owed.to_string();
+    is("replies owed ", &owed(before), &owed(now));
     parts.join(", ")
 }
 

@@ -185,7 +185,7 @@ mod tests {
     use relay_runner_protocol::AgentStatus;
 
     fn glance(status: AgentStatus, ready: bool) -> Glance {
-        Glance { status, ready, lifecycle_action: None, lifecycle: "waiting", link: "up", approvals: 0 }
+        Glance { status, ready, lifecycle_action: None, lifecycle: "waiting", link: "up", approvals: 0, owed: 0 }
     }
 
     #[test]

@@ -18,11 +18,13 @@ macro_rules! schema {
 }
 
 /// All of them.
-pub const ALL: [Schema; 13] = [
+pub const ALL: [Schema; 15] = [
     schema!("report", "POST /status"),
     schema!("report-answer", "what that answers"),
     schema!("permission", "POST /permission"),
     schema!("permission-answer", "what that answers"),
+    schema!("hook-answer", "what POST /hook/{event} answers; it takes the hook's own JSON"),
+    schema!("obligations", "GET /obligations"),
     schema!("token", "POST /token"),
     schema!("command", "POST /command"),
     schema!("command-answer", "what that answers when the command succeeded"),

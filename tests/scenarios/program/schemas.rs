@@ -74,6 +74,11 @@ fn answers_of_a_live_runner_are_as_the_schema_says() {
     documents.fits("why", &get("/why"));
     documents.fits("why", &world.ask(&["why", "--json"]).json());
     documents.fits("terminal", &get("/terminal"));
+    documents.fits("obligations", &get("/obligations"));
+    let hook = json!({"hook_event_name": "SessionStart", "source": "startup", "providerSessionId": session});
+    let (status, answer) = called.call(&Call::post("/hook/SessionStart", &hook.to_string()));
+    assert_eq!(status, 200, "{answer}");
+    documents.fits("hook-answer", &answer);
     let info = fs::read_to_string(called.socket().with_file_name("runner.json")).unwrap();
     documents.fits("info", &serde_json::from_str(&info).unwrap());
     world.go();

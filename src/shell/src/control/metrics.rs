@@ -101,6 +101,7 @@ fn provider(page: &mut Page, seen: &Seen<'_>) {
     }
     page.family("approvals_waiting", GAUGE, "Questions of the provider that wait for a decision")
         .sample(&[], view.approvals.len());
+    page.family("replies_owed", GAUGE, "Replies that the agent owes").sample(&[], view.owed.len());
     page.family("commands_open", GAUGE, "Commands that have no outcome yet").sample(&[], view.commands.len());
 }
 

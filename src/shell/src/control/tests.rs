@@ -238,6 +238,7 @@ async fn events_go_on_where_they_were_left_and_a_gap_is_said() {
             lifecycle: "idle",
             link,
             approvals: 0,
+            owed: 0,
         }
     };
     let mut observed = Observed::new(at, glance("down"), 7);
