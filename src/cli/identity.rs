@@ -6,6 +6,7 @@ use super::config_keys::{
 };
 use super::failure::Failure;
 use super::given::{Given, Key, Source, word, wrong};
+use super::run_args::{TMUX_SESSION, TMUX_SOCKET};
 use relay_runner_core::Text;
 use relay_runner_core::config::{Approval, Identity, Mode, Package};
 use std::path::Path;
@@ -49,6 +50,7 @@ pub(crate) fn identity(
     if given.items(CAPS)?.iter().all(|(_, source)| matches!(source, Source::Flag(_))) {
         caps.push("chat".to_owned());
     }
+    let (tmux_session, tmux_socket) = terminal(given)?;
     Ok(Identity {
         runner_id: agent_id.into(),
         agent_id: agent_id.into(),
@@ -62,6 +64,8 @@ pub(crate) fn identity(
         effort: text(EFFORT)?,
         approval: given.parsed(APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
         cwd: cwd.to_string_lossy().into(),
+        tmux_session,
+        tmux_socket,
         workspace_mode: text(WORKSPACE_MODE)?,
         policy_name: text(POLICY)?,
         spawn_request_id: text(SPAWN_REQUEST)?,
@@ -89,6 +93,23 @@ fn items(given: &Given<'_>, key: Key, own: Lists, environment: End) -> Result<Ve
 enum End {
     First,
     Last,
+}
+
+/// The terminal session that whoever starts the runner has made for the provider, and the socket of its server.
+fn terminal(given: &Given<'_>) -> Result<(Option<Text>, Option<Text>), Failure> {
+    let session = given.text(TMUX_SESSION)?;
+    let socket = given.text(TMUX_SOCKET)?;
+    if let Some((name, source)) = &session
+        && (name.is_empty() || name.contains(|c: char| c.is_control() || ".:".contains(c)))
+    {
+        return Err(wrong(source, &format!("`{name}` is no name of a tmux session")));
+    }
+    if let (None, Some((_, source))) = (&session, &socket) {
+        return Err(wrong(source, "name the session as well, with --tmux-session or AGENT_RELAY_TMUX_SESSION"));
+    }
+    // Whoever attaches need not be where we are.
+    let socket = socket.map(|(path, _)| std::path::absolute(&path).map_or(path, |path| path.to_string_lossy().into()));
+    Ok((session.map(|(name, _)| name.into()), socket.map(Into::into)))
 }
 
 const APPROVALS: [(&str, Approval); 3] =

@@ -18,9 +18,14 @@ use std::path::{Path, PathBuf};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Found {
     pub(crate) agent_id: String,
+    #[serde(default)]
+    pub(crate) provider: String,
     pub(crate) pid: u32,
     #[serde(default)]
     pub(crate) started_at: u64,
+    /// The agent's own folder.
+    #[serde(default)]
+    pub(crate) state_dir: Option<PathBuf>,
     /// The folder in which it was found.
     #[serde(skip)]
     pub(crate) dir: PathBuf,
@@ -116,6 +121,42 @@ pub(crate) fn speaking_for(
         Some(dir) if agent.is_none() && state_dir.is_none() => info(&dir).map_or(Ok(Here::None), here),
         Some(_) | None => runner(env, agent, state_dir),
     }
+}
+
+/// The runner of an agent, or the only one there is; it must live, and on this machine.
+pub(crate) fn living(
+    env: Environment<'_>,
+    agent: Option<&str>,
+    state_dir: Option<&Path>,
+) -> Result<(Found, Client), Failure> {
+    match runner(env, agent, state_dir)? {
+        Here::Runs(found, client) => Ok((found, client)),
+        Here::Dead(found) => Err(found.dead()),
+        Here::None => Err(nobody(agent)),
+    }
+}
+
+fn nobody(agent: Option<&str>) -> Failure {
+    let who = agent.map(|agent| format!(" of {agent}")).unwrap_or_default();
+    Failure::failed(
+        "not_running",
+        format!(
+            "no runner{who} runs here; `relay-runner ps` lists those that do, and `relay-runner run --help` says how one is \
+             started"
+        ),
+    )
+}
+
+/// Every runner of which there is a sign on this machine, by agent.
+pub(crate) fn everywhere(env: Environment<'_>) -> Vec<Found> {
+    let mut all = all(env, None, None);
+    if let Some(found) = env.raw("AGENT_RELAY_RUNNER_DIR").and_then(|dir| info(Path::new(&dir)))
+        && !all.iter().any(|known| known.pid == found.pid && known.agent_id == found.agent_id)
+    {
+        all.push(found);
+    }
+    all.sort_by(|a, b| (&a.agent_id, a.pid).cmp(&(&b.agent_id, b.pid)));
+    all
 }
 
 fn here(found: Found) -> Result<Here, Failure> {

@@ -7,6 +7,8 @@
 //!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
 //! - `agent` is what the agent's own verbs share (`reply` to `monitor`), `text` reads what a message is to say.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
+//! - `ps`, `status`, `why` and `logs` show what runners do; `state_shown` and `logs_shown` are what they print, `memory` is what
+//!   the system knows of a process.
 //! - `run_args`, `run_options`, `core_settings` and `identity` turn a command line into what the shell is given; `run` and `demo` hand it
 //!   over. `demo_*` are parts of the demonstration, `replay_shown` is what `replay` prints, `simulate_shown` what
 //!   `simulate` does, and `simulate_kept` what that makes of a failure.
@@ -14,6 +16,7 @@
 mod agent;
 mod agents;
 mod ago;
+mod attach;
 mod books;
 mod config;
 mod config_file;
@@ -21,6 +24,7 @@ mod config_keys;
 mod config_shown;
 mod config_table;
 mod core_settings;
+mod completions;
 mod decide;
 mod demo;
 mod demo_agent;
@@ -36,8 +40,12 @@ mod hook;
 mod identity;
 mod label;
 mod local;
+mod logs;
+mod logs_shown;
 mod machines;
 mod message;
+mod man;
+mod memory;
 mod moment;
 mod monitor;
 mod obligations;
@@ -49,6 +57,7 @@ mod profiles;
 mod program;
 mod progress;
 mod react;
+mod ps;
 mod read;
 mod relay;
 mod relay_token;
@@ -61,12 +70,14 @@ mod run;
 mod run_args;
 mod run_options;
 mod say;
+mod schema;
 mod send;
 mod send_claimable;
 mod simulate;
 mod simulate_kept;
 mod simulate_shown;
 mod span;
+mod state_shown;
 mod status;
 mod stop;
 mod tags;
@@ -74,11 +85,13 @@ mod text;
 mod upgrade;
 mod wait;
 mod whoami;
+mod why;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use failure::{Done, Failure};
 use relay_runner_shell::ExitCode;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
@@ -87,6 +100,7 @@ Examples:
   relay-runner relay                                    a relay on 127.0.0.1:4850
   relay-runner run command --agent-id a1 -- ./agent.sh  represent a program on it, keep it alive
   relay-runner send a1 \"hello\" --task --wait            give it a task, see what becomes of it
+  relay-runner logs a1 -f                               what it does, as it happens
 
 Exit codes:
   0 ended as asked; 1 failed; 2 usage or configuration; 69 relay unreachable;
@@ -112,6 +126,10 @@ enum Verb {
     Send(send::Args),
     Agents(agents::Args),
     Status(status::Args),
+    Ps(ps::Args),
+    Logs(logs::Args),
+    Why(why::Args),
+    Attach(attach::Args),
     Stop(stop::Args),
     Restart(restart::Args),
     Upgrade(upgrade::Args),
@@ -134,6 +152,9 @@ enum Verb {
     Machines(machines::Args),
     Config(config::Args),
     Profile(profile::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
     Simulate(Box<simulate::Args>),
     Demo(demo::Args),
     #[command(hide = true)]
@@ -158,6 +179,10 @@ impl Verb {
             Self::Send(args) => send::run(&args).await,
             Self::Agents(args) => agents::run(&args).await,
             Self::Status(args) => status::run(&args).await,
+            Self::Ps(args) => ps::run(&args).await,
+            Self::Logs(args) => logs::run(&args).await,
+            Self::Why(args) => why::run(&args).await,
+            Self::Attach(args) => attach::run(&args).await,
             Self::Stop(args) => stop::run(&args).await,
             Self::Restart(args) => restart::run(&args).await,
             Self::Upgrade(args) => upgrade::run(&args).await,
@@ -180,6 +205,9 @@ impl Verb {
             Self::Machines(args) => machines::run(&args),
             Self::Config(args) => config::run(&args),
             Self::Profile(args) => profile::run(&args),
+            Self::Schema(args) => schema::run(&args),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => man::run(&args),
             Self::Simulate(args) => simulate::run(&args),
             Self::Demo(args) => demo::run(&args).await,
             Self::DemoAgent(args) => demo_agent::run(&args),
@@ -188,7 +216,7 @@ impl Verb {
 }
 
 pub(crate) fn main() -> std::process::ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = by_name(std::env::args_os().collect());
     let json = wants_json(&arguments);
     let ended = match Cli::try_parse_from(arguments) {
         Ok(cli) => {
@@ -209,6 +237,22 @@ pub(crate) fn main() -> std::process::ExitCode {
         failure.exit
     });
     std::process::ExitCode::from(code as u8)
+}
+
+/// The program's command line, for what is made of it.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Called by the name of a provider's own program, it runs that provider.
+fn by_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let provider = match arguments.first().map(Path::new).and_then(Path::file_name).and_then(OsStr::to_str) {
+        Some("claude-relay") => "claude",
+        Some("codex-relay") => "codex",
+        Some(_) | None => return arguments,
+    };
+    arguments.splice(0..1, ["relay-runner", "run", provider].map(OsString::from));
+    arguments
 }
 
 /// One thread: a runner waits for most of its life, and threads would only hold memory.
@@ -239,7 +283,6 @@ const OK: ExitCode = ExitCode::Ok;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -251,5 +294,17 @@ mod tests {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
         assert!(wants_json(&words("relay-runner run dance --json")));
         assert!(!wants_json(&words("relay-runner run command -- agent --json")));
+    }
+
+    #[test]
+    fn the_name_of_a_providers_program_runs_that_provider() {
+        let called = |text: &str| by_name(text.split(' ').map(OsString::from).collect());
+        assert_eq!(
+            called("/bin/codex-relay --model m -- x"),
+            ["relay-runner", "run", "codex", "--model", "m", "--", "x"]
+        );
+        assert_eq!(called("claude-relay"), ["relay-runner", "run", "claude"]);
+        assert_eq!(called("./relay-runner ps"), ["./relay-runner", "ps"]);
+        assert_eq!(called("claude-relay-x ps"), ["claude-relay-x", "ps"]);
     }
 }

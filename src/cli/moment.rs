@@ -17,6 +17,16 @@ pub(crate) fn until(text: &str) -> Result<Until, String> {
     span::any(text).map(|span| Until::Mono(span::millis(span))).map_err(|_| wrong.to_owned())
 }
 
+/// Milliseconds since the epoch: a time, or a span before `now`.
+pub(crate) fn since(text: &str, now: u64) -> Result<u64, String> {
+    let text = text.trim();
+    if text.contains(['-', ':']) {
+        return time(text);
+    }
+    let wrong = "write a span such as 10m, or a time such as 2026-11-22T10:00:00Z";
+    span::any(text).map(|span| now.saturating_sub(span::millis(span))).map_err(|_| wrong.to_owned())
+}
+
 /// Records are counted from 1.
 pub(crate) fn record(text: &str) -> Result<u64, String> {
     match text.parse() {
@@ -51,6 +61,17 @@ mod tests {
         assert_eq!(until("1970-01-01T01:00:01+01:00"), Ok(Until::Wall(1_000)));
         for wrong in ["", "0", "soon", "10 m", "1969-12-31T23:59:59Z", "2026-11-22", "2026-11-22T10:00:00", "-5"] {
             assert!(until(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn since_is_a_span_before_now_or_a_time() {
+        assert_eq!(since("10m", 700_000), Ok(100_000));
+        assert_eq!(since("30", 40_000), Ok(10_000), "seconds");
+        assert_eq!(since("1h", 5), Ok(0), "all there is");
+        assert_eq!(since("1970-01-01T00:00:01.5Z", 9), Ok(1_500));
+        for wrong in ["", "soon", "10 m", "-5", "2026-11-22"] {
+            assert!(since(wrong, 0).is_err(), "{wrong}");
         }
     }
 

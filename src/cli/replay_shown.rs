@@ -2,7 +2,8 @@
 
 use super::ago::seconds;
 use super::failure::Failure;
-use super::{moment, say, status};
+use super::state_shown::StateShown;
+use super::{moment, say};
 use relay_runner_core::journal::{Departure, Difference, said};
 use relay_runner_core::{Core, Event};
 use relay_runner_shell::journal::{Found, Otherwise, Replayed};
@@ -116,7 +117,7 @@ pub(super) fn words(replayed: &Replayed, asked: Asked) -> Result<(), Failure> {
 fn state(core: &Core, from: &str) -> Result<(), Failure> {
     let now = core.now().wall;
     let runner = format!("{from}, at {}", moment::shown(now));
-    status::of_core(&say::plain(core.view().agent_id), &runner, &view(Some(core))?, now)
+    StateShown::of(&say::plain(core.view().agent_id), &runner, now).print(&view(Some(core))?)
 }
 
 /// Which part of the journal it was.

@@ -116,6 +116,12 @@ pub(crate) struct Options {
     /// dialog when interactive [env: AGENT_RELAY_APPROVAL_TIMEOUT] [default: 595s]
     #[arg(long, value_name = "SPAN")]
     pub(crate) approval_timeout: Option<String>,
+    /// The tmux session that the provider shows itself in, for `attach` [env: AGENT_RELAY_TMUX_SESSION]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tmux_session: Option<String>,
+    /// The socket of that session's tmux server [env: AGENT_RELAY_TMUX_SOCKET] [default: the usual one]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tmux_socket: Option<String>,
     /// The provider listens on the unix socket AGENT_RELAY_COMMAND_SOCKET instead of using its pipes
     /// [env: AGENT_RELAY_LISTEN]
     #[arg(long)]
@@ -157,6 +163,8 @@ impl Options {
             ("--shutdown-timeout", self.shutdown_timeout.clone()),
             ("--approval-timeout", self.approval_timeout.clone()),
             (keys::LISTEN.flag, on(self.listen)),
+            (TMUX_SESSION.flag, self.tmux_session.clone()),
+            (TMUX_SOCKET.flag, self.tmux_socket.clone()),
             (FRESH.flag, on(self.fresh)),
         ];
         flags.extend(own.into_iter().filter_map(|(flag, value)| Some((flag, value?))));
@@ -167,6 +175,9 @@ impl Options {
 /// Not in the configuration: `mode` says both there.
 pub(crate) const HEADLESS: Key = key("--headless", "AGENT_RELAY_HEADLESS");
 pub(crate) const INTERACTIVE: Key = key("--interactive", "AGENT_RELAY_INTERACTIVE");
+/// Not in the configuration: a session is one agent's, and of one day.
+pub(crate) const TMUX_SESSION: Key = key("--tmux-session", "AGENT_RELAY_TMUX_SESSION");
+pub(crate) const TMUX_SOCKET: Key = key("--tmux-socket", "AGENT_RELAY_TMUX_SOCKET");
 /// Not in the configuration: it is meant for one start.
 pub(crate) const FRESH: Key = key("--fresh", "AGENT_RELAY_FRESH");
 
@@ -183,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_flag_that_the_table_of_keys_names_is_one_and_is_told() {
-        let keys = keys::all().map(|entry| entry.key).chain([HEADLESS, INTERACTIVE, FRESH]);
+        let keys = keys::all().map(|entry| entry.key).chain([HEADLESS, INTERACTIVE, TMUX_SESSION, TMUX_SOCKET, FRESH]);
         for key in keys.filter(|key| !key.flag.is_empty()) {
             let told = |more: &[&str]| {
                 let line = [&["run", "command"], more].concat();

@@ -45,6 +45,13 @@ pub(crate) fn plain_lines(text: &str) -> String {
     text.chars().filter(|c| !drives(*c) || matches!(c, '\n' | '\t')).collect()
 }
 
+/// A word of a command line that a person may copy into a shell.
+pub(crate) fn word(text: &str) -> String {
+    let plain = plain(text);
+    let harmless = |c: char| c.is_alphanumeric() || "-_.,:/@%+=".contains(c);
+    if !plain.is_empty() && plain.chars().all(harmless) { plain } else { format!("'{}'", plain.replace('\'', r"'\''")) }
+}
+
 /// What moves, colours or turns round the text after it.
 fn drives(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -59,5 +66,13 @@ mod tests {
         assert_eq!(plain("a\u{1b}[31mb\nc"), "a [31mb c");
         assert_eq!(plain_lines("a\u{1b}[31mb\nc\td\r"), "a[31mb\nc\td");
         assert_eq!(plain("a\u{202e}b"), "a b");
+    }
+
+    #[test]
+    fn words_of_a_command_line_stay_one_word() {
+        assert_eq!(word("a1"), "a1");
+        assert_eq!(word("a b"), "'a b'");
+        assert_eq!(word("it's"), r"'it'\''s'");
+        assert_eq!([word(""), word("$(x)")], ["''", "'$(x)'"]);
     }
 }

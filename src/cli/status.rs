@@ -1,17 +1,18 @@
-//! `status`: what an agent does, from its runner when that runs here, else from the relay.
+//! `status`: what an agent does, from its runner when that runs here, else from the relay. Which of the two it was, and
+//! how old that is, is said.
 
-use super::JSON;
-use super::ago::{ago, now};
+use super::ago::{ago, lasting, now};
 use super::books::RelayArgs;
 use super::failure::{Done, Failure};
 use super::given::Environment;
 use super::local::{self, Found, Here};
-use super::{OK, order, say};
+use super::state_shown::StateShown;
+use super::{JSON, OK, memory, order, say};
 use clap::builder::FalseyValueParser;
 use relay_runner_protocol::Agent;
 use relay_runner_shell::client::ClientError;
-use serde_json::Value;
-use std::path::PathBuf;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -44,10 +45,12 @@ pub(crate) async fn run(args: &Args) -> Done {
                 Err(ClientError::NotRunning { .. }) => return Err(found.dead()),
                 answered => answered?,
             };
+            // A runner of another version may have none.
+            let why = client.get("/why").await.unwrap_or_default();
             if args.json {
-                say::pretty_json(&state)?;
+                say::pretty_json(&with_what_is_known_here(state, &found, &why))?;
             } else {
-                of_runner(&found, &state)?;
+                of_runner(&found, &state, &why, args.state_dir.as_deref())?;
             }
             return Ok(OK);
         }
@@ -65,53 +68,38 @@ pub(crate) async fn run(args: &Args) -> Done {
     Ok(OK)
 }
 
-fn of_runner(found: &Found, state: &Value) -> Result<(), Failure> {
-    let runner = format!("process {}, folder {}", found.pid, found.dir.display());
-    of_core(&found.agent_id, &runner, state, now())
+/// The state, with what the system knows of its processes, and since when it is so.
+fn with_what_is_known_here(mut state: Value, found: &Found, why: &Value) -> Value {
+    let provider = state["process"]["process"]["pid"].as_u64();
+    state["runner"] = json!({
+        "pid": found.pid, "startedAt": found.started_at, "folder": found.dir, "stateDir": found.state_dir,
+        "memoryBytes": memory::resident(found.pid.into()),
+        "providerMemoryBytes": provider.and_then(memory::resident),
+    });
+    let since = |part: &str| why[part]["since"].clone();
+    state["since"] = json!({"status": since("status"), "ready": since("ready"), "lifecycle": since("lifecycle")});
+    state
 }
 
-/// What a core knows, in words; `runner` says where it is from, `now` is the time of whoever reads it.
-pub(crate) fn of_core(agent: &str, runner: &str, state: &Value, now: u64) -> Result<(), Failure> {
-    let word = |value: &Value| value.as_str().map(say::plain);
-    let status = word(&state["status"]).unwrap_or_default();
-    let action = word(&state["lifecycleAction"]).map(|a| format!(", {a}")).unwrap_or_default();
-    let ready = if state["ready"] == true { "ready" } else { "not ready" };
-    say::line(format_args!("{agent}: {status}, {ready}{action}"))?;
-    say::line(format_args!("  runner    {runner}"))?;
-    let process = &state["process"];
-    let pid = process["process"]["pid"].as_u64().map(|pid| format!(", process {pid}")).unwrap_or_default();
-    let parked = word(&process["parked"]).map(|why| format!(": {why}")).unwrap_or_default();
-    say::line(format_args!(
-        "  provider  {}: {}{pid}, generation {}{parked}",
-        word(&state["provider"]).unwrap_or_default(),
-        word(&process["state"]).unwrap_or_default(),
-        process["generation"]
-    ))?;
-    say::line(format_args!("  relay     {}", word(&state["link"]["state"]).unwrap_or_default()))?;
-    let reasons = words(&state["busyReasons"]);
-    if !reasons.is_empty() {
-        say::line(format_args!("  busy      {reasons}"))?;
+fn of_runner(found: &Found, state: &Value, why: &Value, state_dir: Option<&Path>) -> Result<(), Failure> {
+    let now = now();
+    let held = |pid: u64| memory::resident(pid).map(memory::shown);
+    let memory = held(found.pid.into()).map(|held| format!(", {held}")).unwrap_or_default();
+    let up = lasting(now.saturating_sub(found.started_at));
+    let began = &why["status"]["since"];
+    let folder = state_dir.map(|dir| format!(" --state-dir {}", say::word(&dir.to_string_lossy())));
+    StateShown {
+        agent: &found.agent_id,
+        from: &format!("process {}, up {up}{memory}, folder {}", found.pid, found.dir.display()),
+        now,
+        since: began["agoMs"].as_u64().map(|ago| {
+            let what = began["what"].as_str().map(say::plain).unwrap_or_default();
+            format!("{}, since event {}: {what}", lasting(ago), began["event"])
+        }),
+        provider_memory: state["process"]["process"]["pid"].as_u64().and_then(held),
+        decide: Some(format!("{}{}", say::word(&found.agent_id), folder.unwrap_or_default())),
     }
-    for message in state["messages"].as_array().into_iter().flatten() {
-        let task = message["task"].as_u64().map(|id| format!(", task {id}")).unwrap_or_default();
-        let reached = word(&message["stage"]).unwrap_or_default();
-        say::line(format_args!("  message   {}: {reached}, attempt {}{task}", message["id"], message["attempt"]))?;
-    }
-    for message in state["setAside"].as_array().into_iter().flatten() {
-        let why = word(&message["why"]).unwrap_or_default();
-        say::line(format_args!("  set aside {}: {why}", message["id"]))?;
-    }
-    for approval in state["approvals"].as_array().into_iter().flatten() {
-        let id = word(&approval["id"]).unwrap_or_default();
-        let tool = word(&approval["tool"]).map(|tool| format!(" ({tool})")).unwrap_or_default();
-        let since = ago(approval["since"].as_u64().unwrap_or_default(), now);
-        let decided = if approval["state"] == "deciding" { ", decided, and not confirmed yet" } else { "" };
-        say::line(format_args!("  approval  {id}{tool}: asked {since}{decided}"))?;
-    }
-    if let Some(why) = word(&state["journalBroken"]) {
-        say::line(format_args!("  journal   broken: {why}"))?;
-    }
-    Ok(())
+    .print(state)
 }
 
 fn of_relay(agent: &Agent, base: &str) -> Result<(), Failure> {
@@ -130,7 +118,7 @@ fn of_relay(agent: &Agent, base: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn words(list: &Value) -> String {
+pub(super) fn words(list: &Value) -> String {
     let words: Vec<String> = list.as_array().into_iter().flatten().filter_map(Value::as_str).map(say::plain).collect();
     words.join(", ")
 }

@@ -132,7 +132,11 @@ pub struct Identity {
     pub workspace_mode: Option<Text>,
     /// Canonical JSON text.
     pub workspace: Option<Text>,
+    /// The terminal session that the provider runs in, where whoever started the runner made one.
     pub tmux_session: Option<Text>,
+    /// The socket of its tmux server; none: the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmux_socket: Option<Text>,
     pub policy_name: Option<Text>,
     pub spawn_request_id: Option<Text>,
     pub automation_id: Option<Text>,

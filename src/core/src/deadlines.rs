@@ -58,6 +58,40 @@ pub enum TimerKey {
     Tick,
 }
 
+impl TimerKey {
+    /// What happens then, for people: a clause without its time.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Claims => "a claim is renewed or asked for again, or its lease ends",
+            Self::Renewal => "the relay's token is renewed, or ends",
+            Self::Operations => "an operation that has no answer by then has failed",
+            Self::Stop => "the next step of stopping the provider",
+            Self::Start => "a provider that is not up by then has failed to start",
+            Self::Cooling => "the provider is started again",
+            Self::Drain => "a turn that still runs then is broken off, and the run ends",
+            Self::Ending => "what the relay has not accepted by then is left to lapse, and the run ends",
+            Self::Register => "a registration that is not confirmed by then has failed",
+            Self::Reconnect => "the relay is connected to again",
+            Self::StartWithoutRelay => "the provider is started without a relay",
+            Self::FailFast => "a relay that cannot be reached by then ends the run",
+            Self::StatusAck => "a status that is not acknowledged by then is said again",
+            Self::FirstPrompt => "a first prompt that is not taken by then is waited for no more",
+            Self::Take => "an offer that is not taken by then is in doubt",
+            Self::TurnGrace => "messages may be offered although no turn began",
+            Self::Turnless => "a taken message that has no turn by then is in doubt",
+            Self::TurnProbe => "the silent turn is asked for a sign of life",
+            Self::Ambiguous => "the task of a message in doubt is reported as blocked",
+            Self::Telling => "the provider is told again of a message that is not its own any more",
+            Self::Approvals => "a permission request that nobody has decided is over",
+            Self::Inbox => "a message may be offered again",
+            Self::Reports => "a report is sent to the relay again",
+            Self::Heartbeat => "the next heartbeat",
+            Self::Liveness => "the next round of liveness calls",
+            Self::Tick => "the clocks are compared",
+        }
+    }
+}
+
 const KEYS: [TimerKey; 26] = [
     TimerKey::Claims,
     TimerKey::Renewal,

@@ -63,7 +63,7 @@ impl Core {
             "runnerId": us.runner_id,
             "startedAt": us.started_at,
             "tmuxSession": us.tmux_session,
-            "tmuxSocket": null,
+            "tmuxSocket": us.tmux_socket,
             "policyName": us.policy_name,
             "spawnRequestId": us.spawn_request_id,
             "automationId": us.automation_id,
@@ -82,6 +82,9 @@ impl Core {
         meta.insert("providerCapabilities".to_string(), self.provider_capabilities());
         if let Some(session) = &self.config.identity.tmux_session {
             meta.insert("tmuxSession".to_string(), json!(session));
+        }
+        if let Some(socket) = &self.config.identity.tmux_socket {
+            meta.insert("tmuxSocket".to_string(), json!(socket));
         }
         meta
     }

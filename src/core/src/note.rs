@@ -5,8 +5,11 @@ use crate::event::{ExitClass, Failure};
 use crate::ids::{Conn, Fence, Generation, MessageId, OpId, TaskId, Text};
 use crate::time::Millis;
 use relay_runner_protocol::Stage;
+use serde::Serialize;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// As JSON, `kind` says which one it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Note {
     /// An input that came too late, or belongs to nothing: it changed nothing.

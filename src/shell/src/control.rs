@@ -1,13 +1,17 @@
 //! The control server (protocol 4): for hooks and tools on this machine, on a unix socket in the runner folder and on
 //! a loopback port with a secret. It asks the loop, and holds no state of its own.
 
+mod events;
 mod guard;
 mod hook;
+pub(crate) mod metrics;
 mod monitoring;
 mod permission;
 mod report;
 pub(crate) mod routes;
+pub(crate) mod terminal;
 mod verbs;
+pub(crate) mod why;
 
 use crate::http::Relay;
 use crate::input::{Inputs, Task};

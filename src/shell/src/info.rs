@@ -20,6 +20,10 @@ pub(crate) struct Info<'a> {
     pub(crate) pid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tmux_session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tmux_socket: Option<&'a str>,
+    /// The agent's own folder: a runner that is dead is read there.
+    pub(crate) state_dir: &'a Path,
     pub(crate) started_at: u64,
 }
 
@@ -102,6 +106,8 @@ mod tests {
             secret: "s",
             pid: 7,
             tmux_session: None,
+            tmux_socket: None,
+            state_dir: dir.path(),
             started_at: 9,
         };
         file.write(&info).unwrap();

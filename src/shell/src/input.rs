@@ -1,6 +1,7 @@
 //! What the loop takes in, and how tasks hand it over.
 
 use crate::attachments::AttachedFile;
+use crate::observed::Ask;
 use crate::tokens::Token;
 use futures_util::FutureExt;
 use relay_runner_core::event::{CommandOrder, HookReport, PermissionAsk, StatusReport};
@@ -85,6 +86,8 @@ pub(crate) enum Input {
     },
     /// Somebody wants to see the state, as JSON.
     Look(oneshot::Sender<Arc<str>>),
+    /// Somebody wants to know more of the run than its state.
+    Observe(Ask),
 }
 
 /// The way into the loop.

@@ -11,12 +11,14 @@ mod resume;
 mod runs;
 mod seek;
 mod segments;
+mod tail;
 mod writer;
 
 pub(crate) use bodies::BodyOf;
 pub use damage::{Asked, JournalError};
 pub use replay::{Found, Otherwise, Progress, ReplayPlan, Replayed, replay, replay_path};
 pub(crate) use resume::{is_broken, last_facts, move_aside};
+pub use tail::{Begin, Followed, Tail};
 pub(crate) use writer::{Journal, Opening};
 
 use std::path::{Path, PathBuf};

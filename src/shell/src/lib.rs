@@ -21,6 +21,7 @@ mod input;
 mod lock;
 mod monitor;
 mod notes;
+mod observed;
 mod options;
 mod provider;
 mod relay_url;
@@ -33,7 +34,9 @@ mod upload;
 pub mod client;
 pub mod journal;
 pub mod profile;
+pub mod notes;
 pub mod runner_dir;
+pub mod schema;
 pub mod tls;
 
 pub use environment::{EnvironmentPolicy, Inherit};

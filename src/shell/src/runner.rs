@@ -3,6 +3,7 @@
 mod attaching;
 mod effects;
 mod introducing;
+mod observing;
 mod prepare;
 
 use crate::asked::Asked;
@@ -19,6 +20,7 @@ use crate::input::{Input, Inputs, Task, panic_text};
 use crate::journal::{BodyOf, Journal};
 use crate::lock::Lock;
 use crate::monitor::Monitor;
+use crate::observed::Observed;
 use crate::options::Options;
 use crate::provider::Provider;
 use crate::tokens::{self, Tokens};
@@ -46,6 +48,7 @@ pub struct Runner {
     options: Options,
     runner_dir: PathBuf,
     profile_home: introducing::ProfileHome,
+    state_dir: PathBuf,
     clock: Clock,
     core: Core,
     fx: Effects,
@@ -77,6 +80,7 @@ pub struct Runner {
     asked: Asked,
     last_request: u64,
     states: Arc<watch::Sender<Arc<str>>>,
+    observed: Observed,
     /// Held to the end.
     _lock: Lock,
 }
@@ -242,6 +246,10 @@ impl Runner {
                 let _ = answer.send(self.view());
                 None
             }
+            Input::Observe(ask) => {
+                self.observe(ask);
+                None
+            }
         }
     }
 
@@ -290,12 +298,16 @@ impl Runner {
         if let Err(why) = self.journal.record(at, &event) {
             self.broken(why);
         }
+        let words = event.words();
         self.fx.clear();
+        let began = self.clock.elapsed();
         let stepped = catch_unwind(AssertUnwindSafe(|| self.core.step(at, event, &mut self.fx)));
         if let Err(panic) = stepped {
             let (what, journal) = (panic_text(&*panic), self.journal.path().to_owned());
             return Err(RunError::CorePanicked { what, journal });
         }
+        let took = self.clock.elapsed().saturating_sub(began);
+        self.observed.stepped(at, words, took, self.core.glance(), &self.fx.notes);
         self.journal.stepped(&self.fx);
         if self.fx.sync {
             self.sync().await;
@@ -375,6 +387,7 @@ impl Runner {
         let leave = code == Some(ExitCode::Temporary) && self.journal.to_sync().is_some();
         self.provider.end(leave).await;
         self.requests.clear();
+        self.observed.end();
         while self.waiting.recv().await.is_some() {}
         // Whoever listens is let go, so that the control server can end.
         drop(self.monitoring.take());

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::thread::JoinHandle;
 
 /// Asks before it works on a message, and goes on with what it is told.
-const ASKING: &str = r#"
+pub(super) const ASKING: &str = r#"
 while IFS= read -r line; do
     case $line in
     *'"type":"message"'*)
@@ -33,7 +33,7 @@ done
 /// A hook of the newest process asks, and holds its call until it is answered.
 fn holds(called: &Called, request: &str) -> JoinHandle<Answer> {
     let session = called.world.noted("sessions").pop().unwrap();
-    let body = json!({"approvalId": request, "kind": "tool", "tool": "rm", "providerSessionId": session}).to_string();
+    let body = json!({"approvalId": request, "kind": "tool", "tool": "rm", "input": {"command": "rm -r x"}, "providerSessionId": session}).to_string();
     let socket = called.socket();
     let asked = std::thread::spawn(move || Call::post("/permission", &body).to_socket(&socket));
     eventually(&format!("{request} waits for a decision"), || {
@@ -75,6 +75,7 @@ fn two_answers() {
     let hook = holds(&called, "p1");
     let shown = world.ask(&["status"]).out;
     assert!(shown.contains("approval  p1 (rm): asked"), "{shown}");
+    assert!(shown.contains("            with {\"command\":\"rm -r x\"}\n"), "{shown}");
     decided_by_the_relay(world, "p1", "approve", "succeeded");
     assert_eq!(answer(hook), json!({"decision": "approve", "reason": "by the relay"}));
     is_refused(world, "deny", "p1", "decided already: approve");

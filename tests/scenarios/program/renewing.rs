@@ -87,7 +87,9 @@ fn a_token_is_renewed_in_time_and_the_next_run_goes_on_with_it() {
     assert_eq!(first.ends(), None);
     let _second = runner(&world, &file);
     is_ready(&world);
-    assert_eq!(credential(&world).unwrap()["jti"], renewed["jti"]);
+    // On the relay it may still be the first one that is ready.
+    let known = eventually("the second one answers", || credential(&world));
+    assert_eq!(known["jti"], renewed["jti"]);
 
     // No token is in the journal, in the log, or in what the runner says of itself.
     let journal: String = fs::read_dir(world.state().join("journal"))

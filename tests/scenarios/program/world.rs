@@ -127,7 +127,7 @@ impl World {
         self.other_program(PROGRAM, arguments, variables)
     }
 
-    fn other_program(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    pub(super) fn other_program(&self, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program);
         command
             .args(arguments)

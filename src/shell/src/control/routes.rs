@@ -4,6 +4,7 @@ use super::hook;
 use super::permission::permission;
 use super::report::ReportBody;
 use super::{Beside, monitoring, verbs};
+use super::{events, metrics, terminal, why};
 use crate::input::{Input, Inputs};
 use crate::secret;
 use crate::tokens::Token;
@@ -40,6 +41,10 @@ pub(super) fn router(inputs: &Inputs, beside: &Beside) -> Router {
         .route("/token", post(token))
         .merge(verbs::routes(inputs, &beside.relay))
         .merge(monitoring::routes(&beside.monitor))
+        .route("/why", get(why::why))
+        .route("/events", get(events::events))
+        .route("/metrics", get(metrics::metrics))
+        .route("/terminal", get(terminal::terminal))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method")

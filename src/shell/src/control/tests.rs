@@ -4,6 +4,8 @@ mod hooks;
 
 use super::*;
 use crate::input::Input;
+use crate::observed::{Ask, Observed};
+use relay_runner_core::config::Identity;
 use relay_runner_core::{Answer, Outcome};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -238,4 +240,138 @@ async fn a_socket_left_over_is_replaced_and_one_in_use_is_not() {
     again.end().await;
     let gone = crate::client::Client::new(dir.path()).unwrap().state().await.unwrap_err();
     assert!(gone.to_string().contains("no runner answers"), "{gone}");
+}
+
+#[tokio::test]
+async fn what_the_loop_tells_is_passed_on_and_an_end_is_said() {
+    let (_, none) = tokio::sync::mpsc::channel(1);
+    let mut stage = stage();
+    let mut inputs = std::mem::replace(&mut stage.inputs, none);
+    let paths = ["/why", "/metrics", "/terminal", "/events"];
+    let answering = async {
+        let Some(Input::Observe(Ask::Why(answer))) = inputs.recv().await else { panic!("why") };
+        answer.send(json!({"a": 1})).unwrap();
+        let Some(Input::Observe(Ask::Metrics(answer))) = inputs.recv().await else { panic!("metrics") };
+        answer.send("x 1\n".to_owned()).unwrap();
+        for session in [None, Some("work")] {
+            let Some(Input::Observe(Ask::Terminal(answer))) = inputs.recv().await else { panic!("terminal") };
+            let identity = Identity { tmux_session: session.map(Into::into), ..Identity::default() };
+            answer.send(terminal::Terminal::of(&identity)).unwrap();
+        }
+        let Some(Input::Observe(Ask::Listen(_, answer))) = inputs.recv().await else { panic!("listen") };
+        answer.send(None).unwrap();
+        // The run ends while each of them is being asked for.
+        for _ in paths {
+            drop(inputs.recv().await);
+        }
+        drop(inputs);
+    };
+    let asking = async {
+        assert_eq!(stage.client().get("/why").await.unwrap(), json!({"a": 1}));
+        let metrics = stage.get("/metrics").send().await.unwrap();
+        assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        assert_eq!(metrics.text().await.unwrap(), "x 1\n");
+        assert_eq!(refused(stage.get("/terminal")).await, (409, "no_terminal".into()));
+        assert_eq!(stage.client().get("/terminal").await.unwrap()["session"], "work");
+        assert_eq!(refused(stage.get("/events")).await, (503, "too_many_listeners".into()));
+        for path in paths {
+            assert_eq!(refused(stage.get(path)).await, (503, "ending".into()), "{path}");
+        }
+    };
+    tokio::join!(answering, asking);
+    for path in paths {
+        assert_eq!(refused(stage.get(path)).await, (503, "ending".into()), "{path}");
+        assert_eq!(refused(stage.post(path, "{}")).await, (405, "method_not_allowed".into()), "{path}");
+        assert_eq!(refused(http().get(stage.url(path))).await.0, 401, "{path}");
+    }
+}
+
+/// The next blocks of a stream of events, up to its end or so many.
+async fn blocks(response: &mut reqwest::Response, most: usize) -> Vec<String> {
+    let mut read = String::new();
+    while read.matches("\n\n").count() < most {
+        let Some(chunk) = response.chunk().await.unwrap() else { break };
+        read.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    read.split_terminator("\n\n").map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn events_go_on_where_they_were_left_and_a_gap_is_said() {
+    let (_, none) = tokio::sync::mpsc::channel(1);
+    let mut stage = stage();
+    let mut inputs = std::mem::replace(&mut stage.inputs, none);
+    let at = relay_runner_core::Stamp::new(0, 5);
+    let glance = |link| {
+        let status = relay_runner_protocol::AgentStatus::Idle;
+        relay_runner_core::Glance {
+            status,
+            ready: false,
+            lifecycle_action: None,
+            lifecycle: "idle",
+            link,
+            approvals: 0,
+            owed: 0,
+        }
+    };
+    let mut observed = Observed::new(at, glance("down"), 7);
+    let other = [relay_runner_core::Note::OtherRelay];
+    let step = |observed: &mut Observed, link, notes: &[relay_runner_core::Note]| {
+        observed.stepped(at, "w", Duration::ZERO, glance(link), notes);
+    };
+    step(&mut observed, "up", &other);
+
+    let mut listen = async |observed: &mut Observed, stage: &Stage, last: Option<&str>| {
+        let mut request = stage.get("/events");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let answering = async {
+            let Some(Input::Observe(Ask::Listen(resume, answer))) = inputs.recv().await else { panic!("listen") };
+            answer.send(observed.listen(&resume)).unwrap();
+        };
+        let (response, ()) = tokio::join!(request.send(), answering);
+        let response = response.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"text/event-stream".parse().unwrap())
+        );
+        response
+    };
+
+    // From now on.
+    let mut now = listen(&mut observed, &stage, None).await;
+    assert_eq!(blocks(&mut now, 1).await, ["retry: 1000\n: the runner's events"]);
+    step(&mut observed, "waiting", &[]);
+    let heard = blocks(&mut now, 1).await.remove(0);
+    assert!(heard.starts_with("id: 7.3\nevent: change\ndata: {"), "{heard}");
+    assert!(heard.contains(r#""text":"relay up -> waiting""#), "{heard}");
+    // From where it was left.
+    let mut later = listen(&mut observed, &stage, Some("7.1")).await;
+    let heard = blocks(&mut later, 3).await;
+    assert!(heard[1].starts_with("id: 7.2\nevent: change") && heard[2].starts_with("id: 7.3\n"), "{heard:?}");
+    // Of another run.
+    let mut foreign = listen(&mut observed, &stage, Some("6.9")).await;
+    let heard = blocks(&mut foreign, 3).await;
+    assert_eq!(heard[1], "event: gap\ndata: {\"after\":\"6.9\",\"next\":\"7.1\"}");
+    assert!(heard[2].starts_with("id: 7.1\nevent: note\ndata: {"), "{heard:?}");
+
+    // Two who do not keep up: the loop is not held up by them, and they are told.
+    let mut slow = listen(&mut observed, &stage, None).await;
+    for _ in 0..2_000 {
+        step(&mut observed, "waiting", &other);
+    }
+    assert_eq!(observed.listeners(), 0, "nobody could keep up, since nobody could read meanwhile");
+    let heard = blocks(&mut slow, usize::MAX).await;
+    let last = heard.len() - 1;
+    assert_eq!(
+        heard[last],
+        format!("event: gap\ndata: {{\"after\":\"7.{}\",\"next\":null}}", last + 2),
+        "{}",
+        heard[last - 1]
+    );
+    // The end of the run is the end of the stream.
+    let mut late = listen(&mut observed, &stage, None).await;
+    observed.end();
+    assert_eq!(blocks(&mut late, usize::MAX).await.len(), 1);
 }

@@ -144,7 +144,7 @@ fn opening(segment: &Segment) -> Result<Option<(bool, Stamp)>, JournalError> {
     }
 }
 
-fn segments_of(path: &Path) -> Result<Vec<Segment>, JournalError> {
+pub(super) fn segments_of(path: &Path) -> Result<Vec<Segment>, JournalError> {
     let is = std::fs::metadata(path).map_err(JournalError::io("look at", path))?;
     if is.is_file() {
         return Ok(vec![Segment { number: 1, path: path.to_owned(), bytes: is.len() }]);

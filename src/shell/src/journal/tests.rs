@@ -11,6 +11,7 @@ use relay_runner_core::{Core, DurableFacts, Effects, Event, Stamp};
 use std::fs;
 use std::path::PathBuf;
 
+mod following;
 mod replaying;
 
 fn config() -> Config {

@@ -22,6 +22,8 @@ pub(crate) struct Journal {
     file: Option<Arc<File>>,
     number: u64,
     bytes: u64,
+    /// Of the segments before.
+    bytes_before: u64,
     limits: Limits,
     header: Header,
     composer: Composer,
@@ -91,6 +93,7 @@ impl Journal {
             bodies: (bodies == KeptBodies::Full).then(|| BodyFile::beside(&path)),
             path,
             bytes: line.len() as u64,
+            bytes_before: 0,
             file: Some(Arc::new(file)),
             number,
             limits,
@@ -104,6 +107,11 @@ impl Journal {
     /// The segment that is being written.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Bytes that this run has written, without the words that are kept beside.
+    pub(crate) const fn written(&self) -> u64 {
+        self.bytes_before + self.bytes
     }
 
     /// Writes the record of an event that is about to be stepped.
@@ -178,7 +186,7 @@ impl Journal {
         self.number += 1;
         self.bodies = self.bodies.take().map(|_| BodyFile::beside(&path));
         self.path = path;
-        self.bytes = 0;
+        self.bytes_before += std::mem::take(&mut self.bytes);
         self.file = Some(Arc::new(file));
         self.write()?;
         match segments::list(&self.folder) {

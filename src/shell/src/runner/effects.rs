@@ -85,6 +85,8 @@ impl Runner {
             secret: control.secret.expose_secret(),
             pid: std::process::id(),
             tmux_session: identity.tmux_session.as_deref(),
+            tmux_socket: identity.tmux_socket.as_deref(),
+            state_dir: &self.state_dir,
             started_at: identity.started_at,
         });
         match written {

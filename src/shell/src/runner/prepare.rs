@@ -15,6 +15,7 @@ use crate::input::Inputs;
 use crate::journal::{self, BodyOf, Journal, Opening};
 use crate::lock::Lock;
 use crate::monitor::Monitor;
+use crate::observed::Observed;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
 use crate::provider::command::Command;
@@ -71,6 +72,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     }
     let core = Core::new(options.config.clone(), facts, at);
 
+    let observed = Observed::new(at, core.glance(), options.config.identity.started_at);
     let (inputs, waiting) = Inputs::channel();
     let (monitor, monitor_words) = Monitor::new(options.provider.is_monitored());
     let states = Arc::new(watch::channel(Arc::from("")).0);
@@ -95,6 +97,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         own: VecDeque::new(),
         bodies: Bodies::default(),
         attachments: Attachments::new(&state_dir),
+        observed,
         tokens,
         token_file: None,
         bus_target,
@@ -116,6 +119,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         options,
         runner_dir,
         profile_home,
+        state_dir,
         inputs,
     };
     Ok((runner, handle))
