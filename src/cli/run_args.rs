@@ -157,6 +157,7 @@ impl Options {
             ("--shutdown-timeout", self.shutdown_timeout.clone()),
             ("--approval-timeout", self.approval_timeout.clone()),
             (keys::LISTEN.flag, on(self.listen)),
+            (keys::OFFERS.flag, self.offers.clone()),
             (FRESH.flag, on(self.fresh)),
         ];
         flags.extend(own.into_iter().filter_map(|(flag, value)| Some((flag, value?))));
