@@ -48,16 +48,11 @@ impl RelayArgs {
     pub(crate) fn flags(&self) -> Flags {
         let flags = [(RELAY.flag, &self.relay), (TOKEN_FILE.flag, &self.token_file)];
         flags.into_iter().filter_map(|(flag, value)| Some((flag, value.clone()?))).collect()
+    }
+
     /// Whether the command line names one.
     pub(crate) const fn is_named(&self) -> bool {
         self.relay.is_some() || self.token_file.is_some()
-    }
-
-    /// The relay that was named; none when there is only the default.
-    pub(crate) fn url(&self, env: Environment<'_>) -> Result<Option<RelayUrl>, Failure> {
-        // The value itself is not shown: there may be a password in it, which the parser's own words leave out.
-        let Some((text, source)) = env.text(self.relay.as_deref(), RELAY)? else { return Ok(None) };
-        RelayUrl::parse(&text).map(Some).map_err(|e| wrong(source, &e.to_string()))
     }
 
     /// With the configuration file, for verbs that ask it for nothing but the relay.

@@ -44,6 +44,7 @@ pub(crate) const COMMAND: Key = setting("providers.command.command", "", "");
 pub(crate) const COMMAND_TAGS: Key = setting("providers.command.tags", "", "");
 pub(crate) const COMMAND_CAPS: Key = setting("providers.command.caps", "", "");
 pub(crate) const LISTEN: Key = setting("providers.command.listen", "--listen", "AGENT_RELAY_LISTEN");
+pub(crate) const OFFERS: Key = setting("providers.command.offers", "--offers", "AGENT_RELAY_OFFERS");
 
 /// What a path has to be for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

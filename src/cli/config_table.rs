@@ -3,7 +3,7 @@
 use super::config_keys::{
     AGENT_ID, ALLOW, APPROVAL, AUTOMATION, AUTOMATION_RUN, BODIES, BuiltIn, CAPS, CHANNELS, COMMAND, COMMAND_CAPS,
     COMMAND_TAGS, CWD, DELIVER, EFFORT, EXPORT_TOKEN, Entry, FAIL_FAST, INFO_FILE, INHERIT, Kind, LABEL, LISTEN, LOG,
-    MACHINE, MARK_READ, MODE, MODEL, Must, ON_GIVE_UP, POLICY, PROFILE, PROMPT, RELAY, RELAY_CONTEXT, SET,
+    MACHINE, MARK_READ, MODE, MODEL, Must, OFFERS, ON_GIVE_UP, POLICY, PROFILE, PROMPT, RELAY, RELAY_CONTEXT, SET,
     SPAWN_REQUEST, STATE_DIR, TAGS, TOKEN_FILE, WAIT_FOR_USAGE, WORKSPACE_MODE,
 };
 use super::given::{Key, setting};
@@ -430,5 +430,11 @@ const AROUND: &[Entry] = &[
         LISTEN,
         false,
         "The program listens on the unix socket AGENT_RELAY_COMMAND_SOCKET instead of using its pipes.",
+    ),
+    text(
+        OFFERS,
+        Kind::Word(&["stdin", "monitor"]),
+        "stdin",
+        "Where the program's messages go: to its standard input, or to the `relay-runner monitor` that runs beside it.",
     ),
 ];

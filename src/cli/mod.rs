@@ -3,8 +3,6 @@
 //! - `given` reads flags, `AGENT_RELAY_*` variables and the configuration, so that every error names where a value came from;
 //!   `config_keys` and `config_table` have the configuration's keys, `config_file` reads it, `reload` reads it again, `profiles` finds
 //!   profiles; `places` says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
-//! - `given` reads flags and `AGENT_RELAY_*` variables, so that every error names where a value came from; `places`
-//!   says where state lies; `failure` is how a verb ends badly; `say` is the one place that prints.
 //! - `agent` is what the agent's own verbs share (`reply` to `monitor`), `text` reads what a message is to say.
 //! - `books` asks a relay, `local` finds runners on this machine, `follow` watches a message on its way.
 //! - `ps`, `status`, `why` and `logs` show what runners do; `state_shown` and `logs_shown` are what they print, `memory` is what

@@ -165,6 +165,7 @@ impl Options {
             (keys::LISTEN.flag, on(self.listen)),
             (TMUX_SESSION.flag, self.tmux_session.clone()),
             (TMUX_SOCKET.flag, self.tmux_socket.clone()),
+            (keys::OFFERS.flag, self.offers.clone()),
             (FRESH.flag, on(self.fresh)),
         ];
         flags.extend(own.into_iter().filter_map(|(flag, value)| Some((flag, value?))));

@@ -20,20 +20,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-const CWD: Key = key("--cwd", "AGENT_RELAY_CWD");
-const HEADLESS: Key = key("--headless", "AGENT_RELAY_HEADLESS");
-const INTERACTIVE: Key = key("--interactive", "AGENT_RELAY_INTERACTIVE");
-const PROMPT: Key = key("--prompt", "AGENT_RELAY_PROMPT");
-const STATE_DIR: Key = key("--state-dir", "AGENT_RELAY_STATE_DIR");
-const BODIES: Key = key("--bodies", "AGENT_RELAY_BODIES");
-const FAIL_FAST: Key = key("--fail-fast", "AGENT_RELAY_FAIL_FAST");
-const DELIVER: Key = key("--deliver", "AGENT_RELAY_DELIVER");
-const DRAIN: Key = key("--drain-timeout", "AGENT_RELAY_DRAIN_TIMEOUT");
-const SHUTDOWN: Key = key("--shutdown-timeout", "AGENT_RELAY_SHUTDOWN_TIMEOUT");
-const APPROVAL: Key = key("--approval-timeout", "AGENT_RELAY_APPROVAL_TIMEOUT");
-const LISTEN: Key = key("--listen", "AGENT_RELAY_LISTEN");
-const OFFERS: Key = key("--offers", "AGENT_RELAY_OFFERS");
-const FRESH: Key = key("--fresh", "AGENT_RELAY_FRESH");
+/// Whether messages go through the monitor.
+const OFFERS: [(&str, bool); 2] = [("stdin", false), ("monitor", true)];
 
 /// Which provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,16 +104,6 @@ impl Asked {
             identity.agent_profile = profile.applied(kind.name())?.map(Into::into);
         }
         let state = given.text(keys::STATE_DIR)?;
-        let listen = env.switch(args.listen, LISTEN)?;
-        let monitor = env.parsed(args.offers.as_deref(), OFFERS, word(&OFFERED))?.unwrap_or(false);
-        let provider = provider(kind, &args.command, listen, monitor, env)?;
-        let relay = args.relay.url(env)?;
-        let given = args.relay.token(env)?;
-        let credential = given.as_ref().map(|given| credential(&given.token.record, env)).transpose()?;
-        let (token, token_file) = given.map_or((None, None), |given| (Some(given.token.secret), given.file));
-        let cwd = cwd(args, env)?;
-        let identity = identity(kind.name(), mode(args, env)?, args, env, &cwd)?;
-        let state = env.text(args.state_dir.as_deref(), STATE_DIR)?;
         let usual_state = state.is_none();
         let state_dir = match state {
             Some((path, _)) => PathBuf::from(path),
@@ -194,16 +172,6 @@ impl Asked {
 }
 
 fn provider(kind: Kind, command: &[OsString], given: &Given<'_>) -> Result<ProviderSpec, Failure> {
-/// Whether messages go through the monitor.
-const OFFERED: [(&str, bool); 2] = [("stdin", false), ("monitor", true)];
-
-fn provider(
-    kind: Kind,
-    command: &[OsString],
-    listen: bool,
-    monitor: bool,
-    env: Environment<'_>,
-) -> Result<ProviderSpec, Failure> {
     let argv = match kind {
         Kind::Command if command.is_empty() => match given.said(keys::COMMAND)? {
             Some((configured, source)) => {
@@ -221,7 +189,8 @@ fn provider(
         }
         Kind::Demo => demo_agent(&[])?,
     };
-    Ok(ProviderSpec::Command(CommandSpec::new(argv, given.switch(keys::LISTEN)?.unwrap_or(false))))
+    let listen = given.switch(keys::LISTEN)?.unwrap_or(false);
+    let monitor = given.parsed(keys::OFFERS, word(&OFFERS))?.unwrap_or(false);
     Ok(ProviderSpec::Command(CommandSpec { monitor, ..CommandSpec::new(argv, listen) }))
 }
 

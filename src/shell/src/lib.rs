@@ -20,7 +20,6 @@ mod info;
 mod input;
 mod lock;
 mod monitor;
-mod notes;
 mod observed;
 mod options;
 mod provider;

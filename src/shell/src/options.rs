@@ -95,9 +95,8 @@ impl Options {
         // A list, a map or a name of strings always has a JSON form.
         let profile = self.profile.as_ref().map(|profile| serde_json::to_vec(profile).unwrap_or_default());
         // No word holds a NUL, so no two lists give the same text.
-        let all: Vec<&[u8]> = words.chain(more).chain(profile.as_deref()).collect();
         let monitor = monitor.then_some(&b"monitor"[..]);
-        let all: Vec<&[u8]> = words.chain(more).chain(monitor).collect();
+        let all: Vec<&[u8]> = words.chain(more).chain(profile.as_deref()).chain(monitor).collect();
         xxhash_rust::xxh3::xxh3_64(&all.join(&0))
     }
 }
