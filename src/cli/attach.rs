@@ -84,7 +84,7 @@ pub(crate) async fn run(args: &Args) -> Done {
         ));
     }
     let words: Vec<OsString> = line.iter().map(OsString::from).collect();
-    let words = program::found(&words, env).map_err(|_| {
+    let words = program::found(&words, "the terminal's program", env).map_err(|_| {
         Failure::failed(
             "terminal_program_missing",
             format!(
