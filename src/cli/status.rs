@@ -86,7 +86,10 @@ fn of_runner(found: &Found, state: &Value, why: &Value, state_dir: Option<&Path>
     let held = |pid: u64| memory::resident(pid).map(memory::shown);
     let memory = held(found.pid.into()).map(|held| format!(", {held}")).unwrap_or_default();
     let up = lasting(now.saturating_sub(found.started_at));
-    let began = &why["status"]["since"];
+    // The newest of what its first line says.
+    let parts = ["status", "ready", "lifecycleAction"].map(|part| &why[part]["since"]);
+    let [first, ..] = parts;
+    let began = parts.into_iter().min_by_key(|began| began["agoMs"].as_u64().unwrap_or(u64::MAX)).unwrap_or(first);
     let folder = state_dir.map(|dir| format!(" --state-dir {}", say::word(&dir.to_string_lossy())));
     StateShown {
         agent: &found.agent_id,
