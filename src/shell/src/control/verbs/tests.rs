@@ -20,13 +20,16 @@ struct Asked {
     body: Value,
 }
 
+/// What the relay answers to a first line: status and body.
+type Told = (&'static str, u16, Value);
+
 struct Stage {
     control: Control,
     client: crate::client::Client,
     inputs: Receiver<Input>,
     asked: Arc<Mutex<Vec<Asked>>>,
     /// What the relay answers to each that is not found here: 404.
-    answers: Arc<Mutex<Vec<(&'static str, u16, Value)>>>,
+    answers: Arc<Mutex<Vec<Told>>>,
     relay: watch::Sender<Relay>,
     url: RelayUrl,
     dir: tempfile::TempDir,
@@ -36,7 +39,7 @@ fn relay(url: &RelayUrl, token: &str) -> Relay {
     Relay::new(url, Some(&SecretString::from(token)), "a1".into()).unwrap()
 }
 
-async fn stage(answers: &[(&'static str, u16, Value)]) -> Stage {
+async fn stage(answers: &[Told]) -> Stage {
     let (asked, answers) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(answers.to_vec())));
     let (noted, told) = (Arc::clone(&asked), Arc::clone(&answers));
     let serve = async move |request: Request| {
