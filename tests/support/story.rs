@@ -341,7 +341,7 @@ impl Story {
         let serde_json::Value::Object(mut payload) = payload else { panic!("a hook is an object") };
         payload.entry("providerSessionId").or_insert(self.session().into());
         let order = match hooks::read(hook, &payload).expect("a hook that is known") {
-            Posted::Report(hook) => Order::Hook { request, hook: Box::new(hook) },
+            Posted::Report(hook) => Order::Hook { request, hook },
             Posted::Permission { ask, .. } => Order::Permission { request, ask: Box::new(ask) },
         };
         self.hears(Event::Order(order))

@@ -2,6 +2,7 @@
 //! JSON; what it says is taken in like any other report. Words of prompts and of tools stay outside: of them there is an
 //! offer's id and nonce, or a digest.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -42,7 +43,7 @@ pub const SESSION_END: &str = "SessionEnd";
 /// What a hook posts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
-    Report(HookReport),
+    Report(Box<HookReport>),
     /// It waits for a decision.
     Permission {
         ask: PermissionAsk,
@@ -59,7 +60,7 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
     let read = match hook {
         "SessionStart" => {
             let source = text(payload, "source").unwrap_or_else(|| "startup".into());
-            with(StatusReport { timeline: entry(&format!("session-{source}")), ..StatusReport::default() })
+            with(StatusReport { timeline: Some(entry(&format!("session-{source}"))), ..StatusReport::default() })
         }
         "UserPromptSubmit" => {
             let prompt = payload.get("prompt").and_then(Value::as_str).unwrap_or_default();
@@ -95,7 +96,12 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
         "StopFailure" => {
             let error = text(payload, "error").unwrap_or_else(|| "the turn failed".into());
             let end = TurnEnd::Failed { error };
-            with(StatusReport { id: turn(payload), end, timeline: entry("turn-failed"), ..StatusReport::default() })
+            with(StatusReport {
+                id: turn(payload),
+                end,
+                timeline: Some(entry("turn-failed")),
+                ..StatusReport::default()
+            })
         }
         "SubagentStart" => with(subagent(ReportStatus::Busy, payload)),
         "SubagentStop" => with(subagent(ReportStatus::Idle, payload)),
@@ -104,12 +110,12 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
         SESSION_END => {
             let reason = text(payload, "reason").unwrap_or_else(|| "other".into());
             // Offline changes nothing by itself: the process lives, and its exit is what says that it is over.
-            let timeline = entry(&format!("session-end-{reason}"));
+            let timeline = Some(entry(&format!("session-end-{reason}")));
             with(StatusReport { status: ReportStatus::Offline, timeline, ..StatusReport::default() })
         }
         _ => return None,
     };
-    Some(Posted::Report(read))
+    Some(Posted::Report(Box::new(read)))
 }
 
 /// The same hook with no more than [`read`] looks at, so that it stays small whatever the provider puts into it: of a
@@ -184,8 +190,8 @@ fn turn(payload: &Map<String, Value>) -> Option<Text> {
     text(payload, "prompt_id").or_else(|| text(payload, "turn_id"))
 }
 
-fn entry(status: &str) -> Option<TimelineReport> {
-    Some(TimelineReport { status: cut(status), id: None, timestamp: None })
+fn entry(status: &str) -> TimelineReport {
+    TimelineReport { status: cut(status), id: None, timestamp: None }
 }
 
 fn subagent(status: ReportStatus, payload: &Map<String, Value>) -> StatusReport {
@@ -194,7 +200,7 @@ fn subagent(status: ReportStatus, payload: &Map<String, Value>) -> StatusReport 
 }
 
 fn compaction(status: ReportStatus, name: &str) -> StatusReport {
-    StatusReport { status, reason: Some("compaction".into()), timeline: entry(name), ..StatusReport::default() }
+    StatusReport { status, reason: Some("compaction".into()), timeline: Some(entry(name)), ..StatusReport::default() }
 }
 
 /// Subagents that go on behind the turn.

@@ -32,8 +32,8 @@ mod upload;
 
 pub mod client;
 pub mod journal;
-pub mod profile;
 pub mod notes;
+pub mod profile;
 pub mod runner_dir;
 pub mod schema;
 pub mod tls;

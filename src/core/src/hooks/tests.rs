@@ -9,7 +9,7 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn report(hook: &str, payload: Value) -> HookReport {
     let Some(Posted::Report(report)) = read(hook, &object(payload)) else { panic!("{hook} is a report") };
-    report
+    *report
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) async fn hook(
     match hooks::read(&event, &payload) {
         Some(Posted::Report(hook)) => {
             let (answer, answered) = oneshot::channel();
-            if !inputs.send(Input::Hook { hook: Box::new(hook), answer }).await {
+            if !inputs.send(Input::Hook { hook, answer }).await {
                 return ending();
             }
             match answered.await {
