@@ -102,10 +102,10 @@ fn ancestors(of: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut at = of;
     while found.len() < ANCESTORS {
-        let Some((name, parent)) = process(at) else { break };
+        let Some(parent) = parent(at) else { break };
         if at != of {
             found.push(at);
-            if !matches!(name.as_str(), "sh" | "bash" | "dash" | "zsh" | "fish" | "ksh" | "env" | "timeout") {
+            if !is_shell(at) {
                 break;
             }
         }
@@ -118,10 +118,15 @@ fn ancestors(of: u32) -> Vec<u32> {
     found
 }
 
-/// Name and parent of a process (Linux).
-fn process(pid: u32) -> Option<(String, u32)> {
+/// The parent of a process (Linux).
+fn parent(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (head, rest) = stat.rsplit_once(") ")?;
-    let name = head.split_once('(')?.1.to_owned();
-    Some((name, rest.split(' ').nth(1)?.parse().ok()?))
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// By the program that runs, since a script has its own name.
+fn is_shell(pid: u32) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    matches!(&*name, "sh" | "bash" | "dash" | "zsh" | "fish" | "ksh" | "busybox" | "env" | "timeout")
 }

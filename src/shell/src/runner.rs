@@ -386,6 +386,9 @@ impl Runner {
         // Without a journal the next start would not know of it.
         let leave = code == Some(ExitCode::Temporary) && self.journal.to_sync().is_some();
         self.provider.end(leave).await;
+        if !leave {
+            introducing::forget(&self.runner_dir);
+        }
         self.requests.clear();
         self.observed.end();
         while self.waiting.recv().await.is_some() {}

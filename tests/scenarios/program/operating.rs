@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Where the runner of the agent answers.
@@ -19,8 +19,12 @@ pub(super) fn socket(world: &World) -> PathBuf {
 }
 
 fn figures(world: &World) -> Page {
+    figures_at(&socket(world))
+}
+
+pub(super) fn figures_at(socket: &Path) -> Page {
     // Not JSON: written out again by hand.
-    let mut stream = UnixStream::connect(socket(world)).unwrap();
+    let mut stream = UnixStream::connect(socket).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let answer = std::io::read_to_string(stream).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

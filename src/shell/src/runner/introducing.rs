@@ -53,6 +53,16 @@ impl Runner {
     }
 }
 
+/// Nobody is left to read what the provider was told.
+pub(super) fn forget(runner_dir: &Path) {
+    let path = runner_dir.join(INSTRUCTIONS);
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
+    }
+}
+
 fn words(core: &Core, own: Option<String>) -> String {
     let config = core.config();
     let identity = &config.identity;
