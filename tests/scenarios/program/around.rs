@@ -113,14 +113,14 @@ fn two_agents_and_the_people_around_them() {
     }
     assert_eq!((first.ends(), second.ends()), (Some(0), Some(0)));
     world.no_process_is_left();
-    let last = format!("message {question} is settled");
-    let mut followed = String::new();
-    while !followed.contains(&last) {
-        followed.push_str(&follower.line());
+    let end = format!("message {question} is settled");
+    let mut told = String::new();
+    while !told.contains(&end) {
+        told.push_str(&follower.line());
     }
     for part in [format!("message {message} is claimed"), format!("message {message} is worked"), "idle -> busy".into()]
     {
-        assert!(followed.contains(&part), "`{part}`: {followed}");
+        assert!(told.contains(&part), "`{part}`: {told}");
     }
     assert_eq!(world.ask(&["ps", "--json"]).json(), json!([]));
     assert!(world.agents().is_empty(), "they have taken leave of the relay");
