@@ -24,7 +24,7 @@ turn or process is over fails, and reaches no later request.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Approve {
-    /// Allow it for the rest of the provider's session
+    /// Allow it for the rest of the provider's session, where the provider can: a hook allows this once
     #[arg(long)]
     session: bool,
     #[command(flatten)]

@@ -2,24 +2,27 @@
 //! provider; whatever comes of it, the provider goes on: always 0, and nothing on standard output but what the hook's own
 //! protocol wants.
 
+use super::failure::Done;
 use super::given::Environment;
 use super::local::{self, Here};
 use super::{OK, say};
-use crate::cli::failure::Done;
 use relay_runner_core::hooks;
+use relay_runner_shell::client::Client;
 use serde_json::{Map, Value, json};
+use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
-/// A hook holds the provider up, so that it takes no longer than this.
+/// A hook holds the provider up, so that it takes no longer than this, with all that belongs to it.
 const WITHIN: Duration = Duration::from_secs(3);
-/// A permission request waits for a person, as long as the runner lets it; the provider's own time-out for the hook ends
-/// it in any case.
+/// A permission request waits for a person, as long as the runner lets it (`--approval-timeout`, a day at most); the
+/// provider's own time-out for the hook ends it in any case.
 const PERMISSION_WITHIN: Duration = Duration::from_hours(24);
 /// The largest payload that is read, in bytes.
 const PAYLOAD_MOST: u64 = 64 * 1024 * 1024;
 /// What a person is shown of what a tool is called with, in bytes; the control server takes 64 KiB in all.
-const INPUT_MOST: usize = 16 * 1024;
+const INPUT_MOST: usize = 8 * 1024;
 /// Ancestors that are looked at.
 const ANCESTORS: usize = 8;
 
@@ -42,9 +45,22 @@ pub(crate) struct Args {
     pid: Option<u32>,
 }
 
+/// Whether a command line calls a hook: for a provider another exit code than 0 may be a word of its protocol.
+pub(crate) fn is_called(arguments: &[OsString]) -> bool {
+    arguments.get(1).is_some_and(|verb| verb == "hook") && !arguments.iter().any(|a| a == "--help" || a == "-h")
+}
+
 pub(crate) async fn run(args: &Args) -> Done {
     match post(args).await {
-        Ok(Some(output)) => say::line(output)?,
+        Ok(Some(output)) => {
+            if let Err(failure) = say::line(output) {
+                tracing::debug!("hook {}: nobody reads what it prints: {failure:?}", args.event);
+                // A stop that was held, and that the provider has not heard of, is one.
+                if args.event == "Stop" {
+                    say_again(args).await;
+                }
+            }
+        }
         Ok(None) => {}
         Err(why) => tracing::debug!("hook {}: {why}", args.event),
     }
@@ -54,26 +70,22 @@ pub(crate) async fn run(args: &Args) -> Done {
 /// What is to be printed; the error is for the log.
 async fn post(args: &Args) -> Result<Option<String>, String> {
     let env = Environment::ours();
-    let Some(session) = env.raw("AGENT_RELAY_PROVIDER_SESSION_ID") else { return Ok(None) };
-    if env.raw("AGENT_RELAY_RUNNER_DIR").is_none() {
-        return Ok(None);
-    }
-    let mut payload = hooks::slim(&payload()?, INPUT_MOST);
-    payload.insert("providerSessionId".to_owned(), json!(session.to_string_lossy()));
-    match args.pid {
-        Some(pid) => payload.insert("pid".to_owned(), json!(pid)),
-        None => payload.insert("pids".to_owned(), json!(ancestors(std::process::id()))),
+    let Some(runner) = Runner::of(args, env)? else { return Ok(None) };
+    let read = tokio::time::timeout(WITHIN, payload()).await;
+    let read = read.map_err(|_| "nothing came on its standard input".to_owned()).and_then(|read| read);
+    // That it happened is said even if nobody can read how.
+    let payload = read.unwrap_or_else(|why| {
+        tracing::debug!("hook {}: {why}", args.event);
+        Map::new()
+    });
+    let answer = if args.event == "PermissionRequest" {
+        // A runner that does not answer at all is not waited for.
+        let there = tokio::time::timeout(WITHIN, runner.client.status()).await;
+        there.map_err(|_| "the runner does not answer".to_owned())?.map_err(|error| error.to_string())?;
+        runner.post(&args.event, &payload, PERMISSION_WITHIN).await?
+    } else {
+        runner.post(&args.event, &payload, WITHIN).await?
     };
-    let client = match local::runner(env, None, None).map_err(|failure| format!("{failure:?}"))? {
-        Here::Runs(_, client) => client,
-        Here::Dead(_) | Here::None => return Ok(None),
-    };
-    let within = if args.event == "PermissionRequest" { PERMISSION_WITHIN } else { WITHIN };
-    let path = format!("/hook/{}", relay_runner_protocol::http::segment(&args.event));
-    let answer = tokio::time::timeout(within, client.post(&path, &Value::Object(payload)))
-        .await
-        .map_err(|_| format!("no answer within {} s", within.as_secs()))?
-        .map_err(|error| error.to_string())?;
     let output = answer["output"].as_str().map(ToOwned::to_owned);
     if args.event == "SessionStart" {
         // Read by the model at the start of each session, also of one that was cleared.
@@ -83,18 +95,98 @@ async fn post(args: &Args) -> Result<Option<String>, String> {
     Ok(output)
 }
 
-fn payload() -> Result<Map<String, Value>, String> {
-    let input = std::io::stdin();
-    if input.is_terminal() {
+async fn say_again(args: &Args) {
+    let payload = Map::from_iter([("stop_hook_active".to_owned(), Value::Bool(true))]);
+    if let Ok(Some(runner)) = Runner::of(args, Environment::ours())
+        && let Err(why) = runner.post(&args.event, &payload, WITHIN).await
+    {
+        tracing::debug!("hook {}: {why}", args.event);
+    }
+}
+
+/// The runner that started the provider, and whose hook this is.
+struct Runner {
+    client: Client,
+    session: String,
+    pids: Vec<u32>,
+}
+
+impl Runner {
+    fn of(args: &Args, env: Environment<'_>) -> Result<Option<Self>, String> {
+        let Some(session) = env.raw("AGENT_RELAY_PROVIDER_SESSION_ID") else { return Ok(None) };
+        if local::inside(env).is_none() {
+            return Ok(None);
+        }
+        match local::speaking_for(env, None, None).map_err(|failure| format!("{failure:?}"))? {
+            Here::Runs(_, client) => {
+                let pids = args.pid.map_or_else(|| ancestors(std::process::id()), |pid| vec![pid]);
+                Ok(Some(Self { client, session: session.to_string_lossy().into_owned(), pids }))
+            }
+            Here::Dead(_) | Here::None => Ok(None),
+        }
+    }
+
+    async fn post(&self, event: &str, payload: &Map<String, Value>, within: Duration) -> Result<Value, String> {
+        let mut body = hooks::slim(payload, INPUT_MOST);
+        body.insert("providerSessionId".to_owned(), json!(self.session));
+        body.remove("pid");
+        body.insert("pids".to_owned(), json!(self.pids));
+        let path = format!("/hook/{}", relay_runner_protocol::http::segment(event));
+        let asked = tokio::time::timeout(within, self.client.post(&path, &Value::Object(body))).await;
+        asked.map_err(|_| format!("no answer within {} s", within.as_secs()))?.map_err(|error| error.to_string())
+    }
+}
+
+/// Read in a thread of its own: what never comes must not keep the program from ending.
+async fn payload() -> Result<Map<String, Value>, String> {
+    if std::io::stdin().is_terminal() {
         return Ok(Map::new());
     }
-    let mut text = String::new();
-    let mut limited = input.lock().take(PAYLOAD_MOST);
-    limited.read_to_string(&mut text).map_err(|e| format!("its standard input cannot be read: {e}"))?;
+    let (sender, read) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let done = std::io::stdin().lock().take(PAYLOAD_MOST).read_to_end(&mut bytes).map(|_| bytes);
+        // Nobody waits any more.
+        let _ = sender.send(done);
+    });
+    let bytes = read.await.map_err(|_| "its standard input cannot be read".to_owned())?;
+    let bytes = bytes.map_err(|e| format!("its standard input cannot be read: {e}"))?;
+    object(&String::from_utf8_lossy(&bytes))
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, String> {
     if text.trim().is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_str(&text).map_err(|e| format!("what is on its standard input is no JSON object: {e}"))
+    serde_json::from_str(text)
+        .or_else(|_| serde_json::from_str(&without_lone_surrogates(text)))
+        .map_err(|e| format!("what is on its standard input is no JSON object: {e}"))
+}
+
+/// `JSON.stringify` writes them for a text that was cut in the middle of a character; others do not read them.
+fn without_lone_surrogates(text: &str) -> String {
+    let unit = |at: usize| {
+        let escaped = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(escaped, 16).ok()
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(next) = text[at..].find('\\').map(|n| at + n) {
+        out.push_str(&text[at..next]);
+        let (taken, written) = match (unit(next), unit(next + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, &text[next..next + 12]),
+            (Some(0xd800..=0xdfff), _) => (6, "\\ufffd"),
+            // With what it escapes, which may be another one.
+            _ => {
+                let end = next + 1 + text[next + 1..].chars().next().map_or(0, char::len_utf8);
+                (end - next, &text[next..end])
+            }
+        };
+        out.push_str(written);
+        at = next + taken;
+    }
+    out.push_str(&text[at..]);
+    out
 }
 
 /// The processes that this hook may be of: up to the first that is no shell, as hooks are started by one.
@@ -129,4 +221,28 @@ fn is_shell(pid: u32) -> bool {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     matches!(&*name, "sh" | "bash" | "dash" | "zsh" | "fish" | "ksh" | "busybox" | "env" | "timeout")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_was_cut_inside_a_character_is_read_all_the_same() {
+        let read = |text: &str| object(text).map(|object| object["a"].as_str().unwrap().to_owned());
+        assert_eq!(read(r#"{"a":"cut \ud83d"}"#).unwrap(), "cut \u{fffd}");
+        assert_eq!(read(r#"{"a":"\udc00\ud83d\ude00 \ud83d\\ud83d \\"}"#).unwrap(), "\u{fffd}😀 \u{fffd}\\ud83d \\");
+        assert_eq!(read(r#"{"a":"é\n\ud83d"}"#).unwrap(), "é\n\u{fffd}");
+        assert!(object("").unwrap().is_empty());
+        for wrong in ["[]", "{", "\\", r#"{"a":"\u12"}"#, "{\"a\":\"\\"] {
+            assert!(object(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_a_hook_always_ends_with_0() {
+        let called = |line: &str| is_called(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(called("relay-runner hook") && called("relay-runner hook --bogus Stop"));
+        assert!(!called("relay-runner hook --help") && !called("relay-runner stop hook") && !called("relay-runner"));
+    }
 }

@@ -216,11 +216,14 @@ impl Verb {
 pub(crate) fn main() -> std::process::ExitCode {
     let arguments = by_name(std::env::args_os().collect());
     let json = wants_json(&arguments);
+    let hook = hook::is_called(&arguments);
     let ended = match Cli::try_parse_from(arguments) {
         Ok(cli) => {
             diagnostics::start(cli.verb.level(), json);
             on_a_runtime(cli.verb)
         }
+        // A provider that calls a newer version's hooks goes on.
+        Err(_) if hook => return std::process::ExitCode::SUCCESS,
         Err(error) if error.use_stderr() && json => {
             Err(Failure::usage("usage", error.render().to_string().trim_end().to_owned()))
         }
@@ -230,6 +233,9 @@ pub(crate) fn main() -> std::process::ExitCode {
             return std::process::ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if hook {
+        return std::process::ExitCode::SUCCESS;
+    }
     let code = ended.unwrap_or_else(|failure| {
         failure.tell(json);
         failure.exit
@@ -257,7 +263,8 @@ fn by_name(mut arguments: Vec<OsString>) -> Vec<OsString> {
 fn on_a_runtime(verb: Verb) -> Done {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        // Made when they are needed: files on a disk that hangs must not keep the journal from its own.
+        .max_blocking_threads(16)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(|e| Failure::failed("runtime", format!("cannot set up the program's event loop: {e}")))?;

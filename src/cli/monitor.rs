@@ -49,15 +49,21 @@ pub(crate) async fn run(args: &Args) -> Done {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut takes_over = true;
     let mut told = false;
+    let mut of: Option<String> = None;
     loop {
         looks.tick().await;
         if is_unread() {
             return Ok(OK);
         }
         let client = match args.agent.runner(Environment::ours()) {
-            Ok((_, client)) => client,
+            // The lines of another agent are not ours: the one that was first found is waited for.
+            Ok((found, _)) if of.as_ref().is_some_and(|of| *of != found.agent_id) => continue,
+            Ok((found, client)) => {
+                of.get_or_insert(found.agent_id);
+                client
+            }
             // A command line that names no runner will not name one later.
-            Err(failure) if failure.exit == ExitCode::Usage => return Err(failure),
+            Err(failure) if failure.exit == ExitCode::Usage && of.is_none() => return Err(failure),
             Err(_) => continue,
         };
         match client.monitor(takes_over).await {

@@ -35,11 +35,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args) -> Done {
-    let (found, client) = match local::runner(Environment::ours(), args.agent.as_deref(), args.state_dir.as_deref())? {
-        Here::Runs(found, client) => (found, client),
-        Here::Dead(found) => return Err(found.dead()),
-        Here::None => return Err(args.agent.as_deref().map_or_else(order::nobody, not_here)),
-    };
+    let (found, client) =
+        match local::speaking_for(Environment::ours(), args.agent.as_deref(), args.state_dir.as_deref())? {
+            Here::Runs(found, client) => (found, client),
+            Here::Dead(found) => return Err(found.dead()),
+            Here::None => return Err(args.agent.as_deref().map_or_else(order::nobody, not_here)),
+        };
     let answer = match client.get("/obligations").await {
         Err(ClientError::NotRunning { .. }) => return Err(found.dead()),
         answered => answered?,

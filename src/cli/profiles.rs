@@ -204,7 +204,11 @@ pub(crate) fn names(env: Environment<'_>) -> Result<Vec<String>, Failure> {
 fn read(path: &Path, env: Environment<'_>) -> Result<Value, String> {
     let text = text_of(path).map_err(|e| format!("it cannot be read: {e}"))?;
     let mut value = if path.extension().is_some_and(|kind| kind == "toml") {
-        let table = DeTable::parse(&text).map_err(|e| format!("it is not TOML: {}", e.to_string().trim_end()))?;
+        let table = DeTable::parse(&text).map_err(|e| {
+            // Without the line itself, which may hold a secret.
+            let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            format!("it is not TOML, line {line}: {}", e.message())
+        })?;
         json_table(table.get_ref())?
     } else {
         serde_json::from_str(&text).map_err(|e| format!("it is not JSON: {e}"))?

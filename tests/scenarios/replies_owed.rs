@@ -1,6 +1,6 @@
 //! Replies that the agent owes (behaviour 13), and hooks as the provider writes them (behaviour 19).
 
-use relay_runner_core::config::{Config, Mode};
+use relay_runner_core::config::{Config, Identity, Mode};
 use relay_runner_core::event::{ExitClass, FailureKind, Incoming, OpResult, RelayEvent};
 use relay_runner_core::flags::{Flag, Flags};
 use relay_runner_core::{Event, MessageId, Order};
@@ -77,6 +77,39 @@ fn what_the_relay_does_not_wait_for_any_more_is_not_owed() {
     story.hands_over(6).takes(6);
     story.answers(asked, OpResult::Owed { messages: vec![] });
     assert_eq!(owed(&story), [6]);
+}
+
+/// The relay's list is of today's addresses.
+#[test]
+fn what_was_sent_to_a_label_is_owed_although_the_agent_has_another_one_now() {
+    let mut story =
+        Story::up_with(Config { identity: Identity { label: Some("rev".into()), ..config().identity }, ..config() });
+    story.message(Incoming { to: "label:rev".into(), ..asking(5) });
+    story.hands_over(5).takes(5).busy().idle();
+    let before = story.told.len();
+    story.after(60_000);
+    assert!(story.told_since(before, "obligations)").is_empty(), "nobody is asked who cannot know");
+    assert_eq!(owed(&story), [5]);
+    replies(&mut story, 5);
+    assert!(owed(&story).is_empty());
+}
+
+/// The two go different ways.
+#[test]
+fn a_reply_that_is_heard_of_before_its_message_is_taken_is_one_all_the_same() {
+    let mut story = Story::up();
+    story.message(asking(5));
+    story.hands_over(5);
+    replies(&mut story, 5);
+    story.takes(5).busy();
+    assert!(owed(&story).is_empty());
+    // Also where the message comes again to the next run.
+    let mut later = story.the_next_run();
+    later.boot();
+    later.registers();
+    later.provider_comes_up();
+    later.hands_over(5).takes(5);
+    assert!(owed(&later).is_empty());
 }
 
 #[test]

@@ -132,7 +132,7 @@ impl Core {
             status: Status::new(facts.status_seq),
             troubles: Troubles::default(),
             telling: Telling::default(),
-            owed: Owed::from_facts(facts.owed),
+            owed: Owed::from_facts(facts.owed, facts.replied),
             touched: Touched::default(),
             happened: Vec::new(),
             config: Arc::new(config),
@@ -240,6 +240,7 @@ impl Core {
             had: self.inbox.had(),
             commands: self.commands.facts(),
             owed: self.owed.facts(),
+            replied: self.owed.replied(),
         }
     }
 
@@ -348,7 +349,7 @@ impl Core {
             Order::Report { request, report } => self.hook_report(request, &report, fx),
             Order::Permission { request, ask } => self.permission_asked(request, *ask, fx),
             Order::Hook { request, hook } => self.hook(request, &hook, fx),
-            Order::Replied { message } => self.owes_no_reply(message, fx),
+            Order::Replied { message } => self.replied(message, fx),
             Order::Token { request, slot, record } => self.token_handed_in(request, slot, record, fx),
             Order::Fault { what } => self.fault(what, fx),
             Order::JournalBroken { why } => self.status.journal_broke(why),

@@ -50,6 +50,9 @@ pub struct DurableFacts {
     /// Replies that the agent owes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owed: BTreeMap<MessageId, OwedFact>,
+    /// Messages that it replied to last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replied: Vec<MessageId>,
 }
 
 /// The provider process that was alive.
@@ -151,6 +154,7 @@ impl DurableFacts {
             had: BTreeMap::new(),
             commands: Vec::new(),
             owed: BTreeMap::new(),
+            replied: Vec::new(),
         }
     }
 }

@@ -87,8 +87,9 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
         "PreToolUse" | "Notification" => posted,
         "Stop" => {
             let still_running = running(payload);
-            let last = payload.get("last_assistant_message").and_then(Value::as_str);
-            let metadata = last.map(|last| format!("{{\"lastMessage\":\"{:016x}\"}}", xxh3_64(last.as_bytes())).into());
+            let last = payload.get("last_assistant_message").and_then(Value::as_str).map(digest_of);
+            let last = last.or_else(|| digested(payload, LAST));
+            let metadata = last.map(|last| format!("{{\"lastMessage\":\"{last}\"}}").into());
             let held = payload.get("stop_hook_active").and_then(Value::as_bool).unwrap_or(false);
             let report = StatusReport { id: turn(payload), still_running, metadata, ..StatusReport::default() };
             HookReport { held_before: Some(held), ..with(report) }
@@ -119,7 +120,8 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
 }
 
 /// The same hook with no more than [`read`] looks at, so that it stays small whatever the provider puts into it: of a
-/// prompt the headings, of what a tool is called with at most `most` bytes and its digest, and nothing of its answer.
+/// prompt the headings, of what a tool is called with at most `most` bytes and its digest, of other words 300 characters, and
+/// nothing of its answer.
 pub fn slim(payload: &Map<String, Value>, most: usize) -> Map<String, Value> {
     const KEPT: [&str; 16] = [
         "providerSessionId",
@@ -139,13 +141,13 @@ pub fn slim(payload: &Map<String, Value>, most: usize) -> Map<String, Value> {
         "hook_event_name",
         DIGEST,
     ];
-    let mut slim: Map<String, Value> = KEPT
-        .iter()
-        .filter_map(|key| Some(((*key).to_string(), payload.get(*key).filter(|value| !value.is_null())?.clone())))
-        .collect();
+    let mut slim: Map<String, Value> =
+        KEPT.iter().filter_map(|key| Some(((*key).to_string(), plain(payload.get(*key)?)?))).collect();
     if let Some(prompt) = payload.get("prompt").and_then(Value::as_str) {
-        let headings: Vec<String> =
-            offers_in(prompt).map(|(message, nonce)| format!("[relay message {message} {nonce}]")).collect();
+        let headings: Vec<String> = offers_in(prompt)
+            .take(LIST_MOST)
+            .map(|(message, nonce)| format!("[relay message {message} {nonce}]"))
+            .collect();
         slim.insert("prompt".to_string(), Value::from(headings.join("\n")));
     }
     if let Some(input) = payload.get("tool_input").filter(|input| !input.is_null()) {
@@ -155,12 +157,35 @@ pub fn slim(payload: &Map<String, Value>, most: usize) -> Map<String, Value> {
         slim.insert("tool_input".to_string(), shown);
     }
     if let Some(last) = payload.get("last_assistant_message").and_then(Value::as_str) {
-        slim.insert("last_assistant_message".to_string(), Value::from(cut_to(last, most)));
+        slim.insert(LAST.to_string(), Value::from(digest_of(last)));
     }
-    if let Some(tasks) = payload.get("background_tasks") {
-        slim.insert("background_tasks".to_string(), tasks.clone());
+    if payload.contains_key("background_tasks") {
+        let ids: Vec<Value> = running(payload).iter().map(|id| Value::from(&**id)).collect();
+        slim.insert("background_tasks".to_string(), Value::from(ids));
     }
     slim
+}
+
+/// Items of a list that are looked at.
+const LIST_MOST: usize = 64;
+
+/// A value that [`read`] looks at, bounded.
+fn plain(value: &Value) -> Option<Value> {
+    match value {
+        Value::String(text) => Some(Value::from(&*cut(text))),
+        Value::Bool(_) | Value::Number(_) => Some(value.clone()),
+        Value::Array(items) => {
+            Some(Value::from(items.iter().filter(|item| item.is_number()).take(LIST_MOST).cloned().collect::<Vec<_>>()))
+        }
+        Value::Null | Value::Object(_) => None,
+    }
+}
+
+/// Of the last message, in a hook that was made slim.
+const LAST: &str = "lastMessageDigest";
+
+fn digest_of(text: &str) -> String {
+    format!("{:016x}", xxh3_64(text.as_bytes()))
 }
 
 /// Of what a tool is called with, in a hook that was made slim.
@@ -210,7 +235,7 @@ fn running(payload: &Map<String, Value>) -> Vec<Text> {
         let named = || ["agent_id", "id", "task_id"].iter().find_map(|key| task.get(*key).and_then(Value::as_str));
         task.as_str().or_else(named).map(cut)
     };
-    tasks.into_iter().flatten().filter_map(id).collect()
+    tasks.into_iter().flatten().filter_map(id).take(LIST_MOST).collect()
 }
 
 /// A permission request has no id of its own: the tool and what it is called with are what the hook of its end has as
@@ -221,14 +246,14 @@ fn approval_id(payload: &Map<String, Value>) -> Text {
 }
 
 fn digest(payload: &Map<String, Value>) -> String {
-    let given = payload.get(DIGEST).and_then(Value::as_str).filter(|given| given.len() == 16);
-    given.map_or_else(
-        || {
-            let input = payload.get("tool_input").map(Value::to_string).unwrap_or_default();
-            format!("{:016x}", xxh3_64(input.as_bytes()))
-        },
-        ToString::to_string,
-    )
+    digested(payload, DIGEST)
+        .unwrap_or_else(|| digest_of(&payload.get("tool_input").map(Value::to_string).unwrap_or_default()))
+}
+
+/// A digest that was made already.
+fn digested(payload: &Map<String, Value>, key: &str) -> Option<String> {
+    let given = payload.get(key).and_then(Value::as_str)?;
+    (given.len() == 16 && given.bytes().all(|b| b.is_ascii_hexdigit())).then(|| given.to_string())
 }
 
 impl Core {

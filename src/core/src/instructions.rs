@@ -4,13 +4,11 @@
 use alloc::string::String;
 use core::fmt::Write;
 
-/// Whom it is for, and what is owed.
+/// Whom it is for. What is owed is not said here: this is read again in later sessions, and would not be true any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Introduction<'a> {
     pub agent_id: &'a str,
     pub label: Option<&'a str>,
-    /// Replies that are owed.
-    pub owed: usize,
 }
 
 /// Plain text, with a line break at its end.
@@ -37,16 +35,8 @@ pub fn relay_instructions(to: &Introduction<'_>) -> String {
          - relay-runner message TARGET \"words\": to an agent, label:X, tag:X, cap:X or broadcast\n\
          - relay-runner send-claimable TARGET \"words\": work for whoever claims it first\n\
          - relay-runner obligations: the replies that you owe\n\
-         - relay-runner whoami, agents, label, tags, pair, disconnect; each has --help\n",
+         - relay-runner whoami, label, tags, pair, disconnect; each has --help\n",
     );
-    if to.owed > 0 {
-        let (replies, are) = if to.owed == 1 { ("reply", "is") } else { ("replies", "are") };
-        let _ = writeln!(
-            text,
-            "\nYou owe {} {replies} that {are} not sent yet: relay-runner obligations lists them.",
-            to.owed
-        );
-    }
     text
 }
 
@@ -55,10 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_who_the_agent_is_and_names_the_verbs_and_what_is_owed() {
-        let told = |owed, label| relay_instructions(&Introduction { agent_id: "a1", label, owed });
-        let text = told(0, None);
-        assert!(text.contains("the agent a1 on a relay") && !text.contains("owe ") && text.ends_with('\n'), "{text}");
+    fn it_says_who_the_agent_is_and_names_the_verbs() {
+        let told = |label| relay_instructions(&Introduction { agent_id: "a1", label });
+        let text = told(None);
+        assert!(text.contains("the agent a1 on a relay") && text.ends_with('\n'), "{text}");
         for verb in ["reply", "react", "read", "message", "send-claimable", "obligations"] {
             assert!(
                 text.contains(&alloc::format!("relay-runner {verb} "))
@@ -66,7 +56,6 @@ mod tests {
                 "{verb}"
             );
         }
-        assert!(told(0, Some("x")).contains("a1, label:x on"));
-        assert!(told(1, None).contains("owe 1 reply that is") && told(2, None).contains("owe 2 replies that are"));
+        assert!(told(Some("x")).contains("a1, label:x on"));
     }
 }

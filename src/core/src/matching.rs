@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use relay_runner_protocol::Target;
 use serde::{Deserialize, Serialize};
 
+use crate::Core;
 use crate::config::Config;
 use crate::event::Incoming;
 use crate::ids::{Epoch, Text};
@@ -26,6 +27,14 @@ pub(crate) const TAGS_MOST: usize = 256;
 /// Whether a message is for this agent and still has to be read by it.
 pub(crate) fn is_ours(config: &Config, given: Option<&Given>, message: &Incoming) -> bool {
     !message.read && is_addressed(config, given, message)
+}
+
+impl Core {
+    /// The label in force: what it was given since it registered takes the place of what it registered.
+    pub fn label(&self) -> Option<&str> {
+        let own = self.config.identity.label.as_deref();
+        self.given.as_ref().map_or(own, |given| given.label.as_deref())
+    }
 }
 
 fn is_addressed(config: &Config, given: Option<&Given>, message: &Incoming) -> bool {

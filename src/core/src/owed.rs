@@ -1,7 +1,7 @@
 //! Replies that the agent owes (behaviour 13): to messages that expect one and that it has taken. They outlive restarts,
 //! hold the end of a turn once (behaviour 19), and end with the reply.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,15 @@ pub struct OwedFact {
     pub from: Text,
     /// When the agent took the message.
     pub since: Wall,
+    /// It was sent to a label, a tag or a capability: the relay's list leaves it out once the agent has another.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub by_name: bool,
 }
+
+/// Replies that are remembered, for those that are heard of before their message is known to be taken.
+const REPLIED_MOST: usize = 64;
+/// A list of the relay that is this long may leave something out.
+const LIST_MOST: usize = 1_000;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owed {
@@ -32,12 +40,19 @@ pub(crate) struct Owed {
     /// The turn whose end was held already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     held: Option<TurnNumber>,
+    /// Messages that were replied to last.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    replied: VecDeque<MessageId>,
     version: u64,
 }
 
 impl Owed {
-    pub(crate) fn from_facts(replies: BTreeMap<MessageId, OwedFact>) -> Self {
-        Self { replies, ..Self::default() }
+    pub(crate) fn from_facts(replies: BTreeMap<MessageId, OwedFact>, sent: Vec<MessageId>) -> Self {
+        Self { replies, replied: sent.into(), ..Self::default() }
+    }
+
+    pub(crate) fn replied(&self) -> Vec<MessageId> {
+        self.replied.iter().copied().collect()
     }
 
     pub(crate) fn facts(&self) -> BTreeMap<MessageId, OwedFact> {
@@ -68,6 +83,7 @@ impl Owed {
     /// The relay that the messages are of is not there any more.
     pub(crate) fn forget(&mut self) {
         self.asked.clear();
+        self.replied.clear();
         self.version += u64::from(!self.replies.is_empty());
         self.replies.clear();
     }
@@ -83,10 +99,13 @@ impl Core {
     /// The agent has taken this message.
     pub(crate) fn owes_a_reply(&mut self, message: MessageId) {
         let Some(item) = self.inbox.get(message) else { return };
-        if !item.meta.reply_expected || !self.config.flags.has(Flag::RemembersWhatIsOwed) {
+        let replied = self.owed.replied.contains(&message);
+        if !item.meta.reply_expected || replied || !self.config.flags.has(Flag::RemembersWhatIsOwed) {
             return;
         }
-        let owed = OwedFact { from: item.meta.from.clone(), since: self.now.wall };
+        let us = &self.config.identity.agent_id;
+        let by_name = item.meta.to != *us && item.meta.resolved.as_ref() != Some(us);
+        let owed = OwedFact { from: item.meta.from.clone(), since: self.now.wall, by_name };
         let known = self.owed.replies.len();
         self.owed.replies.entry(message).or_insert(owed);
         if self.owed.replies.len() > self.config.limits.held {
@@ -96,6 +115,16 @@ impl Core {
         self.owed.version += u64::from(self.owed.replies.len() != known);
     }
 
+    /// The relay has accepted a reply to it.
+    pub(crate) fn replied(&mut self, message: MessageId, fx: &mut Effects) {
+        if self.owed.replied.len() >= REPLIED_MOST {
+            self.owed.replied.pop_front();
+        }
+        self.owed.replied.push_back(message);
+        self.owes_no_reply(message, fx);
+        fx.sync = true;
+    }
+
     /// The reply was sent, or nobody waits for it any more.
     pub(crate) fn owes_no_reply(&mut self, message: MessageId, fx: &mut Effects) {
         fx.sync |= self.owed.end(message);
@@ -103,10 +132,11 @@ impl Core {
 
     /// What is owed is asked for with each round, while anything is: a reply may have gone another way.
     pub(crate) fn ask_what_is_owed(&mut self, fx: &mut Effects) {
-        if self.owed.replies.is_empty() || self.ops.any(|op| *op == Op::Obligations) {
+        let mut certain = self.owed.iter().filter(|(_, owed)| !owed.by_name).map(|(id, _)| id).peekable();
+        if certain.peek().is_none() || self.ops.any(|op| *op == Op::Obligations) {
             return;
         }
-        self.owed.asked = self.owed.replies.keys().copied().collect();
+        self.owed.asked = certain.collect();
         self.http(Op::Obligations, Call::Obligations, self.config.timing.liveness_deadline, fx);
     }
 
@@ -114,6 +144,9 @@ impl Core {
         let asked = core::mem::take(&mut self.owed.asked);
         // A relay that does not keep such a list changes nothing.
         let OpResult::Owed { messages } = result else { return };
+        if messages.len() >= LIST_MOST {
+            return;
+        }
         for message in asked {
             if !messages.contains(&message) {
                 self.owes_no_reply(message, fx);

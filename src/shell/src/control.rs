@@ -10,6 +10,7 @@ mod permission;
 mod report;
 pub(crate) mod routes;
 pub(crate) mod terminal;
+mod unheard;
 mod verbs;
 pub(crate) mod why;
 

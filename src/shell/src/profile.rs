@@ -239,6 +239,12 @@ pub enum ProfileError {
     Base(String),
 }
 
+/// Why a value is not what is wanted, without the value: it may be a secret.
+fn without_value(why: &str) -> String {
+    let parts = why.split_once("string \"").and_then(|(before, rest)| Some((before, rest.rsplit_once("\", ")?.1)));
+    parts.map_or_else(|| why.to_owned(), |(before, after)| format!("{before}a string, {after}"))
+}
+
 impl Profile {
     /// Reads a document as it stands, strictly: what it does not know is an error.
     pub fn read(document: &Value) -> Result<Self, ProfileError> {
@@ -251,7 +257,7 @@ impl Profile {
         }
         let profile: Self = serde_path_to_error::deserialize(document).map_err(|error| {
             let path = error.path().to_string();
-            refused(if path == "." { "the document" } else { &path }, error.inner().to_string())
+            refused(if path == "." { "the document" } else { &path }, without_value(&error.inner().to_string()))
         })?;
         profile.sound().map_err(|(path, why)| refused(&path, why))?;
         Ok(profile)

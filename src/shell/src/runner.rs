@@ -153,7 +153,11 @@ impl Runner {
                 if self.options.bodies == KeptBodies::None {
                     event.forget_digests();
                 }
-                self.step(event).await
+                let code = self.step(event).await;
+                if self.asked.is_asking() {
+                    self.asked.keep(&self.core.view());
+                }
+                code
             }
             None => Ok(None),
         }
@@ -229,7 +233,7 @@ impl Runner {
             Input::Permission { ask, input, answer } => {
                 let request = self.request(answer)?;
                 if let Some(input) = input {
-                    self.asked.keep(&ask.approval.id, &input, &self.core.view());
+                    self.asked.asking(ask.approval.id.clone(), input, &self.core.view());
                 }
                 Some(Event::Order(Order::Permission { request, ask }))
             }
@@ -404,5 +408,9 @@ impl Runner {
             farewell.end_within(LAST_FRAMES).await;
         }
         self.info.remove();
+        if !leave {
+            // Whatever somebody else has put there stays. Its lock is still ours, so nobody else has made it meanwhile.
+            let _ = std::fs::remove_dir(&self.runner_dir);
+        }
     }
 }

@@ -18,7 +18,7 @@ macro_rules! schema {
 }
 
 /// All of them.
-pub const ALL: [Schema; 15] = [
+pub const ALL: [Schema; 17] = [
     schema!("report", "POST /status"),
     schema!("report-answer", "what that answers"),
     schema!("permission", "POST /permission"),
@@ -28,6 +28,8 @@ pub const ALL: [Schema; 15] = [
     schema!("token", "POST /token"),
     schema!("command", "POST /command"),
     schema!("command-answer", "what that answers when the command succeeded"),
+    schema!("verbs", "POST /relay/{verb}: what each takes and answers, under $defs"),
+    schema!("monitor-ack", "POST /monitor/ack"),
     schema!("state", "GET /state, and `status --json`"),
     schema!("why", "GET /why, and `why --json`"),
     schema!("event", "GET /events, the data of each event"),

@@ -1,7 +1,10 @@
 //! Hooks as a provider calls them: the program's own verb, run by the agent's process, and what comes of it.
 
+use super::callers::Called;
 use super::world::{PROGRAM, World, eventually};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 
 /// Says nothing on its standard output: what it has, what it does and when it ends are told by hooks. Before it works it
 /// asks for permission, and when it is kept from ending it replies.
@@ -89,6 +92,11 @@ fn a_hook_without_a_runner_does_nothing_and_ends_with_0() {
             assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), "", ""), "{hook}");
         }
     }
+    // Another code may be a word of the provider's protocol, and its plugin may be of a newer version.
+    for odd in [&["hook"][..], &["hook", "--new-in-2027", "Stop"], &["hook", "Stop", "more"]] {
+        let said = world.ask(odd);
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), "", ""), "{odd:?}");
+    }
 }
 
 #[test]
@@ -130,4 +138,47 @@ done
     world.replays_exactly(3);
     let nobody = world.ask(&["obligations", "a1", "--json"]);
     assert_eq!((nobody.code, nobody.error_code().as_str()), (Some(1), "not_running"), "{nobody:?}");
+}
+
+#[test]
+fn a_request_whose_asker_has_gone_is_open_no_more() {
+    let called = Called::new();
+    let world = &called.world;
+    let session = world.notes("sessions", 1)[0].clone();
+    let body = json!({"tool_name": "Bash", "tool_input": {"command": "ls"}, "providerSessionId": session}).to_string();
+    let open = || world.ask(&["status", "--json"]).json()["approvals"].as_array().unwrap().len();
+    for _ in 0..2 {
+        let mut stream = UnixStream::connect(called.socket()).unwrap();
+        let head = "POST /hook/PermissionRequest HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json";
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        eventually("it waits for a decision", || (open() == 1).then_some(()));
+        drop(stream);
+        eventually("nobody waits any more", || (open() == 0).then_some(()));
+    }
+    called.ends();
+}
+
+/// What a hook reads never comes: the provider, which waits for it, goes on, and its turn ends all the same.
+#[test]
+fn a_hook_that_is_given_nothing_ends_by_itself_and_says_that_it_was_called() {
+    let script = r#"
+rr=PROGRAM
+mkfifo never
+while IFS= read -r line; do
+    case $line in
+    *'"type":"message"'*)
+        id=${line%%,\"nonce\":*}
+        id=${id##*\"id\":}
+        echo "{\"type\":\"taken\",\"ids\":[$id]}"
+        echo '{"type":"busy"}'
+        $rr hook Stop <> never
+        ;;
+    *'"type":"shutdown"'*) exit 0 ;;
+    esac
+done
+"#;
+    let world = World::new();
+    let _runner = world.agent(&script.replace("PROGRAM", PROGRAM), &[]);
+    let (_, task) = world.task("to be worked on");
+    world.task_is(task, "done");
 }

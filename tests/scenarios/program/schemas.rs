@@ -26,6 +26,8 @@ impl Documents {
             let url = document["$id"].as_str().unwrap().to_owned();
             assert_eq!(document["$schema"], "https://json-schema.org/draft/2020-12/schema");
             compiler.add_resource(&url, alone).unwrap();
+            let parts = document["$defs"].as_object().into_iter().flatten();
+            by_name.extend(parts.map(|(part, _)| (format!("{name}/{part}"), format!("{url}#/$defs/{part}"))));
             by_name.insert(name.clone(), url);
         }
         let by_name = by_name
@@ -186,6 +188,75 @@ fn bodies_are_taken_as_the_schema_says() {
         documents.fits("error", &answer);
     }
     called.ends();
+}
+
+#[test]
+fn the_agents_verbs_take_and_answer_what_the_schema_says() {
+    let called = Called::new();
+    let documents = Documents::of(&called);
+    let world = &called.world;
+    let from = json!({"from": "operator", "to": "a1", "body": "how far is it?", "replyExpected": true});
+    let (_, question) = world.call("POST", "/messages", &from.to_string());
+    let question = &question["id"];
+    let text = world.path("text");
+    fs::write(&text, "a long one").unwrap();
+    let taken = [
+        ("reply", json!({"messageId": question, "body": "ten miles", "attachments": [text]})),
+        ("reply", json!({"messageId": question, "bodyFile": text, "body": null, "replyExpected": true})),
+        ("react", json!({"messageId": question, "emoji": "👍", "idempotencyKey": "k1"})),
+        ("read", json!({"messageId": question})),
+        ("read", json!({"messageId": question, "thread": true})),
+        ("message", json!({"to": "operator", "body": "b", "subject": null, "urgent": true, "payload": {"x": [1]}})),
+        ("send-claimable", json!({"to": "tag:command", "body": "b", "title": "t"})),
+        ("label", json!({"label": "l1"})),
+        ("label", json!({"label": null})),
+        ("tags", json!({"add": ["t1"], "remove": []})),
+        ("tags", json!({"tags": ["t1", "t2"]})),
+        ("whoami", json!({})),
+    ];
+    for (verb, body) in taken {
+        documents.fits(&format!("verbs/{verb}"), &body);
+        let (status, answer) = called.call(&Call::post(&format!("/relay/{verb}"), &body.to_string()));
+        assert_eq!(status, 200, "{verb} {body}: {answer}");
+        documents.fits(&format!("verbs/{verb}-answer"), &answer);
+    }
+    let refused = [
+        ("reply", json!({"messageId": question})),
+        ("reply", json!({"messageId": "12", "body": "b"})),
+        ("reply", json!({"messageId": question, "body": "b", "bodyFile": text})),
+        ("reply", json!({"messageId": question, "body": " "})),
+        ("react", json!({"messageId": question})),
+        ("read", json!({"messageId": -1})),
+        ("read", json!({"messageId": question, "thread": "yes"})),
+        ("message", json!({"body": "b"})),
+        ("message", json!({"to": "operator", "body": "b", "attachments": "x.png"})),
+        ("send-claimable", json!({"to": "operator", "body": 7})),
+        ("label", json!({})),
+        ("label", json!({"label": 7})),
+        ("tags", json!({"add": "t1"})),
+        ("pair", json!({"with": 7})),
+        ("disconnect", json!({"reason": 7})),
+    ];
+    for (verb, body) in refused {
+        documents.refuses(&format!("verbs/{verb}"), &body);
+        let (status, answer) = called.call(&Call::post(&format!("/relay/{verb}"), &body.to_string()));
+        assert_eq!(status, 422, "{verb} {body}: {answer}");
+        documents.fits("error", &answer);
+    }
+    for (body, fits) in [(json!({"ids": [1]}), true), (json!({"ids": ["1"]}), false), (json!({}), false)] {
+        let (status, answer) = called.call(&Call::post("/monitor/ack", &body.to_string()));
+        assert_eq!(status, if fits { 409 } else { 422 }, "its messages go another way: {answer}");
+        if fits {
+            documents.fits("monitor-ack", &body);
+        } else {
+            documents.refuses("monitor-ack", &body);
+        }
+    }
+    documents.fits("verbs/pair", &json!({"with": "bob"}));
+    documents.fits("verbs/disconnect", &json!({"reason": "enough"}));
+    let (status, answer) = called.call(&Call::post("/relay/disconnect", "{}"));
+    assert_eq!(status, 200, "{answer}");
+    documents.fits("verbs/disconnect-answer", &answer);
 }
 
 #[test]

@@ -90,6 +90,12 @@ fn a_hook_that_was_made_slim_says_the_same() {
         ("PermissionRequest", json!({"tool_name": "Bash", "tool_input": {"command": words}, "pid": 7})),
         ("SubagentStop", json!({"agent_id": "a1", "agent_type": "explorer", "last_assistant_message": words})),
         ("Stop", json!({"stop_hook_active": false, "background_tasks": ["b1"], "prompt_id": "p1"})),
+        (
+            "Stop",
+            json!({"last_assistant_message": "\u{1}".repeat(50_000), "background_tasks": [{"id": "b1", "log": words}]}),
+        ),
+        ("StopFailure", json!({"error": words})),
+        ("SessionEnd", json!({"reason": words, "pids": [1, "x", 2]})),
     ];
     for (hook, payload) in payloads {
         let whole = object(payload);

@@ -3,14 +3,16 @@
 
 use super::permission::{Decided, held};
 use super::routes::{ending, look, read, refusal};
+use super::unheard::Unheard;
 use crate::input::{Input, Inputs};
 use crate::secret;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use relay_runner_core::effect::Decision;
+use relay_runner_core::event::HookReport;
 use relay_runner_core::hooks::{self, Posted};
 use relay_runner_core::{Answer, OwedReply, format};
 use serde_json::{Map, Value, json};
@@ -18,9 +20,11 @@ use tokio::sync::oneshot;
 
 pub(super) async fn hook(
     State(inputs): State<Inputs>,
-    Path(event): Path<String>,
+    event: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    // A name that cannot be read is not known either.
+    let event = event.map(|Path(event)| event).unwrap_or_default();
     let payload = match read::<Map<String, Value>>(body) {
         Ok(payload) => payload,
         Err(refusal) => return refusal,
@@ -28,10 +32,15 @@ pub(super) async fn hook(
     match hooks::read(&event, &payload) {
         Some(Posted::Report(hook)) => {
             let (answer, answered) = oneshot::channel();
+            // Whoever asked may be gone before it is told that the end of its turn is held, and end it all the same.
+            let held = hook.held_before.map(|_| HookReport { held_before: Some(true), ..(*hook).clone() });
+            let unheard = Unheard::new(&inputs, held);
             if !inputs.send(Input::Hook { hook, answer }).await {
                 return ending();
             }
-            match answered.await {
+            let answered = answered.await;
+            unheard.heard();
+            match answered {
                 Ok(Answer::Hook { busy, owed, holds }) => told(&event, &busy, &owed, holds),
                 Ok(Answer::Stale) => stale(),
                 Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Permission { .. } | Answer::Token { .. })

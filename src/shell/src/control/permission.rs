@@ -2,6 +2,7 @@
 //! called with stays out of the journal.
 
 use super::routes::{ending, read, refusal};
+use super::unheard::Unheard;
 use crate::input::{Input, Inputs};
 use crate::secret::cut;
 use axum::body::Bytes;
@@ -10,7 +11,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use relay_runner_core::effect::Decision;
-use relay_runner_core::event::{ApprovalRequest, PermissionAsk};
+use relay_runner_core::event::{ApprovalRequest, HookReport, PermissionAsk};
 use relay_runner_core::{Answer, Text};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,10 +73,18 @@ pub(super) enum Decided {
 /// Held until somebody decides, or the time for that is over. `input` is for whoever decides.
 pub(super) async fn held(inputs: &Inputs, ask: PermissionAsk, input: Option<String>) -> Decided {
     let (answer, answered) = oneshot::channel();
+    // Nobody is left to be told: the provider does not ask any more, or has asked the person in its own dialog.
+    let pids = ask.pid.iter().chain(&ask.pids).copied().collect();
+    let answered_elsewhere = Some(ask.approval.id.clone());
+    let gone = HookReport { session: ask.session.clone(), pids, answered: answered_elsewhere, ..HookReport::default() };
+    let unheard = Unheard::new(inputs, Some(gone));
     if !inputs.send(Input::Permission { ask: Box::new(ask), input, answer }).await {
+        unheard.heard();
         return Decided::Ending;
     }
-    match answered.await {
+    let answered = answered.await;
+    unheard.heard();
+    match answered {
         Ok(Answer::Permission { decision, reason }) => Decided::By(decision, reason),
         Ok(Answer::Stale) => Decided::Stale,
         Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Token { .. } | Answer::Hook { .. }) | Err(_) => {

@@ -149,13 +149,27 @@ fn put(dir: &Path, name: &str, item: &Item) -> Result<(), HomeError> {
             write_whole(&path, text).map_err(io_error("write", &path))
         }
         Item::Link(to) => {
-            if std::fs::symlink_metadata(&path).is_ok_and(|is| is.is_file()) {
-                tracing::warn!("{}: {NEWER}; it is a link again", path.display());
+            match std::fs::symlink_metadata(&path) {
+                // What the provider wrote itself is kept: it may be the newest credential there is.
+                Ok(is) if !is.is_symlink() => set_aside(&path)?,
+                Ok(_) | Err(_) => remove(&path)?,
             }
-            remove(&path)?;
             std::os::unix::fs::symlink(to, &path).map_err(io_error("make the link", &path))
         }
     }
+}
+
+/// Renames it, to a name that is free.
+fn set_aside(path: &Path) -> Result<(), HomeError> {
+    let mut n = 1;
+    let mut aside = PathBuf::from(format!("{}.replaced-{n}", path.display()));
+    while std::fs::symlink_metadata(&aside).is_ok() {
+        n += 1;
+        aside = PathBuf::from(format!("{}.replaced-{n}", path.display()));
+    }
+    std::fs::rename(path, &aside).map_err(io_error("set aside", path))?;
+    tracing::warn!("{}: {NEWER}; it is a link again, and what was there is {}", path.display(), aside.display());
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), HomeError> {

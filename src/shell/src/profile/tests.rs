@@ -339,3 +339,10 @@ fn a_manifest_cannot_lead_out_of_the_home() {
     assert!(precious.exists());
     assert_eq!(fs::metadata(place.path("home")).unwrap().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn a_fault_does_not_say_the_value_which_may_be_a_secret() {
+    let document = serde_json::json!({"name": "p", "mcp": {"servers": {"s": "S3CRET\", x"}}});
+    let said = Profile::read(&document).unwrap_err().to_string();
+    assert!(!said.contains("S3CRET") && said.contains("mcp.servers"), "{said}");
+}

@@ -66,10 +66,9 @@ pub(super) fn forget(runner_dir: &Path) {
 fn words(core: &Core, own: Option<String>) -> String {
     let config = core.config();
     let identity = &config.identity;
-    let relay = config.relay_context.then(|| {
-        let (agent_id, label) = (&*identity.agent_id, identity.label.as_deref());
-        relay_instructions(&Introduction { agent_id, label, owed: core.view().owed.len() })
-    });
+    let relay = config
+        .relay_context
+        .then(|| relay_instructions(&Introduction { agent_id: &identity.agent_id, label: core.label() }));
     let own = own.filter(|own| !own.is_empty()).map(|own| own + "\n");
     own.into_iter().chain(relay).collect::<Vec<_>>().join("\n")
 }
