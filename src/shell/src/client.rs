@@ -7,6 +7,7 @@ use crate::tls;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a look may take. Commands take as long as they take.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
@@ -72,7 +73,7 @@ impl Client {
         let path = if takes_over { "/monitor" } else { "/monitor?takeover=false" };
         let response = self.http.get(url(path)).send().await.map_err(|e| self.unreachable(e))?;
         if response.status().is_success() {
-            return Ok(Lines { client: self.clone(), response, rest: Vec::new() });
+            return Ok(Lines { client: self.clone(), response, rest: Vec::new(), heard: Instant::now() });
         }
         Err(self.refused(response).await)
     }
@@ -111,6 +112,8 @@ pub struct Lines {
     response: reqwest::Response,
     /// What came after the last line that was given out.
     rest: Vec<u8>,
+    /// When something came last: whoever looks away in between does not begin anew.
+    heard: Instant,
 }
 
 impl Lines {
@@ -126,9 +129,12 @@ impl Lines {
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(SILENCE_MOST, self.response.chunk()).await;
+            let chunk = tokio::time::timeout_at(self.heard + SILENCE_MOST, self.response.chunk()).await;
             match chunk {
-                Ok(Ok(Some(chunk))) => self.rest.extend_from_slice(&chunk),
+                Ok(Ok(Some(chunk))) => {
+                    self.heard = Instant::now();
+                    self.rest.extend_from_slice(&chunk);
+                }
                 Ok(Ok(None)) => return Ok(None),
                 Ok(Err(error)) => return Err(self.client.unreachable(error)),
                 Err(_) => {

@@ -118,8 +118,9 @@ impl Monitor {
 #[derive(Debug)]
 pub(crate) struct Words(mpsc::Receiver<Word>);
 
-pub(crate) fn serve(words: Words, inputs: &Inputs) -> Task {
-    holding(HELD, words, inputs)
+/// `deadline` is that of an offer, in milliseconds: it goes back before the core stops waiting for it.
+pub(crate) fn serve(words: Words, deadline: u64, inputs: &Inputs) -> Task {
+    holding(HELD.min(Duration::from_millis(deadline / 2)), words, inputs)
 }
 
 fn holding(held: Duration, words: Words, inputs: &Inputs) -> Task {

@@ -107,7 +107,7 @@ impl Runner {
         }
         self.token_file = self.options.token_file.clone().map(|file| tokens::watch(file, &self.inputs));
         if let Some(words) = self.monitor_words.take().filter(|_| self.monitor.is_on()) {
-            self.monitoring = Some(monitor::serve(words, &self.inputs));
+            self.monitoring = Some(monitor::serve(words, self.core.config().timing.offer_deadline, &self.inputs));
         }
         let result = self.turn_over().await;
         self.end(result.as_ref().ok().copied()).await;
