@@ -123,13 +123,13 @@ pub(crate) fn speaking_for(
     }
 }
 
-/// The runner of an agent, or the only one there is; it must live, and on this machine.
+/// The runner of an agent, inside a provider its own, or the only one there is; it must live, and on this machine.
 pub(crate) fn living(
     env: Environment<'_>,
     agent: Option<&str>,
     state_dir: Option<&Path>,
 ) -> Result<(Found, Client), Failure> {
-    match runner(env, agent, state_dir)? {
+    match speaking_for(env, agent, state_dir)? {
         Here::Runs(found, client) => Ok((found, client)),
         Here::Dead(found) => Err(found.dead()),
         Here::None => Err(nobody(agent)),

@@ -2,10 +2,10 @@
 
 use super::JSON;
 use super::ago::{ago, now};
-use super::failure::{Done, Failure};
+use super::failure::Done;
 use super::given::Environment;
-use super::local::{self, Here};
-use super::{OK, order, say};
+use super::local;
+use super::{OK, say};
 use clap::builder::FalseyValueParser;
 use relay_runner_shell::client::ClientError;
 use std::path::PathBuf;
@@ -35,12 +35,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args) -> Done {
-    let (found, client) =
-        match local::speaking_for(Environment::ours(), args.agent.as_deref(), args.state_dir.as_deref())? {
-            Here::Runs(found, client) => (found, client),
-            Here::Dead(found) => return Err(found.dead()),
-            Here::None => return Err(args.agent.as_deref().map_or_else(order::nobody, not_here)),
-        };
+    let (found, client) = local::living(Environment::ours(), args.agent.as_deref(), args.state_dir.as_deref())?;
     let answer = match client.get("/obligations").await {
         Err(ClientError::NotRunning { .. }) => return Err(found.dead()),
         answered => answered?,
@@ -60,9 +55,4 @@ pub(crate) async fn run(args: &Args) -> Done {
         say::line(format_args!("message {id} from {from}, taken {since}: relay-runner reply {id} \"...\""))?;
     }
     Ok(OK)
-}
-
-fn not_here(agent: &str) -> Failure {
-    let text = format!("no runner of {agent} runs on this machine; `relay-runner agents` shows who is on the relay");
-    Failure::failed("not_running", text)
 }

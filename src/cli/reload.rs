@@ -1,4 +1,4 @@
-//! HUP: the configuration is read again (behaviour 18). Delivery, restarts, spans and what is logged change; the rest is
+//! HUP: the configuration is read again (behaviour 18). The keys of which `config default` says HUP change; the rest are
 //! said to need a new start.
 
 use super::config_file::{File, Layer};

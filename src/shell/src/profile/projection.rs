@@ -121,7 +121,8 @@ impl View<'_> {
             Provider::Claude => {
                 partial("monitors/ of the plugin", "only in a terminal: in print mode there are no monitors")
             }
-            Provider::Codex | Provider::Acp | Provider::Command | Provider::Any => {
+            Provider::Command => partial("run --offers monitor", "only where the run says so: else its standard input"),
+            Provider::Codex | Provider::Acp | Provider::Any => {
                 unsupported("it has no monitors; messages are handed over as turns")
             }
         }

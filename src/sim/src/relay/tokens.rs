@@ -15,7 +15,7 @@ pub(crate) type TokenId = u64;
 pub(crate) struct Tokens {
     /// When each ends, in the relay's time; none never does.
     all: BTreeMap<TokenId, Token>,
-    /// All are refused for now.
+    /// While this holds, all are refused.
     pub(crate) refuses: bool,
 }
 

@@ -87,7 +87,7 @@ fn shutdown_during_backoff(step: &Step<'_>) -> bool {
     is_shut_down(step) && step.before.process == "cooling"
 }
 
-/// The same, and it is asked for now.
+/// The same, and somebody asks for it at once.
 fn restart_during_backoff(step: &Step<'_>) -> bool {
     step.orders("agent.restart") && step.before.process == "cooling"
 }
