@@ -343,6 +343,7 @@ fn figures() -> BoxedStrategy<Config> {
                     compact: a[8],
                     clear: a[8],
                     inject: a[8],
+                    attach: a[2],
                 },
                 seed,
                 credential,

@@ -234,7 +234,7 @@ impl Books {
             return Err(format!("{effect}, and then the number of it again"));
         }
         match effect {
-            Effect::Spawn { op, generation } => self.spawn(at, *op, *generation)?,
+            Effect::Spawn { op, generation, .. } => self.spawn(at, *op, *generation)?,
             Effect::Adopt { op, generation, .. } => {
                 if self.process.living != Some(*generation) || !self.process.spawning.is_empty() {
                     return Err(format!("invariant 1: {generation} is taken up, and {:?} lives", self.process.living));

@@ -543,7 +543,7 @@ impl World {
             Effect::Http { op, deadline, call, .. } => {
                 self.ask(*op, Question::Call(call.clone()), deadline + 1_000);
             }
-            Effect::Spawn { op, generation } => {
+            Effect::Spawn { op, generation, .. } => {
                 self.process = Some(Process::new(*generation));
                 self.ask(*op, Question::Spawn(*generation), 90_000);
             }

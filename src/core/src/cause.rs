@@ -56,6 +56,9 @@ impl ProviderReport {
             Self::SignOfLife => "the provider gave a sign of life",
             Self::ApprovalOpened(_) => "the provider asked for permission",
             Self::ApprovalClosed { .. } => "a permission request was answered elsewhere",
+            Self::Conversation { .. } => "the provider said which conversation it is in",
+            Self::Context(_) => "the provider said how full its context is",
+            Self::Model { .. } => "the provider said which model it uses",
             Self::Exit(_) => "the provider's process ended",
             Self::Malformed { .. } => "the provider said something that cannot be read",
         }

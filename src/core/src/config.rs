@@ -197,6 +197,9 @@ pub struct Adapter {
     pub compact: bool,
     pub clear: bool,
     pub inject: bool,
+    /// A person can open a terminal of the provider's own on the live conversation.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub attach: bool,
 }
 
 /// What happens to a message that arrives during a turn (behaviour 6).

@@ -40,11 +40,13 @@ pub enum Effect {
     /// A call of the relay's HTTP API, answered within `deadline`. `key` is the idempotency key's operation: the same
     /// for every try.
     Http { op: OpId, key: OpId, epoch: Epoch, deadline: Millis, call: Call },
-    /// Start a provider process. Answered `Spawned` or `Failed`.
-    Spawn { op: OpId, generation: Generation },
+    /// Start a provider process, which goes on with this conversation of an earlier one where it can; where it cannot, it
+    /// begins another and reports that. Answered `Spawned` or `Failed`.
+    Spawn { op: OpId, generation: Generation, resume: Option<Text> },
     /// Take up the process of an earlier run, and ask it what became of these offers. Answered `Spawned` when it lives,
-    /// else `Failed`, with nothing of it left. It is up once it has said what it knows.
-    Adopt { op: OpId, generation: Generation, process: ProcessRef, offers: Offers },
+    /// else `Failed`, with nothing of it left. It is up once it has said what it knows. The conversation is the last that
+    /// it was known to be in.
+    Adopt { op: OpId, generation: Generation, process: ProcessRef, offers: Offers, conversation: Option<Text> },
     /// Fetch what this message has attached, each within `deadline`. Answered `Ok` once each is there or cannot be had:
     /// what became of them is said in the message.
     FetchAttachments { op: OpId, message: MessageId, deadline: Millis },
@@ -483,10 +485,15 @@ impl fmt::Display for Effect {
                 write!(f, "http({op},k{},e{epoch},{deadline}ms,{call})", key.0)
             }
             Self::FetchAttachments { op, message, deadline } => write!(f, "attachments({op},m{message},{deadline}ms)"),
-            Self::Spawn { op, generation } => write!(f, "spawn({op},{generation})"),
-            Self::Adopt { op, generation, process, offers } => {
+            Self::Spawn { op, generation, resume } => {
+                write!(f, "spawn({op},{generation}")?;
+                conversation(f, resume.as_deref())?;
+                f.write_char(')')
+            }
+            Self::Adopt { op, generation, process, offers, conversation: known } => {
                 write!(f, "adopt({op},{generation},p{}", process.pid)?;
                 offers.iter().try_for_each(|offer| write!(f, ",m{}.{}", offer.message, offer.nonce))?;
+                conversation(f, known.as_deref())?;
                 f.write_char(')')
             }
             Self::Provider { op, generation, act } => write!(f, "provider({op},{generation},{act})"),
@@ -570,6 +577,11 @@ impl fmt::Display for Call {
 
 fn optional(f: &mut fmt::Formatter<'_>, text: Option<&str>) -> fmt::Result {
     text.map_or(Ok(()), |text| write!(f, ",{}", Quoted(text)))
+}
+
+/// An id of the provider's may look like anything; behind the sign it cannot be taken for something else.
+fn conversation(f: &mut fmt::Formatter<'_>, id: Option<&str>) -> fmt::Result {
+    id.map_or(Ok(()), |id| write!(f, ",conversation={}", Quoted(id)))
 }
 
 impl fmt::Display for Act {

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::about::About;
 use crate::approvals::Approvals;
 use crate::boot::Boot;
 use crate::claims::Claims;
@@ -72,6 +73,9 @@ pub struct Core {
     pub(crate) telling: Telling,
     #[serde(default, skip_serializing_if = "Owed::is_unused")]
     pub(crate) owed: Owed,
+    /// What the provider says about itself.
+    #[serde(default, skip_serializing_if = "About::is_silent")]
+    pub(crate) about: About,
     /// What changed in the step that runs; nothing between steps.
     #[serde(skip)]
     pub(crate) touched: Touched,
@@ -133,6 +137,7 @@ impl Core {
             troubles: Troubles::default(),
             telling: Telling::default(),
             owed: Owed::from_facts(facts.owed, facts.replied),
+            about: About::from_facts(facts.conversation, &config.identity.provider),
             touched: Touched::default(),
             happened: Vec::new(),
             config: Arc::new(config),
@@ -228,6 +233,7 @@ impl Core {
                 process: self.lifecycle.process().cloned(),
                 launch: self.config.launch,
             }),
+            conversation: self.conversation_fact(),
             first_prompt_done: self.prompt.is_done(),
             first_prompt_said: self.prompt.is_said(),
             exits: self.lifecycle.window().exits().to_vec(),

@@ -31,6 +31,9 @@ pub struct DurableFacts {
     #[serde(default)]
     pub given: Option<Given>,
     pub provider: Option<ProviderFact>,
+    /// The provider's own conversation, which the next process goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationFact>,
     pub first_prompt_done: bool,
     /// It was handed over to the living process, or was about to be; that its turn has begun is not known yet.
     #[serde(default)]
@@ -64,6 +67,14 @@ pub struct ProviderFact {
     /// What it was started with, as [`Config::launch`](crate::Config::launch) says.
     #[serde(default)]
     pub launch: u64,
+}
+
+/// A conversation of a provider's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationFact {
+    pub id: Text,
+    /// Whose it is: another kind of provider cannot go on with it.
+    pub provider: Text,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +154,7 @@ impl DurableFacts {
             bus_position: 0,
             given: None,
             provider: None,
+            conversation: None,
             first_prompt_done: false,
             first_prompt_said: false,
             exits: Vec::new(),

@@ -34,6 +34,7 @@ pub mod restart;
 pub mod view;
 pub mod why;
 
+mod about;
 mod adoption;
 mod approvals;
 mod attachments;

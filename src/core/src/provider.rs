@@ -18,6 +18,7 @@ impl Core {
         let mut cx = Cx {
             now: self.now,
             config: &self.config,
+            conversation: self.about.conversation.as_ref(),
             ops: &mut self.ops,
             deadlines: &mut self.deadlines,
             fx,
@@ -87,6 +88,9 @@ impl Core {
             ProviderReport::SignOfLife => self.sign_of_life(fx),
             ProviderReport::ApprovalOpened(request) => self.approval_opened(*request, fx),
             ProviderReport::ApprovalClosed { id } => self.approval_answered_elsewhere(&id, fx),
+            ProviderReport::Conversation { id } => self.conversation_is(id, fx),
+            ProviderReport::Context(report) => self.context_is(report, fx),
+            ProviderReport::Model { model, effort } => self.model_is(model, effort),
             ProviderReport::Malformed { reason } => {
                 self.status.malformed += 1;
                 fx.note(Note::Malformed { what: "line of the provider", reason });
@@ -137,6 +141,7 @@ impl Core {
     }
 
     fn provider_is_gone(&mut self, gone: &Gone, fx: &mut Effects) {
+        self.about.process_is_gone();
         self.turn_of_the_dead();
         self.deliveries_of_the_dead(fx);
         self.prompt_unheard();

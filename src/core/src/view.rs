@@ -69,6 +69,8 @@ pub struct ProcessView<'a> {
     pub state: &'static str,
     pub generation: Generation,
     pub process: Option<&'a ProcessRef>,
+    /// The provider's own conversation: the one that it is in, or that the next process goes on with.
+    pub conversation: Option<&'a str>,
     /// Exits in the restart window.
     pub exits: usize,
     pub parked: Option<&'a str>,
@@ -205,6 +207,7 @@ impl Core {
                 state: self.lifecycle.name(),
                 generation: self.lifecycle.generation(),
                 process: self.lifecycle.process(),
+                conversation: self.about.conversation.as_deref(),
                 exits: self.lifecycle.window().exits().len(),
                 parked: self.lifecycle.parked().map(|why| &**why),
             },

@@ -48,6 +48,8 @@ pub(crate) struct Start {
     pub(crate) generation: Generation,
     pub(crate) env: BTreeMap<OsString, OsString>,
     pub(crate) cwd: PathBuf,
+    /// The provider's own conversation to go on with; where that cannot be had, another is begun.
+    pub(crate) resume: Option<Text>,
     pub(crate) reporter: Reporter,
 }
 
@@ -59,6 +61,7 @@ impl std::fmt::Debug for Start {
             .field("generation", &self.generation)
             .field("env", &self.env.keys())
             .field("cwd", &self.cwd)
+            .field("resume", &self.resume)
             .finish_non_exhaustive()
     }
 }
@@ -71,6 +74,9 @@ pub(crate) struct Adopt {
     pub(crate) process: ProcessRef,
     /// What it may have been offered, and may not have.
     pub(crate) offers: Offers,
+    /// The last that it was known to be in.
+    #[allow(dead_code, reason = "for adapters whose provider has conversations of its own")]
+    pub(crate) conversation: Option<Text>,
     pub(crate) reporter: Reporter,
 }
 

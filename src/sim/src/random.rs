@@ -106,6 +106,7 @@ pub fn config(seed: u64) -> Config {
         compact: true,
         clear: true,
         inject: true,
+        attach: false,
     };
     Config {
         delivery: if seed.is_multiple_of(3) { Delivery::Steer } else { Delivery::Queue },
@@ -547,7 +548,7 @@ impl Run {
                 Effect::Send { frame: Frame::Status { seq, .. }, .. } => self.statuses.push(*seq),
                 Effect::Send { .. } | Effect::UseToken { .. } | Effect::Answer { .. } | Effect::Finish { .. } => {}
                 Effect::Http { op, call, .. } => self.asked.push((*op, Question::Call(call.clone()))),
-                Effect::Spawn { op, generation } => {
+                Effect::Spawn { op, generation, .. } => {
                     self.asked.push((*op, Question::Spawn(*generation)));
                     self.provider = Some(Provider {
                         generation: *generation,

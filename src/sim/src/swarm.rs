@@ -93,6 +93,8 @@ fn setup(chance: &mut Chance) -> Setup {
         compact: chance.permille(700),
         clear: chance.permille(700),
         inject: chance.permille(700),
+        // It changes words only.
+        attach: false,
     };
     Setup {
         adapter,

@@ -325,7 +325,7 @@ impl Watch {
             self.newest_op = op;
         }
         match effect {
-            Effect::Spawn { op, generation } => {
+            Effect::Spawn { op, generation, .. } => {
                 self.orders.may_spawn()?;
                 let exact = !self.jumped_within(180_000);
                 self.process.spawns(at, *op, *generation, exact, truth)?;
@@ -430,7 +430,11 @@ impl Watch {
             ProviderReport::ApprovalOpened(request) => self.orders.asked(&request.id, None),
             ProviderReport::ApprovalClosed { id } => self.orders.is_answered(id),
             ProviderReport::Missed { offers } => self.messages.missed(offers),
-            ProviderReport::SignOfLife | ProviderReport::Malformed { .. } => {}
+            ProviderReport::SignOfLife
+            | ProviderReport::Conversation { .. }
+            | ProviderReport::Context(_)
+            | ProviderReport::Model { .. }
+            | ProviderReport::Malformed { .. } => {}
         }
     }
 

@@ -39,6 +39,8 @@ pub(crate) struct Provider {
 pub(crate) struct Cx<'a> {
     pub(crate) now: Stamp,
     pub(crate) config: &'a Config,
+    /// The provider's own, which the next process goes on with.
+    pub(crate) conversation: Option<&'a Text>,
     pub(crate) ops: &'a mut Ops,
     pub(crate) deadlines: &'a mut Deadlines,
     pub(crate) fx: &'a mut Effects,

@@ -38,7 +38,7 @@ impl Provider {
         }
         cx.deadlines.clear(TimerKey::Stop);
         let op = begin(Op::Spawn(self.generation), cx);
-        cx.fx.push(Effect::Spawn { op, generation: self.generation });
+        cx.fx.push(Effect::Spawn { op, generation: self.generation, resume: cx.conversation.cloned() });
         cx.fx.note(Note::Spawning { generation: self.generation });
         cx.fx.sync = true;
         Transition(State::Starting {})
@@ -50,7 +50,7 @@ impl Provider {
         self.spawned_at = cx.now.mono;
         let (generation, offers) = (self.generation, offers.clone());
         let op = begin(Op::Adopt(generation), cx);
-        cx.fx.push(Effect::Adopt { op, generation, process, offers });
+        cx.fx.push(Effect::Adopt { op, generation, process, offers, conversation: cx.conversation.cloned() });
         cx.fx.note(Note::Adopting { generation });
         Transition(State::Adopting {})
     }

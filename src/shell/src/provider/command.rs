@@ -56,6 +56,7 @@ impl CommandSpec {
             compact: true,
             clear: true,
             inject: true,
+            attach: false,
         };
         Self { argv, listen, monitor: false, can }
     }

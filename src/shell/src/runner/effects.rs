@@ -15,7 +15,7 @@ use crate::provider::{Adopt, Deed, Handed, Start};
 use crate::secret::Redactor;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::ids::Conn;
-use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, Offers, OpId, OpResult, TokenSlot, ids, wire};
+use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, Offers, OpId, OpResult, Text, TokenSlot, ids, wire};
 use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
@@ -42,10 +42,10 @@ impl Runner {
             Effect::FetchAttachments { op, message, deadline } => {
                 self.fetch_attachments(op, message, Duration::from_millis(deadline));
             }
-            Effect::Spawn { op, generation } => self.spawn(op, generation),
-            Effect::Adopt { op, generation, process, offers } => {
+            Effect::Spawn { op, generation, resume } => self.spawn(op, generation, resume),
+            Effect::Adopt { op, generation, process, offers, conversation } => {
                 let reporter = self.reporter(generation, token_of(&process));
-                self.provider.adopt(Adopt { op, generation, process, offers, reporter });
+                self.provider.adopt(Adopt { op, generation, process, offers, conversation, reporter });
             }
             Effect::Provider { op, generation, act } => self.act(op, generation, act),
             Effect::Stop { generation, step } => self.provider.stop(generation, step),
@@ -132,7 +132,7 @@ impl Runner {
         }
     }
 
-    fn spawn(&mut self, op: OpId, generation: Generation) {
+    fn spawn(&mut self, op: OpId, generation: Generation, resume: Option<Text>) {
         let identity = &self.core.config().identity;
         let session = ids::provider_session(self.core.run_id(), generation);
         let instructions = self.introduction();
@@ -156,7 +156,7 @@ impl Runner {
             },
         );
         let reporter = self.reporter(generation, None);
-        self.provider.start(Start { op, generation, env, cwd: self.options.cwd.clone(), reporter });
+        self.provider.start(Start { op, generation, env, cwd: self.options.cwd.clone(), resume, reporter });
     }
 
     /// `older` is a token that the process may know besides.

@@ -52,7 +52,7 @@ impl World<'_> {
                 let after = 1 + self.draw(2_000);
                 self.done(who, op, after, OpResult::Ok);
             }
-            Effect::Spawn { op, generation } => self.spawns(who, op, generation),
+            Effect::Spawn { op, generation, .. } => self.spawns(who, op, generation),
             Effect::Adopt { op, generation, offers, .. } => self.adopts(who, op, generation, &offers),
             Effect::Provider { op, generation, act } => self.acts(who, op, generation, act),
             Effect::Stop { generation, step } => self.stops(who, generation, step),

@@ -172,6 +172,9 @@ fn provider(report: &ProviderReport) -> String {
         ProviderReport::SignOfLife => "lives".into(),
         ProviderReport::ApprovalOpened(request) => format!("asks {}", request.id),
         ProviderReport::ApprovalClosed { id } => format!("{id} was answered there"),
+        ProviderReport::Conversation { id } => format!("is in the conversation {id}"),
+        ProviderReport::Context(report) => format!("has {} of {} tokens in its context", report.used, report.window),
+        ProviderReport::Model { model, .. } => format!("uses {model}"),
         ProviderReport::Exit(exit) => format!("exit {:?}", exit.class),
         ProviderReport::Malformed { .. } => "babbles".into(),
     }

@@ -48,7 +48,7 @@ impl Stage {
         let env =
             BTreeMap::from([("PATH".into(), std::env::var_os("PATH").unwrap()), ("GREETING".into(), "hello".into())]);
         let cwd = self.dir.path().to_owned();
-        self.provider.start(Start { op: OpId(1), generation, env, cwd, reporter });
+        self.provider.start(Start { op: OpId(1), generation, env, cwd, resume: None, reporter });
     }
 
     async fn event(&mut self) -> Event {
@@ -328,7 +328,7 @@ async fn a_program_that_cannot_be_started_is_named_with_the_reason() {
     let cwd = homeless.dir.path().join("gone");
     drop(dir);
     let reporter = Reporter::new(homeless.inputs.clone(), G1, Redactor::default());
-    homeless.provider.start(Start { op: OpId(1), generation: G1, env: BTreeMap::new(), cwd, reporter });
+    homeless.provider.start(Start { op: OpId(1), generation: G1, env: BTreeMap::new(), cwd, resume: None, reporter });
     let Event::Done(_, OpResult::Failed(failure)) = homeless.event().await else { panic!("refused") };
     assert!(failure.text.contains("working directory") && failure.text.contains("gone"), "{}", failure.text);
 }

@@ -35,7 +35,7 @@ fn adopt(stage: &mut Stage, process: ProcessRef) {
     let reporter = Reporter::new(stage.inputs.clone(), G1, Redactor::default());
     let offer = |message| Offer { message, attempt: 2, nonce: Nonce(7), repeat: Repeat::Ambiguous };
     let offers: Offers = [offer(3), offer(4)].into_iter().collect();
-    stage.provider.adopt(Adopt { op: OpId(1), generation: G1, process, offers, reporter });
+    stage.provider.adopt(Adopt { op: OpId(1), generation: G1, process, offers, conversation: None, reporter });
 }
 
 async fn asked(stage: &mut Stage, listener: &UnixListener) -> (BufReader<UnixStream>, String) {
