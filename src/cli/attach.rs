@@ -21,8 +21,9 @@ Examples:
   relay-runner attach a1 --json    how that is done, without doing it
 
 In tmux, the prefix and `d` (Ctrl-b d) leave the terminal again; the provider goes on.
-A provider has a terminal when it runs in one: of `run command`, when --tmux-session names its
-tmux session.";
+Codex has a terminal of its own, which joins the live thread: whoever is in it types to the agent, with
+or without --drive; leave it with /quit or Ctrl-C. Others have one when they run in it: of `run command`,
+when --tmux-session names its tmux session.";
 
 /// Look at the provider's own terminal, or drive it
 #[derive(Debug, clap::Args)]
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     /// The state folder, where the runner was given one
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
-    /// Type into it as well; without this it is only looked at
+    /// Type into it as well; without this a tmux session is only looked at
     #[arg(long)]
     drive: bool,
     /// Print what would be run, as JSON
@@ -124,12 +125,8 @@ fn command_line(terminal: &Terminal, drive: bool) -> Result<Vec<String>, Failure
             let at = argv.iter().rposition(|word| word == "attach").map_or(argv.len(), |at| at + 1);
             argv.insert(at, "-r".to_owned());
         }
-        Terminal::Command { .. } => {
-            return Err(Failure::usage(
-                "only_driven",
-                "this provider's terminal cannot be looked at only: whoever is in it types into it; say so with --drive",
-            ));
-        }
+        // A program of the provider's own: whoever is in it drives.
+        Terminal::Command { .. } => {}
     }
     Ok(argv)
 }
@@ -176,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn what_can_only_be_driven_is_not_looked_at() {
+    fn a_program_of_the_providers_own_is_run_as_it_is() {
         let command = terminal(json!({"kind": "command", "argv": ["codex", "resume"], "env": {"A": "b"}}));
-        assert_eq!(command_line(&command, false).unwrap_err().code, "only_driven");
+        assert_eq!(command_line(&command, false).unwrap(), ["codex", "resume"]);
         assert_eq!(command_line(&command, true).unwrap(), ["codex", "resume"]);
         let none = terminal(json!({"kind": "command", "argv": []}));
         assert_eq!(command_line(&none, true).unwrap_err().code, "unknown_terminal");

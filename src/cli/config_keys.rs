@@ -45,6 +45,10 @@ pub(crate) const COMMAND_TAGS: Key = setting("providers.command.tags", "", "");
 pub(crate) const COMMAND_CAPS: Key = setting("providers.command.caps", "", "");
 pub(crate) const LISTEN: Key = setting("providers.command.listen", "--listen", "AGENT_RELAY_LISTEN");
 pub(crate) const OFFERS: Key = setting("providers.command.offers", "--offers", "AGENT_RELAY_OFFERS");
+pub(crate) const CODEX: Key = setting("providers.codex.command", "--codex", "AGENT_RELAY_CODEX");
+pub(crate) const CODEX_TAGS: Key = setting("providers.codex.tags", "", "");
+pub(crate) const CODEX_CAPS: Key = setting("providers.codex.caps", "", "");
+pub(crate) const CODEX_TRANSCRIPT: Key = setting("providers.codex.transcript", "", "AGENT_RELAY_CODEX_TRANSCRIPT");
 
 /// What a path has to be for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +150,7 @@ impl Entry {
 }
 
 /// What each section is about; the first holds the keys before all sections.
-pub(crate) const SECTIONS: [(&str, &str); 7] = [
+pub(crate) const SECTIONS: [(&str, &str); 8] = [
     (
         "",
         "The run. Each of these keys, and each section, may also stand in a table of one agent: [agents.NAME], [agents.NAME.timing].",
@@ -160,6 +164,7 @@ pub(crate) const SECTIONS: [(&str, &str); 7] = [
     ("limits", "Bounds of what is kept in memory."),
     ("environment", "What the provider finds in its environment."),
     ("providers.command", "The provider `command`."),
+    ("providers.codex", "The provider `codex` (docs/codex-provider.md)."),
 ];
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Entry> {

@@ -1,10 +1,11 @@
 //! Every key of the configuration file, with its kind and bounds, its default, and what it means.
 
 use super::config_keys::{
-    AGENT_ID, ALLOW, APPROVAL, AUTOMATION, AUTOMATION_RUN, BODIES, BuiltIn, CAPS, CHANNELS, COMMAND, COMMAND_CAPS,
-    COMMAND_TAGS, CWD, DELIVER, EFFORT, EXPORT_TOKEN, Entry, FAIL_FAST, INFO_FILE, INHERIT, Kind, LABEL, LISTEN, LOG,
-    MACHINE, MARK_READ, MODE, MODEL, Must, OFFERS, ON_GIVE_UP, POLICY, PROFILE, PROMPT, RELAY, RELAY_CONTEXT, SET,
-    SPAWN_REQUEST, STATE_DIR, TAGS, TOKEN_FILE, WAIT_FOR_USAGE, WORKSPACE_MODE,
+    AGENT_ID, ALLOW, APPROVAL, AUTOMATION, AUTOMATION_RUN, BODIES, BuiltIn, CAPS, CHANNELS, CODEX, CODEX_CAPS,
+    CODEX_TAGS, CODEX_TRANSCRIPT, COMMAND, COMMAND_CAPS, COMMAND_TAGS, CWD, DELIVER, EFFORT, EXPORT_TOKEN, Entry,
+    FAIL_FAST, INFO_FILE, INHERIT, Kind, LABEL, LISTEN, LOG, MACHINE, MARK_READ, MODE, MODEL, Must, OFFERS, ON_GIVE_UP,
+    POLICY, PROFILE, PROMPT, RELAY, RELAY_CONTEXT, SET, SPAWN_REQUEST, STATE_DIR, TAGS, TOKEN_FILE, WAIT_FOR_USAGE,
+    WORKSPACE_MODE,
 };
 use super::given::{Key, setting};
 use relay_runner_core::config::{Limits, Timing};
@@ -436,5 +437,15 @@ const AROUND: &[Entry] = &[
         Kind::Word(&["stdin", "monitor"]),
         "stdin",
         "Where the program's messages go: to its standard input, or to the `relay-runner monitor` that runs beside it.",
+    ),
+    text(CODEX, Kind::Text, "codex", "The codex program. A name without a slash is looked for in PATH."),
+    list(CODEX_TAGS, Kind::List, &[], "Tags that every agent of this provider has besides."),
+    list(CODEX_CAPS, Kind::List, &[], "Capabilities that every agent of this provider has besides."),
+    none(
+        CODEX_TRANSCRIPT,
+        Kind::Path(Must::Nothing),
+        "none",
+        "\"~/codex.transcript\"",
+        "A file in which all that runner and codex say to each other is written down, with the words of messages: for reports of bugs. 64 MiB at most.",
     ),
 ];

@@ -41,6 +41,12 @@ impl Failure {
         Self { exit, code: code.into(), error: Some(error.into()) }
     }
 
+    /// The same, with more to say.
+    pub(crate) fn and(self, more: &str) -> Self {
+        let error = self.error.map(|error| anyhow::Error::msg(format!("{}; {more}", in_words(&error))));
+        Self { error, ..self }
+    }
+
     /// On standard error: one line of JSON, or words.
     pub(crate) fn tell(&self, json: bool) {
         let Some(error) = &self.error else { return };

@@ -1,8 +1,8 @@
 //! Who the agent is, and what its registration says about it (behaviour 1, 2).
 
 use super::config_keys::{
-    AGENT_ID, APPROVAL, AUTOMATION, AUTOMATION_RUN, CAPS, COMMAND_CAPS, COMMAND_TAGS, EFFORT, LABEL, MACHINE, MODEL,
-    POLICY, SPAWN_REQUEST, TAGS, WORKSPACE_MODE,
+    AGENT_ID, APPROVAL, AUTOMATION, AUTOMATION_RUN, CAPS, CODEX_CAPS, CODEX_TAGS, COMMAND_CAPS, COMMAND_TAGS, EFFORT,
+    LABEL, MACHINE, MODEL, POLICY, SPAWN_REQUEST, TAGS, WORKSPACE_MODE,
 };
 use super::failure::Failure;
 use super::given::{Given, Key, Source, word, wrong};
@@ -42,10 +42,15 @@ pub(crate) fn identity(
 ) -> Result<Identity, Failure> {
     let text = |key| Ok::<_, Failure>(given.text(key)?.map(|(text, _)| text.as_str().into()));
     let headless = (mode == Mode::Headless).then(|| "headless".to_owned());
-    let own = |key| if provider == "command" { given.items(key) } else { Ok(Vec::new()) };
-    let tags = items(given, TAGS, own(COMMAND_TAGS)?, End::First)?;
+    let of_provider = match provider {
+        "command" => Some((COMMAND_TAGS, COMMAND_CAPS)),
+        "codex" => Some((CODEX_TAGS, CODEX_CAPS)),
+        _ => None,
+    };
+    let own = |key: Option<Key>| key.map_or_else(|| Ok(Vec::new()), |key| given.items(key));
+    let tags = items(given, TAGS, own(of_provider.map(|(tags, _)| tags))?, End::First)?;
     let tags = [provider.to_owned()].into_iter().chain(tags).chain(headless);
-    let mut caps = items(given, CAPS, own(COMMAND_CAPS)?, End::Last)?;
+    let mut caps = items(given, CAPS, own(of_provider.map(|(_, caps)| caps))?, End::Last)?;
     // The environment's list, or the configuration's, takes the place of the one that is built in; flags add to it.
     if given.items(CAPS)?.iter().all(|(_, source)| matches!(source, Source::Flag(_))) {
         caps.push("chat".to_owned());

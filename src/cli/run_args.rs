@@ -11,13 +11,15 @@ const AFTER_HELP: &str = "\
 Providers:
   command   any program that speaks JSON lines, named behind -- (docs/command-provider.md)
   demo      an agent built into this program, to try things with
-  claude, codex, acp: not there yet; `command` can drive them through a program of your own
+  codex     Codex through its app-server (docs/codex-provider.md); what stands behind -- is codex's own
+  claude, acp: not there yet; `command` can drive them through a program of your own
 
 Examples:
   relay-runner run command -- ./agent.sh
   relay-runner run command --agent-id a1 --tag rust,linux -- ./agent.sh --fast
   relay-runner run command --relay https://relay.example --token-file token.txt -- ./agent.sh
   relay-runner run command --agent-id a1 --profile reviewer     with what the configuration says of a1
+  relay-runner run codex --agent-id c1 --approval guarded
   relay-runner run demo --agent-id d1
 
 Without --relay, a relay on the default port is used; when there is none, this process serves one.
@@ -130,6 +132,9 @@ pub(crate) struct Options {
     /// [env: AGENT_RELAY_OFFERS] [default: stdin]
     #[arg(long, value_name = "WAY")]
     pub(crate) offers: Option<String>,
+    /// The codex program [env: AGENT_RELAY_CODEX] [default: codex]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) codex: Option<String>,
     /// Forget what earlier runs of the agent knew; their journal is moved aside [env: AGENT_RELAY_FRESH]
     #[arg(long)]
     pub(crate) fresh: bool,
@@ -166,6 +171,7 @@ impl Options {
             (TMUX_SESSION.flag, self.tmux_session.clone()),
             (TMUX_SOCKET.flag, self.tmux_socket.clone()),
             (keys::OFFERS.flag, self.offers.clone()),
+            (keys::CODEX.flag, self.codex.clone()),
             (FRESH.flag, on(self.fresh)),
         ];
         flags.extend(own.into_iter().filter_map(|(flag, value)| Some((flag, value?))));

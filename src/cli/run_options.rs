@@ -12,7 +12,7 @@ use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::{Config, Text, TokenRecord};
 use relay_runner_shell::profile::Profile;
 use relay_runner_shell::{
-    CommandSpec, EnvironmentPolicy, Inherit, Options, Program, ProviderSpec, RelayUrl, SettingsSource,
+    CodexSpec, CommandSpec, EnvironmentPolicy, Inherit, Options, Program, ProviderSpec, RelayUrl, SettingsSource,
 };
 use secrecy::SecretString;
 use std::ffi::OsString;
@@ -26,6 +26,7 @@ const OFFERS: [(&str, bool); 2] = [("stdin", false), ("monitor", true)];
 /// Which provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Codex,
     Command,
     Demo,
 }
@@ -33,9 +34,10 @@ pub(crate) enum Kind {
 impl Kind {
     fn parse(name: &str) -> Result<Self, Failure> {
         match name {
+            "codex" => Ok(Self::Codex),
             "command" => Ok(Self::Command),
             "demo" => Ok(Self::Demo),
-            "claude" | "codex" | "acp" => Err(Failure::usage(
+            "claude" | "acp" => Err(Failure::usage(
                 "provider_not_there_yet",
                 format!(
                     "the provider `{name}` is not there yet in this version; until then `relay-runner run command -- COMMAND` \
@@ -53,6 +55,7 @@ impl Kind {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Codex => "codex",
             Self::Command => "command",
             Self::Demo => "demo",
         }
@@ -98,6 +101,13 @@ impl Asked {
         let (token, token_file) = token.map_or((None, None), |given| (Some(given.token.secret), given.file));
         let cwd = cwd(&given)?;
         let mode = mode(&given)?;
+        if kind == Kind::Codex && mode == Mode::Interactive {
+            return Err(Failure::usage(
+                "configuration",
+                "codex has no terminal of the runner's: run it without --interactive, and join its thread from any \
+                 terminal with `relay-runner attach`",
+            ));
+        }
         let mut identity = identity::identity(kind.name(), &agent_id, mode, &given, &cwd)?;
         if let Some(profile) = &profile {
             identity.profile = Some(profile.name.as_str().into());
@@ -124,7 +134,7 @@ impl Asked {
             usual_state,
             provider,
             config,
-            environment: environment(&given, profile.as_ref().and_then(|profile| profile.document.as_ref()))?,
+            environment: environment(kind, &given, profile.as_ref().and_then(|profile| profile.document.as_ref()))?,
             cwd,
             prompt: given.text(keys::PROMPT)?.map(|(text, _)| text),
             info_file: given.text(keys::INFO_FILE)?.map(|(path, _)| PathBuf::from(path)),
@@ -173,6 +183,7 @@ impl Asked {
 
 fn provider(kind: Kind, command: &[OsString], given: &Given<'_>) -> Result<ProviderSpec, Failure> {
     let argv = match kind {
+        Kind::Codex => return codex(command, given),
         Kind::Command if command.is_empty() => match given.said(keys::COMMAND)? {
             Some((configured, source)) => {
                 let argv: Vec<OsString> = configured.into_list().into_iter().map(OsString::from).collect();
@@ -192,6 +203,18 @@ fn provider(kind: Kind, command: &[OsString], given: &Given<'_>) -> Result<Provi
     let listen = given.switch(keys::LISTEN)?.unwrap_or(false);
     let monitor = given.parsed(keys::OFFERS, word(&OFFERS))?.unwrap_or(false);
     Ok(ProviderSpec::Command(CommandSpec { monitor, ..CommandSpec::new(argv, listen) }))
+}
+
+fn codex(more: &[OsString], given: &Given<'_>) -> Result<ProviderSpec, Failure> {
+    let (program, whence) = match given.text(keys::CODEX)? {
+        Some((program, source)) => (program, source.to_string()),
+        None => ("codex".to_owned(), "the provider `codex`".to_owned()),
+    };
+    let argv = program::found(&[program.into()], &whence, given.env).map_err(|failure| {
+        failure.and("codex comes with `npm install -g @openai/codex`; --codex names one that is elsewhere")
+    })?;
+    let transcript = given.text(keys::CODEX_TRANSCRIPT)?.map(|(path, _)| PathBuf::from(path));
+    Ok(ProviderSpec::Codex(CodexSpec { argv: argv.into_iter().chain(more.iter().cloned()).collect(), transcript }))
 }
 
 /// The command line of the built-in agent.
@@ -239,9 +262,14 @@ fn bodies(given: &Given<'_>) -> Result<KeptBodies, Failure> {
     Ok(given.parsed(keys::BODIES, word(&KEPT))?.unwrap_or_default())
 }
 
-fn environment(given: &Given<'_>, profile: Option<&Profile>) -> Result<EnvironmentPolicy, Failure> {
+fn environment(kind: Kind, given: &Given<'_>, profile: Option<&Profile>) -> Result<EnvironmentPolicy, Failure> {
     const WAYS: [(&str, Inherit); 2] = [("listed", Inherit::Listed), ("all", Inherit::All)];
-    let also = given.items(keys::ALLOW)?.into_iter().flat_map(|(names, _)| names).collect();
+    let needs: &[&str] = match kind {
+        Kind::Codex => &CodexSpec::NEEDS,
+        Kind::Command | Kind::Demo => &[],
+    };
+    let allowed = given.items(keys::ALLOW)?.into_iter().flat_map(|(names, _)| names);
+    let also = allowed.chain(needs.iter().map(|name| (*name).to_owned())).collect();
     Ok(EnvironmentPolicy {
         inherit: given.parsed(keys::INHERIT, word(&WAYS))?.unwrap_or_default(),
         also,

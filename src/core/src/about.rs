@@ -56,6 +56,11 @@ impl About {
 }
 
 impl Core {
+    /// The provider's own conversation, as far as it said which.
+    pub fn conversation(&self) -> Option<&str> {
+        self.about.conversation.as_deref()
+    }
+
     pub(crate) fn conversation_is(&mut self, id: Text, fx: &mut Effects) {
         if id.is_empty() || id.len() > ID_MOST {
             self.status.malformed += 1;

@@ -4,7 +4,7 @@ use crate::attachments::AttachedFile;
 use crate::observed::Ask;
 use crate::tokens::Token;
 use futures_util::FutureExt;
-use relay_runner_core::event::{CommandOrder, HookReport, PermissionAsk, StatusReport};
+use relay_runner_core::event::{ApprovalRequest, CommandOrder, HookReport, PermissionAsk, StatusReport};
 use relay_runner_core::ids::Conn;
 use relay_runner_core::wire::Words;
 use relay_runner_core::{Answer, Event, Failure, Generation, Lane, Offers, OpId, OpResult, Order};
@@ -69,6 +69,13 @@ pub(crate) enum Input {
         /// What the tool is called with, for whoever decides; it is in no journal.
         input: Option<String>,
         answer: oneshot::Sender<Answer>,
+    },
+    /// The provider itself waits for a permission.
+    Opened {
+        generation: Generation,
+        request: Box<ApprovalRequest>,
+        /// What the tool is called with, as above.
+        input: Option<String>,
     },
     /// A hook of the provider, read.
     Hook {

@@ -2,6 +2,7 @@
 
 use crate::environment::EnvironmentPolicy;
 use crate::profile::Profile;
+use crate::provider::codex::CodexSpec;
 use crate::provider::command::CommandSpec;
 use crate::relay_url::RelayUrl;
 use relay_runner_core::Config;
@@ -78,25 +79,34 @@ pub struct Program {
 pub enum ProviderSpec {
     /// Any program that speaks JSON lines.
     Command(CommandSpec),
+    /// Codex, through its app-server.
+    Codex(CodexSpec),
 }
 
 impl Options {
     /// A number that stands for all that a process is started with and cannot be told later: one that was started with
     /// something else is not taken up.
     pub(crate) fn launch(&self) -> u64 {
-        let ProviderSpec::Command(CommandSpec { argv, listen, monitor, .. }) = &self.provider;
+        let codex = [self.config.identity.model.as_deref(), self.config.identity.effort.as_deref()];
+        let (argv, way, monitor, more_of_it) = match &self.provider {
+            ProviderSpec::Command(CommandSpec { argv, listen, monitor, .. }) => {
+                (argv, if *listen { &b"listens"[..] } else { b"pipes" }, *monitor, None)
+            }
+            ProviderSpec::Codex(CodexSpec { argv, .. }) => (argv, &b"codex"[..], false, Some(codex)),
+        };
         let words = argv.iter().map(|word| word.as_encoded_bytes());
         let more = [
             self.cwd.as_os_str().as_encoded_bytes(),
             self.relay.base().as_bytes(),
             self.config.identity.approval.as_str().as_bytes(),
-            if *listen { b"listens" } else { b"pipes" },
+            way,
         ];
         // A list, a map or a name of strings always has a JSON form.
         let profile = self.profile.as_ref().map(|profile| serde_json::to_vec(profile).unwrap_or_default());
         // No word holds a NUL, so no two lists give the same text.
         let monitor = monitor.then_some(&b"monitor"[..]);
-        let all: Vec<&[u8]> = words.chain(more).chain(profile.as_deref()).chain(monitor).collect();
+        let more_of_it = more_of_it.into_iter().flatten().map(|word| word.unwrap_or_default().as_bytes());
+        let all: Vec<&[u8]> = words.chain(more).chain(profile.as_deref()).chain(monitor).chain(more_of_it).collect();
         xxhash_rust::xxh3::xxh3_64(&all.join(&0))
     }
 }
@@ -106,6 +116,7 @@ impl ProviderSpec {
     pub fn adapter(&self) -> Adapter {
         match self {
             Self::Command(spec) => spec.can,
+            Self::Codex(_) => CodexSpec::adapter(),
         }
     }
 
@@ -113,6 +124,7 @@ impl ProviderSpec {
     pub(crate) const fn is_monitored(&self) -> bool {
         match self {
             Self::Command(spec) => spec.monitor,
+            Self::Codex(_) => false,
         }
     }
 }

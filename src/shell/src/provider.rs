@@ -5,13 +5,19 @@
 //! every process that was spawned has exactly one exit, as its last report; and after an exit, or when the adapter is
 //! dropped, nothing is left of the process group.
 
+pub(crate) mod codex;
 pub(crate) mod command;
+pub(crate) mod held;
 pub(crate) mod leftover;
 pub(crate) mod lines;
+pub(crate) mod living;
+pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod reporter;
+pub(crate) mod shown;
 
 use crate::attachments::Files;
+use crate::control::terminal::Terminal;
 use relay_runner_core::effect::Decision;
 use relay_runner_core::event::ProcessRef;
 use relay_runner_core::{Generation, Offer, Offers, OpId, StopStep, Text};
@@ -37,6 +43,11 @@ pub(crate) trait Provider: Send + std::fmt::Debug {
 
     /// A step of stopping; of another generation than the living one it means nothing.
     fn stop(&mut self, generation: Generation, step: StopStep);
+
+    /// How a person comes to a terminal of the provider's own, on this conversation.
+    fn terminal(&self, _conversation: Option<&str>) -> Option<Terminal> {
+        None
+    }
 
     /// The run is over. Whatever lives is killed, unless it is to be taken up again.
     fn end(self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -75,7 +86,6 @@ pub(crate) struct Adopt {
     /// What it may have been offered, and may not have.
     pub(crate) offers: Offers,
     /// The last that it was known to be in.
-    #[allow(dead_code, reason = "for adapters whose provider has conversations of its own")]
     pub(crate) conversation: Option<Text>,
     pub(crate) reporter: Reporter,
 }

@@ -28,7 +28,9 @@ use crate::{StartError, monitor, notes, signals};
 use relay_runner_core::event::{BusFrame, Failure, FailureKind};
 use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::time::Mono;
-use relay_runner_core::{Answer, Core, Effects, Event, ExitCode, OpId, OpResult, Order, RequestId, Text};
+use relay_runner_core::{
+    Answer, Core, Effects, Event, ExitCode, OpId, OpResult, Order, ProviderReport, RequestId, Text,
+};
 use relay_runner_protocol::Message;
 use secrecy::SecretString;
 use std::collections::{BTreeMap, VecDeque};
@@ -236,6 +238,12 @@ impl Runner {
                     self.asked.asking(ask.approval.id.clone(), input, &self.core.view());
                 }
                 Some(Event::Order(Order::Permission { request, ask }))
+            }
+            Input::Opened { generation, request, input } => {
+                if let Some(input) = input {
+                    self.asked.asking(request.id.clone(), input, &self.core.view());
+                }
+                Some(Event::Provider(generation, ProviderReport::ApprovalOpened(request)))
             }
             Input::Token { token, answer } => {
                 let request = match answer {

@@ -13,6 +13,10 @@ use std::path::{Path, PathBuf};
 pub const CONTROL_SOCKET: &str = "control.sock";
 /// The socket of a program that listens.
 pub const COMMAND_SOCKET: &str = "command.sock";
+/// Where codex listens.
+pub const CODEX_SOCKET: &str = "codex.sock";
+/// What the provider is told first.
+pub(crate) const INSTRUCTIONS: &str = "instructions.md";
 /// How others find the runner: agent, process, control server and its secret.
 pub const INFO_FILE: &str = "runner.json";
 
@@ -46,7 +50,8 @@ pub fn candidates(places: &Places<'_>) -> Vec<PathBuf> {
     .flatten()
     .filter(|dir| {
         dir.is_absolute()
-            && dir.as_os_str().len() + 1 + COMMAND_SOCKET.len().max(CONTROL_SOCKET.len()) <= SOCKET_PATH_MOST
+            && dir.as_os_str().len() + 1 + COMMAND_SOCKET.len().max(CONTROL_SOCKET.len()).max(CODEX_SOCKET.len())
+                <= SOCKET_PATH_MOST
     })
     .collect()
 }

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use relay_runner_core::config::Identity;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 /// How a terminal is come by. `argv` drives it; whoever only looks says so to the program that is in it.
@@ -20,6 +21,8 @@ pub(crate) enum Terminal {
         session: String,
         argv: Vec<String>,
     },
+    /// A program of the provider's own: whoever is in it drives.
+    Command { argv: Vec<String>, env: BTreeMap<String, String> },
 }
 
 impl Terminal {

@@ -9,25 +9,16 @@ mod socket;
 mod talk;
 mod words;
 
+use super::living::{self, Halt, Living};
 use super::{Adopt, Deed, Provider, Start};
-use crate::input::Task;
 use crate::monitor::Monitor;
-use crate::provider::reporter::Reporter;
 use crate::runner_dir::COMMAND_SOCKET;
 use generation::{Begin, Running};
 use relay_runner_core::config::Adapter;
-use relay_runner_core::event::{Failure, FailureKind};
-use relay_runner_core::{Event, Generation, OpId, OpResult, StopStep};
+use relay_runner_core::{Generation, OpId, StopStep};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::time::Duration;
-use tokio::sync::mpsc;
-
-/// Deeds that wait for a program which does not read.
-const WAITING_MOST: usize = 64;
-/// How long the end of the run waits for a killed process to be gone.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A program that speaks the command protocol.
 #[derive(Debug, Clone)]
@@ -76,24 +67,7 @@ pub(crate) struct Command {
     state_dir: PathBuf,
     inputs: crate::input::Inputs,
     monitor: Monitor,
-    running: Option<Living>,
-}
-
-#[derive(Debug)]
-struct Living {
-    generation: Generation,
-    reporter: Reporter,
-    say: mpsc::Sender<Say>,
-    stop: mpsc::UnboundedSender<Halt>,
-    task: Task,
-}
-
-/// How a generation is brought to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Halt {
-    Step(StopStep),
-    /// The runner goes, the program stays.
-    Leave,
+    running: Option<Living<Say>>,
 }
 
 impl Command {
@@ -108,28 +82,19 @@ impl Command {
     }
 
     fn run(&mut self, generation: Generation, begin: Begin) {
-        let (say, said) = mpsc::channel(WAITING_MOST);
-        let (stop, stops) = mpsc::unbounded_channel();
         let reporter = begin.reporter().clone();
-        let running = Running {
+        let running = |told| Running {
             monitor: self.monitor.clone(),
             spec: self.spec.clone(),
             runner_dir: self.runner_dir.clone(),
             socket: self.spec.listen.then(|| self.runner_dir.join(COMMAND_SOCKET)),
             state_dir: self.state_dir.clone(),
             begin,
-            said,
-            stops,
+            told,
         };
-        let task = Task::start("the provider", &self.inputs, running.run());
+        let living = Living::begin(generation, reporter, &self.inputs, |told| running(told).run());
         // An earlier one that is still alive would be killed by this drop: the core never starts two.
-        self.running = Some(Living { generation, reporter, say, stop, task });
-    }
-
-    fn refuse(&self, op: OpId, kind: FailureKind, why: &str) {
-        let inputs = self.inputs.clone();
-        let event = Event::Done(op, OpResult::Failed(Failure { kind, text: why.into() }));
-        tokio::spawn(async move { inputs.event(event).await });
+        self.running = Some(living);
     }
 }
 
@@ -144,43 +109,31 @@ impl Provider for Command {
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
         let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) else {
-            return self.refuse(op, FailureKind::NotReady, "provider process is unavailable");
+            return living::refuse(op, living::UNAVAILABLE, &self.inputs);
         };
         if let Deed::Offer(offers) = &deed
             && self.monitor.is_on()
         {
             let lines = words::monitored(offers);
             if self.monitor.offer(op, generation, lines, living.reporter.clone()).is_err() {
-                self.refuse(op, FailureKind::NotReady, "the monitor takes nothing any more");
+                living::refuse(op, "the monitor takes nothing any more", &self.inputs);
             }
             return;
         }
-        let lines = words::lines(&deed);
-        match living.say.try_send(Say { op, lines }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.refuse(op, FailureKind::NotReady, "the provider does not read what it is told; its queue is full");
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.refuse(op, FailureKind::NotReady, "the provider takes nothing any more");
-            }
-        }
+        living.say(op, Say { op, lines: words::lines(&deed) }, &self.inputs);
     }
 
     fn stop(&mut self, generation: Generation, step: StopStep) {
         if let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) {
-            // Closed when the process is over: then there is nothing to stop.
-            let _ = living.stop.send(Halt::Step(step));
+            living.halt(Halt::Step(step));
         }
     }
 
     fn end(mut self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let living = self.running.take();
-        let halt = if leave_adoptable && self.spec.can.adoptable { Halt::Leave } else { Halt::Step(StopStep::Kill) };
+        let (living, leave) = (self.running.take(), leave_adoptable && self.spec.can.adoptable);
         Box::pin(async move {
-            if let Some(Living { stop, task, .. }) = living {
-                let _ = stop.send(halt);
-                task.end_within(GONE_WITHIN).await;
+            if let Some(living) = living {
+                living.end(leave).await;
             }
         })
     }

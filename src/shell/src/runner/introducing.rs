@@ -6,13 +6,12 @@ use crate::info::write_whole;
 use crate::options::Options;
 use crate::profile::Provider;
 use crate::profile::home::{self, Host};
+use crate::runner_dir::INSTRUCTIONS;
 use relay_runner_core::Core;
 use relay_runner_core::instructions::{Introduction, relay_instructions};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// In the runner folder.
-const INSTRUCTIONS: &str = "instructions.md";
 /// In the state folder.
 const HOME: &str = "profile-home";
 

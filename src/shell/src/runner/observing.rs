@@ -26,7 +26,8 @@ impl Runner {
                 let _ = answer.send(self.observed.listen(&resume));
             }
             Ask::Terminal(answer) => {
-                let _ = answer.send(Terminal::of(&self.core.config().identity));
+                let named = Terminal::of(&self.core.config().identity);
+                let _ = answer.send(named.or_else(|| self.provider.terminal(self.core.conversation())));
             }
         }
     }

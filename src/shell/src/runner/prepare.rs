@@ -1,7 +1,7 @@
 //! Before the loop: the folders, the lock, what the last run knew, and the journal.
 
 use super::Runner;
-use super::introducing::profile_home;
+use super::introducing::{ProfileHome, profile_home};
 use crate::asked::Asked;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
@@ -18,7 +18,8 @@ use crate::monitor::Monitor;
 use crate::observed::Observed;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
-use crate::provider::command::Command;
+use crate::provider::codex::{self, Codex, CodexSpec, Setting};
+use crate::provider::command::{Command, CommandSpec};
 use crate::provider::leftover::{Noted, kill_leftover, kill_unknown};
 use crate::runner_dir::{self, Places};
 use crate::secret::random_id;
@@ -35,8 +36,9 @@ use tokio::sync::watch;
 
 pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartError> {
     let clock = Clock::start();
-    let ProviderSpec::Command(command) = &options.provider;
-    if command.argv.is_empty() {
+    let (ProviderSpec::Command(CommandSpec { argv, .. }) | ProviderSpec::Codex(CodexSpec { argv, .. })) =
+        &options.provider;
+    if argv.is_empty() {
         return Err(StartError::NoCommand);
     }
     let state_dir = std::path::absolute(&options.state_dir).map_err(state_dir_error("find", &options.state_dir))?;
@@ -104,7 +106,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         bus: None,
         farewell: None,
         http: Http::new(relay, inputs.clone()),
-        provider: provider(&options.provider, &runner_dir, &state_dir, &inputs, &monitor),
+        provider: provider(&options, &profile_home, [&runner_dir, &state_dir], &inputs, &monitor),
         monitor,
         monitor_words: Some(monitor_words),
         monitoring: None,
@@ -152,15 +154,22 @@ fn clean_up(facts: &DurableFacts, config: &Config, state_dir: &Path, runner_dir:
 }
 
 fn provider(
-    spec: &ProviderSpec,
-    runner_dir: &Path,
-    state_dir: &Path,
+    options: &Options,
+    home: &ProfileHome,
+    [runner_dir, state_dir]: [&Path; 2],
     inputs: &Inputs,
     monitor: &Monitor,
 ) -> Box<dyn Provider> {
-    match spec {
+    let (runner_dir, state_dir) = (runner_dir.to_owned(), state_dir.to_owned());
+    match &options.provider {
+        ProviderSpec::Codex(spec) => {
+            let home =
+                home.as_ref().map(|(_, dir)| dir.clone().into_os_string()).or_else(|| std::env::var_os(codex::HOME));
+            let (identity, cwd) = (&options.config.identity, options.cwd.clone());
+            let setting = Setting::new(spec.clone(), identity, cwd, home, [runner_dir, state_dir]);
+            Box::new(Codex::new(setting, inputs.clone()))
+        }
         ProviderSpec::Command(spec) => {
-            let (runner_dir, state_dir) = (runner_dir.to_owned(), state_dir.to_owned());
             Box::new(Command::new(spec.clone(), runner_dir, state_dir, inputs.clone(), monitor.clone()))
         }
     }

@@ -6,25 +6,23 @@
 
 use super::socket;
 use super::talk::{Account, Speaker, listen, overhear};
-use super::{CommandSpec, Halt, Say, words};
+use super::{CommandSpec, Say, words};
 use crate::input::caught;
 use crate::monitor::Monitor;
-use crate::provider::leftover::{self, Noted};
-use crate::provider::process::{self, Group, Launch, Process};
+use crate::provider::held::{self, Held, NotHeld, Pipes, Program};
+use crate::provider::leftover::Noted;
+use crate::provider::living::{Halt, Told};
 use crate::provider::reporter::Reporter;
-use crate::provider::{Adopt, Start};
-use process_wrap::tokio::ChildWrapper;
-use relay_runner_core::event::{ExitClass, FailureKind, ProcessRef};
+use crate::provider::{Adopt, Start, log, process};
+use relay_runner_core::event::ExitClass;
 use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
 /// How long the rest of the output may take after the exit: something outside the group may hold the pipe open.
 const REST_WITHIN: Duration = Duration::from_secs(1);
@@ -54,8 +52,7 @@ pub(super) struct Running {
     pub(super) socket: Option<PathBuf>,
     pub(super) state_dir: PathBuf,
     pub(super) begin: Begin,
-    pub(super) said: mpsc::Receiver<Say>,
-    pub(super) stops: mpsc::UnboundedReceiver<Halt>,
+    pub(super) told: Told<Say>,
 }
 
 impl Running {
@@ -71,16 +68,13 @@ impl Running {
     }
 
     async fn live(self) {
-        let Self { spec, runner_dir, state_dir, socket, begin, said, mut stops, monitor } = self;
+        let Self { spec, runner_dir, state_dir, socket, begin, told: Told { said, mut stops }, monitor } = self;
         let reporter = begin.reporter().clone();
-        let log = state_dir.join("provider.log");
-        let begun = match begin {
-            Begin::Start(start) => started(&spec, start, socket.as_deref(), &log),
-            Begin::Adopt(adopt) => taken_up(adopt, &runner_dir, &log),
-        };
-        let Held { op, process, pipes, mut exit, mut group, log, resume } = match begun {
+        let log = state_dir.join(log::NAME);
+        let (op, begun) = begun(begin, &spec, socket.as_deref(), &runner_dir, &log);
+        let (Held { process, pipes, mut exit, mut group, log }, resume) = match begun {
             Ok(held) => held,
-            Err((op, kind, why)) => return reporter.fail(op, kind, &why).await,
+            Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
         let noted = Noted { process, runner_dir };
         if let Err(error) = noted.write(&state_dir) {
@@ -140,62 +134,29 @@ impl Running {
     }
 }
 
-/// A process that lives.
-struct Held {
-    op: OpId,
-    process: ProcessRef,
-    pipes: Pipes,
-    /// None: it is not our child, and its code is not known.
-    exit: Pin<Box<dyn Future<Output = std::io::Result<Option<ExitStatus>>> + Send>>,
-    group: Group,
-    log: Option<File>,
-    /// What it is asked before it is up.
-    resume: Option<String>,
-}
-
-type NotHeld = (OpId, FailureKind, String);
-
-fn started(spec: &CommandSpec, start: Start, socket: Option<&Path>, log: &Path) -> Result<Held, NotHeld> {
-    let Start { op, mut env, cwd, .. } = start;
-    if let Some(path) = socket {
-        env.insert(OsString::from(SOCKET_VARIABLE), path.into());
-    }
-    let (Process { mut child, group }, log) =
-        launch(spec, &env, &cwd, socket, log).map_err(|why| (op, FailureKind::Io, why))?;
-    let process = leftover::reference(child.id().unwrap_or(0));
-    let pipes = Pipes::take(&mut *child);
-    let exit = Box::pin(async move { child.wait().await.map(Some) });
-    Ok(Held { op, process, pipes, exit, group, log, resume: None })
-}
-
-fn taken_up(adopt: Adopt, runner_dir: &Path, log: &Path) -> Result<Held, NotHeld> {
-    let Adopt { op, process, offers, .. } = adopt;
-    let Some(end) = leftover::end_of(&process) else {
-        let rest = if leftover::kill_leftover(&process, runner_dir) { ", and what it left was killed" } else { "" };
-        let why = format!("the provider of the last run (process {}) has ended{rest}", process.pid);
-        return Err((op, FailureKind::NotFound, why));
-    };
-    let group = Group::of(process.clone(), runner_dir.to_owned());
-    let exit = Box::pin(async move {
-        end.await;
-        Ok(None)
-    });
-    // Without it, what the program prints is not bounded; it goes on printing there all the same.
-    let log =
-        socket::open_log(log).map_err(|error| tracing::warn!("the provider's log cannot be bounded: {error}")).ok();
-    let pipes = Pipes { stdin: None, stdout: None, stderr: None };
-    Ok(Held { op, process, pipes, exit, group, log, resume: Some(words::resume(&offers)) })
-}
-
-struct Pipes {
-    stdin: Option<tokio::process::ChildStdin>,
-    stdout: Option<tokio::process::ChildStdout>,
-    stderr: Option<tokio::process::ChildStderr>,
-}
-
-impl Pipes {
-    fn take(child: &mut dyn ChildWrapper) -> Self {
-        Self { stdin: child.stdin().take(), stdout: child.stdout().take(), stderr: child.stderr().take() }
+/// The process, and what it is asked before it is up.
+fn begun(
+    begin: Begin,
+    spec: &CommandSpec,
+    socket: Option<&Path>,
+    runner_dir: &Path,
+    log: &Path,
+) -> (OpId, Result<(Held, Option<String>), NotHeld>) {
+    match begin {
+        Begin::Start(Start { op, mut env, cwd, .. }) => {
+            let started = match socket {
+                Some(path) => {
+                    env.insert(OsString::from(SOCKET_VARIABLE), path.into());
+                    held::listening(Program { argv: &spec.argv, env: &env, cwd: &cwd }, path, log)
+                }
+                None => held::piped(Program { argv: &spec.argv, env: &env, cwd: &cwd }),
+            };
+            (op, started.map(|held| (held, None)))
+        }
+        Begin::Adopt(Adopt { op, process, offers, .. }) => {
+            let held = held::taken_up(process, runner_dir, log);
+            (op, held.map(|held| (held, Some(words::resume(&offers)))))
+        }
     }
 }
 
@@ -214,7 +175,7 @@ async fn talk(way: Way<'_>, speaker: &mut Speaker<'_>, last_words: &mut String) 
     if let Some(path) = socket {
         return tokio::select! {
             never = socket::converse(path, resume, speaker) => never,
-            never = async { match log { Some(file) => socket::bound_log(file).await, None => pending().await } } => never,
+            never = async { match log { Some(file) => log::bound(file).await, None => pending().await } } => never,
         };
     }
     // A program on pipes takes lines from the first moment on: what it does not read yet waits in the pipe.
@@ -246,28 +207,4 @@ async fn talk(way: Way<'_>, speaker: &mut Speaker<'_>, last_words: &mut String) 
         never = out => never,
         never = into => never,
     }
-}
-
-fn launch(
-    spec: &CommandSpec,
-    env: &std::collections::BTreeMap<OsString, OsString>,
-    cwd: &Path,
-    socket: Option<&Path>,
-    log: &Path,
-) -> Result<(Process, Option<File>), String> {
-    let argv = &spec.argv;
-    let Some(socket) = socket else {
-        let [stdin, stdout, stderr] = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
-        return Ok((process::start(Launch { argv, env, cwd, stdin, stdout, stderr })?, None));
-    };
-    if let Err(error) = std::fs::remove_file(socket)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(format!("cannot remove the old socket {}: {error}", socket.display()));
-    }
-    let files = socket::open_log(log).and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file)));
-    let (stdout, stderr, file) =
-        files.map_err(|e| format!("cannot write the provider's log {}: {e}", log.display()))?;
-    let launch = Launch { argv, env, cwd, stdin: Stdio::null(), stdout: stdout.into(), stderr: stderr.into() };
-    Ok((process::start(launch)?, Some(file)))
 }

@@ -5,18 +5,12 @@ use crate::clock;
 use crate::provider::reporter::Reporter;
 use relay_runner_core::ProviderReport;
 use std::convert::Infallible;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::interval_at;
 
-/// What the program's own output may take on disk.
-const LOG_MOST: u64 = 10 * 1024 * 1024;
-const LOG_LOOKED_AT_EVERY: Duration = Duration::from_mins(1);
 /// Between two attempts to connect: a socket that does not exist yet gives no event to wait for.
 const CONNECT_EVERY: Duration = Duration::from_millis(20);
 
@@ -102,27 +96,6 @@ async fn connect(path: &Path) -> UnixStream {
         attempts.tick().await;
         if let Ok(stream) = UnixStream::connect(path).await {
             return stream;
-        }
-    }
-}
-
-/// The file for the program's own output. It is a file, not a pipe, so that the program can outlive the runner.
-pub(super) fn open_log(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    if file.metadata()?.len() > LOG_MOST {
-        file.set_len(0)?;
-    }
-    Ok(file)
-}
-
-/// Empties the file whenever it has grown too long; never returns by itself.
-pub(super) async fn bound_log(file: File) -> Infallible {
-    let mut looks = interval_at(clock::after(LOG_LOOKED_AT_EVERY), LOG_LOOKED_AT_EVERY);
-    loop {
-        looks.tick().await;
-        let emptied = file.metadata().and_then(|is| if is.len() > LOG_MOST { file.set_len(0) } else { Ok(()) });
-        if let Err(error) = emptied {
-            tracing::debug!("the provider's log cannot be bounded: {error}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The lines of the command protocol: what the program is told, and what it says.
 
-use crate::attachments::AttachedFile;
 use crate::monitor::Line;
-use crate::provider::{Deed, Handed};
+use crate::provider::shown::attached;
+use crate::provider::{Deed, Handed, shown};
 use relay_runner_core::event::{ApprovalRequest, ReportStatus, StatusReport, TakenOffer, TurnEnd};
 use relay_runner_core::format::{self, Attached};
 use relay_runner_core::{Offers, ProviderReport};
@@ -12,9 +12,6 @@ use serde_json::{Value, json};
 
 /// What is told in a shutdown; the input is closed after it.
 pub(super) const SHUTDOWN: &str = "{\"type\":\"shutdown\"}\n";
-
-/// Why nothing is known of an attachment: the message could not be read when its attachments were to be fetched.
-const NOT_FETCHED: &str = "it was not fetched";
 
 /// What a program that was taken up is asked.
 pub(super) fn resume(offers: &Offers) -> String {
@@ -69,27 +66,18 @@ fn offered(Handed { offer, message, files }: &Handed) -> String {
 
 /// What the monitor shows of them.
 pub(super) fn monitored(offers: &[Handed]) -> Vec<Line> {
-    let shown = |Handed { offer, message, files }: &Handed| {
-        let attached: Vec<_> = message.attachments.iter().map(|attachment| attached(attachment, files)).collect();
+    let line_of = |handed: &Handed| {
+        let Handed { offer, message, .. } = handed;
         let nonce = offer.nonce.to_string();
         let text = line(&json!({
             "messageId": message.id,
             "nonce": nonce,
             "attempt": offer.attempt,
-            "text": format::message(message, offer, &attached),
+            "text": shown::message(handed),
         }));
         Line { message: message.id, nonce, text }
     };
-    offers.iter().map(shown).collect()
-}
-
-fn attached<'a>(said: &'a Attachment, files: &'a [AttachedFile]) -> Attached<'a> {
-    let name = &said.name;
-    match files.iter().find(|file| file.id == said.id).map(|file| &file.kept) {
-        Some(Ok(kept)) => Attached::At { name, path: &kept.path },
-        Some(Err(why)) => Attached::Missing { name, why },
-        None => Attached::Missing { name, why: NOT_FETCHED },
-    }
+    offers.iter().map(line_of).collect()
 }
 
 fn about(said: &Attachment, is: &Attached<'_>) -> Value {
@@ -260,6 +248,7 @@ fn odd(text: &str, error: &serde_json::Error, cut: impl Fn(&str) -> String) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attachments::AttachedFile;
     use crate::attachments::{Files, Kept, Place};
     use relay_runner_core::Offer;
     use relay_runner_core::effect::Decision;

@@ -1,0 +1,211 @@
+//! Codex as a provider, through its app-server: a process of our own that listens on a socket in the runner folder, so
+//! that it outlives the runner, and so that a person's terminal can join the same thread.
+//!
+//! [`session`] decides what is said, without any I/O; [`generation`] owns the process and the connection.
+
+mod asking;
+mod generation;
+mod session;
+mod socket;
+pub mod transcript;
+mod words;
+
+use super::living::{self, Halt, Living};
+use super::shown;
+use super::{Adopt, Deed, Provider, Start};
+use crate::control::terminal::Terminal;
+use crate::input::Inputs;
+use crate::runner_dir::{CODEX_SOCKET, INSTRUCTIONS};
+use generation::{Begin, Running, Say};
+use relay_runner_core::config::{Adapter, Approval, Identity};
+use relay_runner_core::event::TakenOffer;
+use relay_runner_core::{Generation, OpId, StopStep, format};
+use session::{Ask, Opening};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+/// Where codex has its settings, its credentials and its threads.
+pub(crate) const HOME: &str = "CODEX_HOME";
+
+/// Codex, as it is started.
+#[derive(Debug, Clone)]
+pub struct CodexSpec {
+    /// The program, and what it is given besides.
+    pub argv: Vec<OsString>,
+    /// Where all that is said between runner and codex is written down, with the words of messages.
+    pub transcript: Option<PathBuf>,
+}
+
+impl CodexSpec {
+    /// Variables of the runner's own environment that codex needs.
+    pub const NEEDS: [&str; 5] = [HOME, "CODEX_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORGANIZATION"];
+
+    /// What the app-server can do.
+    pub const fn adapter() -> Adapter {
+        Adapter {
+            restartable: true,
+            adoptable: cfg!(target_os = "linux"),
+            typed: false,
+            evidence: true,
+            steer: true,
+            interrupt: true,
+            compact: true,
+            clear: true,
+            inject: true,
+            attach: true,
+        }
+    }
+}
+
+/// What the adapter is given for the whole run.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) spec: CodexSpec,
+    pub(crate) cwd: PathBuf,
+    pub(crate) model: Option<String>,
+    pub(crate) effort: Option<String>,
+    pub(crate) approval: Approval,
+    /// Its home, where it is not the usual one.
+    pub(crate) home: Option<OsString>,
+    pub(crate) runner_dir: PathBuf,
+    pub(crate) state_dir: PathBuf,
+}
+
+impl Setting {
+    pub(crate) fn new(
+        spec: CodexSpec,
+        identity: &Identity,
+        cwd: PathBuf,
+        home: Option<OsString>,
+        [runner_dir, state_dir]: [PathBuf; 2],
+    ) -> Self {
+        let text = |text: &Option<relay_runner_core::Text>| text.as_deref().map(str::to_owned);
+        let (model, effort) = (text(&identity.model), text(&identity.effort));
+        Self { spec, cwd, model, effort, approval: identity.approval, home, runner_dir, state_dir }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.runner_dir.join(CODEX_SOCKET)
+    }
+
+    fn url(&self) -> OsString {
+        let mut url = OsString::from("unix://");
+        url.push(self.socket());
+        url
+    }
+
+    fn argv(&self) -> Vec<OsString> {
+        let (program, more) =
+            self.spec.argv.split_first().map_or((None, &[][..]), |(program, more)| (Some(program), more));
+        let listen = ["app-server".into(), "--listen".into(), self.url()];
+        program.cloned().into_iter().chain(listen).chain(more.iter().cloned()).collect()
+    }
+
+    fn opening(&self, generation: Generation, thread: Option<&str>, in_doubt: Option<Vec<TakenOffer>>) -> Opening {
+        let instructions = std::fs::read_to_string(self.runner_dir.join(INSTRUCTIONS)).ok();
+        Opening {
+            generation: generation.0,
+            cwd: self.cwd.to_string_lossy().into_owned(),
+            model: self.model.clone(),
+            effort: self.effort.clone(),
+            approval: match self.approval {
+                Approval::Open => words::Approval::Open,
+                Approval::Guarded => words::Approval::Guarded,
+                Approval::ReadOnly => words::Approval::ReadOnly,
+            },
+            instructions: instructions.filter(|text| !text.trim().is_empty()),
+            thread: thread.map(str::to_owned),
+            in_doubt,
+            skills: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Codex {
+    setting: Setting,
+    inputs: Inputs,
+    running: Option<Living<Say>>,
+}
+
+impl Codex {
+    pub(crate) const fn new(setting: Setting, inputs: Inputs) -> Self {
+        Self { setting, inputs, running: None }
+    }
+
+    fn run(&mut self, generation: Generation, begin: Begin, opening: Opening) {
+        let (setting, reporter) = (self.setting.clone(), begin.reporter().clone());
+        let living =
+            Living::begin(generation, reporter, &self.inputs, |told| Running { setting, begin, opening, told }.run());
+        self.running = Some(living);
+    }
+}
+
+impl Provider for Codex {
+    fn start(&mut self, start: Start) {
+        let opening = self.setting.opening(start.generation, start.resume.as_deref(), None);
+        self.run(start.generation, Begin::Start(start), opening);
+    }
+
+    fn adopt(&mut self, adopt: Adopt) {
+        let offers = adopt.offers.iter();
+        let in_doubt = offers.map(|offer| TakenOffer { message: offer.message, nonce: Some(offer.nonce) }).collect();
+        let opening = self.setting.opening(adopt.generation, adopt.conversation.as_deref(), Some(in_doubt));
+        self.run(adopt.generation, Begin::Adopt(adopt), opening);
+    }
+
+    fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
+        match self.running.as_ref().filter(|living| living.generation == generation) {
+            Some(living) => living.say(op, Say { op, ask: ask(deed) }, &self.inputs),
+            None => living::refuse(op, living::UNAVAILABLE, &self.inputs),
+        }
+    }
+
+    fn stop(&mut self, generation: Generation, step: StopStep) {
+        if let Some(living) = self.running.as_ref().filter(|living| living.generation == generation) {
+            living.halt(Halt::Step(step));
+        }
+    }
+
+    fn end(mut self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (living, leave) = (self.running.take(), leave_adoptable && CodexSpec::adapter().adoptable);
+        Box::pin(async move {
+            if let Some(living) = living {
+                living.end(leave).await;
+            }
+        })
+    }
+
+    /// Codex's own, on the live thread.
+    fn terminal(&self, conversation: Option<&str>) -> Option<Terminal> {
+        self.running.as_ref()?;
+        let program = self.setting.spec.argv.first()?.to_string_lossy().into_owned();
+        let url = self.setting.url().to_string_lossy().into_owned();
+        let argv = [program, "resume".to_owned(), "--remote".to_owned(), url, conversation?.to_owned()];
+        let home = self.setting.home.as_ref().map(|home| (HOME.to_owned(), home.to_string_lossy().into_owned()));
+        Some(Terminal::Command { argv: argv.into(), env: home.into_iter().collect::<BTreeMap<_, _>>() })
+    }
+}
+
+/// A deed in codex's terms.
+fn ask(deed: Deed) -> Ask {
+    match deed {
+        Deed::Offer(offers) => Ask::Offer {
+            text: shown::batch(&offers),
+            offers: offers
+                .iter()
+                .map(|handed| TakenOffer { message: handed.offer.message, nonce: Some(handed.offer.nonce) })
+                .collect(),
+        },
+        Deed::Prompt(text) => Ask::Prompt { text: text.to_string() },
+        Deed::Inject(text) => Ask::Inject { text: text.to_string() },
+        Deed::Tell { message, why } => Ask::Inject { text: format::withdrawn(message, &why) },
+        Deed::Interrupt => Ask::Interrupt,
+        Deed::Probe => Ask::Probe,
+        Deed::Compact => Ask::Compact,
+        Deed::Clear => Ask::Clear,
+        Deed::Decide { approval, decision, .. } => Ask::Decide { approval: approval.to_string(), decision },
+    }
+}

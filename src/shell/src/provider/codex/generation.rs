@@ -1,0 +1,372 @@
+//! One app-server, from its start to its exit.
+//!
+//! This task alone owns the process and the connection to it. It carries out what [`Session`] says, and the steps of
+//! stopping, and reports the exit once, as the last of its reports.
+
+use super::Setting;
+use super::session::{Ask, In, Opening, Out, Session};
+use super::socket::{self, Came, Socket};
+use super::transcript::Recorder;
+use crate::clock;
+use crate::input::{Input, caught};
+use crate::provider::held::{self, Held, NotHeld, Program};
+use crate::provider::leftover::Noted;
+use crate::provider::living::{Halt, Told};
+use crate::provider::reporter::Reporter;
+use crate::provider::{Adopt, Start, log, process};
+use relay_runner_core::event::{ExitClass, TurnEnd};
+use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
+use std::fs::File;
+use std::future::pending;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How long an app-server may take until it is ready, from its start or from the break of its connection.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long one that is of no use may take to end by itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(2);
+/// Why a codex is too old, in its own words.
+const TOO_OLD: [&str; 3] = ["unrecognized subcommand", "unexpected argument", "invalid value 'unix:"];
+
+#[derive(Debug)]
+pub(super) enum Begin {
+    Start(Start),
+    Adopt(Adopt),
+}
+
+impl Begin {
+    pub(super) const fn reporter(&self) -> &Reporter {
+        match self {
+            Self::Start(start) => &start.reporter,
+            Self::Adopt(adopt) => &adopt.reporter,
+        }
+    }
+}
+
+/// Something to be asked of codex.
+#[derive(Debug)]
+pub(super) struct Say {
+    pub(super) op: OpId,
+    pub(super) ask: Ask,
+}
+
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) setting: Setting,
+    pub(super) begin: Begin,
+    pub(super) opening: Opening,
+    pub(super) told: Told<Say>,
+}
+
+/// What happens next.
+enum Next {
+    Exit(std::io::Result<Option<ExitStatus>>),
+    Halt(Halt),
+    Connected(Socket),
+    Came(Came),
+    Asked(Say),
+    Due,
+    Late,
+    Lingers,
+}
+
+impl Running {
+    pub(super) async fn run(self) {
+        let reporter = self.begin.reporter().clone();
+        // A panic drops the process group, and with it kills it.
+        if let Err(what) = caught(self.live()).await {
+            reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
+            reporter.exit(ExitClass::Crash, "it was killed after a fault of the runner").await;
+        }
+    }
+
+    async fn live(self) {
+        let Self { setting, begin, opening, told: Told { mut said, mut stops } } = self;
+        let reporter = begin.reporter().clone();
+        let (op, held) = begun(begin, &setting);
+        let Held { process, mut exit, mut group, log, .. } = match held {
+            Ok(held) => held,
+            Err((kind, why)) => return reporter.fail(op, kind, &why).await,
+        };
+        let printed = log.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |is| is.len());
+        let noted = Noted { process, runner_dir: setting.runner_dir.clone() };
+        if let Err(error) = noted.write(&setting.state_dir) {
+            tracing::warn!("a start without the journal will not know of the provider's process: {error}");
+        }
+        reporter.answer(op, OpResult::Spawned(noted.process)).await;
+
+        let path = setting.socket();
+        let mut talk = Talk::new(&setting, opening, reporter.clone());
+        let mut bounding = Box::pin(bounded(log.as_ref().and_then(|file| file.try_clone().ok())));
+        let status = loop {
+            let (wait, late, lingers) = (talk.wait, talk.late, talk.lingers);
+            let next = tokio::select! {
+                biased;
+                status = &mut exit => Next::Exit(status),
+                Some(halt) = stops.recv() => Next::Halt(halt),
+                next = talk.line(&path) => next,
+                Some(say) = said.recv() => Next::Asked(say),
+                () = until(wait) => Next::Due,
+                () = until(late) => Next::Late,
+                () = until(lingers) => Next::Lingers,
+                never = &mut bounding => match never {},
+            };
+            match next {
+                Next::Exit(status) => break status,
+                Next::Halt(Halt::Step(StopStep::Ask)) => talk.step(In::Stopping).await,
+                Next::Halt(Halt::Step(StopStep::Terminate)) => group.terminate(),
+                Next::Halt(Halt::Step(StopStep::Kill)) | Next::Lingers => {
+                    talk.lingers = None;
+                    group.kill();
+                }
+                Next::Halt(Halt::Leave) => return group.release(),
+                Next::Connected(socket) => {
+                    talk.socket = Some(socket);
+                    talk.step(In::Connected).await;
+                }
+                Next::Came(Came::Json(value)) => talk.step(In::Heard(value)).await,
+                Next::Came(Came::Garbage(bytes)) => talk.step(In::Garbage { bytes }).await,
+                Next::Came(Came::End(why)) => talk.broke(why).await,
+                Next::Asked(Say { op, ask }) => talk.step(In::Asked { op, ask }).await,
+                Next::Due => {
+                    talk.wait = None;
+                    talk.step(In::Due).await;
+                }
+                Next::Late => talk.is_late(),
+            }
+            if std::mem::take(&mut talk.quiet) {
+                // Its own word for a clean end.
+                group.terminate();
+            }
+            if talk.ending.is_some() && talk.lingers.is_none() && !std::mem::replace(&mut talk.ended, true) {
+                group.terminate();
+                talk.lingers = Some(clock::after(ENDS_WITHIN));
+            }
+        };
+        // Whatever it left behind in its group goes with it.
+        group.kill();
+        group.release();
+        let was_ready = talk.is_ready();
+        talk.step(In::Over).await;
+        said.close();
+        while let Some(Say { op, ask }) = said.recv().await {
+            talk.step(In::Asked { op, ask }).await;
+        }
+        let tail = log.as_ref().and_then(|file| log::since(file, printed).ok()).unwrap_or_default();
+        let (class, detail) = match talk.ending {
+            // What it printed may say why.
+            Some((class @ (ExitClass::StartTimeout | ExitClass::Crash), detail)) => (class, with(detail, &tail)),
+            Some(ending) => ending,
+            None => exited(status, was_ready, &tail),
+        };
+        reporter.exit(class, &detail).await;
+    }
+}
+
+fn begun(begin: Begin, setting: &Setting) -> (OpId, Result<Held, NotHeld>) {
+    let log = setting.state_dir.join(log::NAME);
+    match begin {
+        Begin::Start(Start { op, env, cwd, .. }) => {
+            let argv = setting.argv();
+            (op, held::listening(Program { argv: &argv, env: &env, cwd: &cwd }, &setting.socket(), &log))
+        }
+        Begin::Adopt(Adopt { op, process, .. }) => (op, held::taken_up(process, &setting.runner_dir, &log)),
+    }
+}
+
+async fn bounded(log: Option<File>) -> std::convert::Infallible {
+    match log {
+        Some(file) => log::bound(file).await,
+        None => pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+/// Why it ended by itself.
+fn exited(status: std::io::Result<Option<ExitStatus>>, was_ready: bool, tail: &str) -> (ExitClass, String) {
+    let (class, detail) = match status {
+        Ok(Some(status)) => process::exit_class(status),
+        Ok(None) => {
+            let why = "it ended; with which code is not known, as it was started by an earlier run";
+            return (ExitClass::Crash, why.to_owned());
+        }
+        Err(error) => return (ExitClass::Crash, format!("its exit could not be seen: {error}")),
+    };
+    if class == ExitClass::Crash && !was_ready && TOO_OLD.iter().any(|words| tail.contains(words)) {
+        let why = "this codex has no app-server that listens on a socket; install a newer one (npm install -g \
+                   @openai/codex), then `relay-runner restart`";
+        return (ExitClass::Refused, with(why.to_owned(), tail));
+    }
+    if class == ExitClass::Clean { (class, detail) } else { (class, with(detail, tail)) }
+}
+
+/// A reason, and the last that a program printed.
+fn with(why: String, tail: &str) -> String {
+    let lines = tail.lines().map(plain).filter(|line| !line.is_empty());
+    // The first line of a refusal says what is wrong; hints and usage follow.
+    let told = lines.clone().find(|line| line.starts_with("error:")).or_else(|| lines.last());
+    told.map_or(why.clone(), |told| format!("{why}: {told}"))
+}
+
+/// Without colours.
+fn plain(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    let rest = parts.map(|part| part.split_once('m').map_or(part, |(_, text)| text));
+    rest.fold(first, |line, part| line + part).trim().to_owned()
+}
+
+/// The session, with its connection.
+struct Talk {
+    session: Session,
+    recorder: Option<Recorder>,
+    reporter: Reporter,
+    socket: Option<Socket>,
+    /// Why the last attempt to connect failed.
+    why: String,
+    wait: Option<Instant>,
+    late: Option<Instant>,
+    lingers: Option<Instant>,
+    quiet: bool,
+    ending: Option<(ExitClass, String)>,
+    ended: bool,
+}
+
+impl Talk {
+    fn new(setting: &Setting, opening: Opening, reporter: Reporter) -> Self {
+        let recorder = setting.spec.transcript.as_ref().and_then(|path| {
+            let opened = Recorder::open(path);
+            opened.map_err(|error| tracing::warn!("no transcript in {}: {error}", path.display())).ok()
+        });
+        let mut talk = Self {
+            session: Session::new(opening.clone()),
+            recorder,
+            reporter,
+            socket: None,
+            why: String::new(),
+            wait: None,
+            late: Some(clock::after(READY_WITHIN)),
+            lingers: None,
+            quiet: false,
+            ending: None,
+            ended: false,
+        };
+        if let Some(recorder) = &mut talk.recorder {
+            recorder.begin(&opening);
+        }
+        talk
+    }
+
+    fn is_ready(&self) -> bool {
+        self.session.waits_for().is_none()
+    }
+
+    /// What comes over the connection, or a new one where there is none.
+    async fn line(&mut self, path: &Path) -> Next {
+        match &mut self.socket {
+            Some(socket) => Next::Came(socket.next().await),
+            None if self.ending.is_none() => Next::Connected(socket::connect(path, &mut self.why).await),
+            None => pending().await,
+        }
+    }
+
+    async fn broke(&mut self, why: String) {
+        tracing::debug!("the connection to codex broke: {why}");
+        self.socket = None;
+        self.why = why;
+        self.late = Some(clock::after(READY_WITHIN));
+        self.step(In::Broken).await;
+    }
+
+    fn is_late(&mut self) {
+        self.late = None;
+        let Some(what) = self.session.waits_for() else { return };
+        let why =
+            if self.socket.is_none() && !self.why.is_empty() { format!(" ({})", self.why) } else { String::new() };
+        let why = format!("codex {what} within {} s{why}", READY_WITHIN.as_secs());
+        self.ending = Some((ExitClass::StartTimeout, why));
+    }
+
+    async fn step(&mut self, input: In) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let kept = self.recorder.is_some().then(|| input.clone());
+            let outputs = self.session.step(input);
+            if let (Some(recorder), Some(input)) = (&mut self.recorder, kept) {
+                recorder.step(&input, &outputs);
+            }
+            for output in outputs {
+                if let Some(broken) = self.carry_out(output).await {
+                    next = Some(broken);
+                }
+            }
+        }
+        if self.is_ready() {
+            self.late = None;
+        }
+    }
+
+    /// Broken, when the connection does not take it.
+    async fn carry_out(&mut self, output: Out) -> Option<In> {
+        match output {
+            Out::Say(value) => {
+                let socket = self.socket.as_mut()?;
+                if let Err(why) = socket.say(&value).await {
+                    tracing::debug!("the connection to codex broke: {why}");
+                    self.socket = None;
+                    self.why = why;
+                    self.late = Some(clock::after(READY_WITHIN));
+                    return Some(In::Broken);
+                }
+            }
+            Out::Report(report) => self.reporter.report(self.cleaned(report)).await,
+            Out::Opened { mut request, input } => {
+                request.reason = request.reason.map(|text| self.reporter.text(&text).into());
+                let generation = self.reporter.generation();
+                let input = input.map(|text| self.reporter.text(&text));
+                self.reporter.inputs().send(Input::Opened { generation, request: Box::new(request), input }).await;
+            }
+            Out::Answer(op, OpResult::Failed(failure)) => {
+                self.reporter.fail(op, failure.kind, &failure.text).await;
+            }
+            Out::Answer(op, result) => self.reporter.answer(op, result).await,
+            Out::Wait(ms) => self.wait = Some(clock::after(Duration::from_millis(ms))),
+            Out::Quiet => self.quiet = true,
+            Out::End { class, detail } => self.ending = Some((class, detail)),
+            Out::Note { warns, text } => {
+                let (generation, text) = (self.reporter.generation().0, self.reporter.text(&text));
+                if warns {
+                    tracing::warn!(generation, "{text}");
+                } else {
+                    tracing::debug!(generation, "{text}");
+                }
+            }
+        }
+        None
+    }
+
+    /// Without our secrets, and short.
+    fn cleaned(&self, report: ProviderReport) -> ProviderReport {
+        match report {
+            ProviderReport::Malformed { reason } => {
+                ProviderReport::Malformed { reason: self.reporter.text(&reason).into() }
+            }
+            ProviderReport::Status(mut status) => {
+                if let TurnEnd::Failed { error } = &mut status.end {
+                    *error = self.reporter.text(error).into();
+                }
+                status.label = status.label.map(|label| self.reporter.text(&label).into());
+                ProviderReport::Status(status)
+            }
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! A process that lives, started or taken up, and what is needed to see its end.
+
+use super::leftover;
+use super::log;
+use super::process::{self, Group, Launch, Process};
+use relay_runner_core::event::{FailureKind, ProcessRef};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+/// None: it is not our child, and its code is not known.
+pub(crate) type Exit = Pin<Box<dyn Future<Output = io::Result<Option<ExitStatus>>> + Send>>;
+
+pub(crate) struct Held {
+    pub(crate) process: ProcessRef,
+    pub(crate) pipes: Pipes,
+    pub(crate) exit: Exit,
+    pub(crate) group: Group,
+    /// Where its own output goes, when it has no pipes.
+    pub(crate) log: Option<File>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    pub(crate) stderr: Option<ChildStderr>,
+}
+
+pub(crate) type NotHeld = (FailureKind, String);
+
+/// What is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program<'a> {
+    pub(crate) argv: &'a [OsString],
+    pub(crate) env: &'a BTreeMap<OsString, OsString>,
+    pub(crate) cwd: &'a Path,
+}
+
+/// On pipes: it goes with the runner.
+pub(crate) fn piped(Program { argv, env, cwd }: Program<'_>) -> Result<Held, NotHeld> {
+    let [stdin, stdout, stderr] = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
+    let process = process::start(Launch { argv, env, cwd, stdin, stdout, stderr });
+    process.map(|process| held(process, None)).map_err(|why| (FailureKind::Io, why))
+}
+
+/// It listens on this socket, and can outlive the runner.
+pub(crate) fn listening(
+    Program { argv, env, cwd }: Program<'_>,
+    socket: &Path,
+    log_path: &Path,
+) -> Result<Held, NotHeld> {
+    let io = |why: String| (FailureKind::Io, why);
+    if let Err(error) = std::fs::remove_file(socket)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(io(format!("cannot remove the old socket {}: {error}", socket.display())));
+    }
+    let files = log::open(log_path).and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file)));
+    let (stdout, stderr, file) =
+        files.map_err(|e| io(format!("cannot write the provider's log {}: {e}", log_path.display())))?;
+    let launch = Launch { argv, env, cwd, stdin: Stdio::null(), stdout: stdout.into(), stderr: stderr.into() };
+    Ok(held(process::start(launch).map_err(io)?, Some(file)))
+}
+
+fn held(Process { mut child, group }: Process, log: Option<File>) -> Held {
+    let process = leftover::reference(child.id().unwrap_or(0));
+    let pipes = Pipes { stdin: child.stdin().take(), stdout: child.stdout().take(), stderr: child.stderr().take() };
+    let exit = Box::pin(async move { child.wait().await.map(Some) });
+    Held { process, pipes, exit, group, log }
+}
+
+/// One that an earlier run started.
+pub(crate) fn taken_up(process: ProcessRef, runner_dir: &Path, log_path: &Path) -> Result<Held, NotHeld> {
+    let Some(end) = leftover::end_of(&process) else {
+        let rest = if leftover::kill_leftover(&process, runner_dir) { ", and what it left was killed" } else { "" };
+        let why = format!("the provider of the last run (process {}) has ended{rest}", process.pid);
+        return Err((FailureKind::NotFound, why));
+    };
+    let group = Group::of(process.clone(), runner_dir.to_owned());
+    let exit = Box::pin(async move {
+        end.await;
+        Ok(None)
+    });
+    // Without it, what the program prints is not bounded; it goes on printing there all the same.
+    let log = log::open(log_path).map_err(|error| tracing::warn!("the provider's log cannot be bounded: {error}")).ok();
+    Ok(Held { process, pipes: Pipes::default(), exit, group, log })
+}
