@@ -9,7 +9,7 @@ use relay_runner_core::Text;
 use relay_runner_core::event::ProcessRef;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 /// Names a process so that a stranger with the same number is never mistaken for it.
@@ -61,6 +61,27 @@ fn of_session(session: &str, runner_dir: &Path) -> Option<ProcessRef> {
 
 #[cfg(not(target_os = "linux"))]
 fn of_session(_session: &str, _runner_dir: &Path) -> Option<ProcessRef> {
+    None
+}
+
+/// Kills a process of an earlier run that nobody knows of any more: started by a runner with this folder, and told to
+/// listen at this address. One in the group of `spared` is ours of today. Returns its number when there was one.
+#[cfg(target_os = "linux")]
+pub(crate) fn kill_listener(url: &OsStr, runner_dir: &Path, spared: u32) -> Option<u32> {
+    let ours = variable_of(runner_dir);
+    let listens = |pid: u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        variables(&line).any(|word| word == url.as_encoded_bytes())
+    };
+    let ghost = pids().find(|pid| {
+        let group = stat_field(*pid, 2);
+        group == Some(u64::from(*pid)) && group != Some(u64::from(spared)) && listens(*pid) && has(*pid, &ours)
+    })?;
+    kill_leftover(&reference(ghost), runner_dir).then_some(ghost)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn kill_listener(_url: &OsStr, _runner_dir: &Path, _spared: u32) -> Option<u32> {
     None
 }
 
@@ -242,6 +263,25 @@ mod tests {
         let status = child.wait().await.unwrap();
         assert_eq!(exit_class(status).0, ExitClass::Signal);
         assert!(!kill_leftover(&left, Path::new("/")), "it is gone");
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn a_ghost_is_known_by_its_folder_and_address() {
+        let argv = ["sh", "-c", "read nothing", "unix:///run/ours/x.sock"].map(OsString::from);
+        let path = ("PATH".into(), std::env::var_os("PATH").unwrap());
+        let env = BTreeMap::from([path, ("AGENT_RELAY_RUNNER_DIR".into(), "/run/ours".into())]);
+        let [stdin, stdout, stderr] = [Stdio::piped(), Stdio::null(), Stdio::null()];
+        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
+        let Process { mut child, mut group } = start(launch).unwrap();
+        let ghost = child.id().unwrap();
+        group.release();
+        let (url, ours) = (OsStr::new("unix:///run/ours/x.sock"), Path::new("/run/ours"));
+        assert_eq!(kill_listener(url, ours, ghost), None, "it is the one of today");
+        assert_eq!(kill_listener(url, Path::new("/run/theirs"), 0), None);
+        assert_eq!(kill_listener(OsStr::new("unix:///run/ours/y.sock"), ours, 0), None);
+        assert_eq!(kill_listener(url, ours, 0), Some(ghost));
+        assert_eq!(exit_class(child.wait().await.unwrap()).0, ExitClass::Signal);
     }
 
     #[tokio::test]

@@ -10,15 +10,16 @@ use super::transcript::Recorder;
 use crate::clock;
 use crate::input::{Input, caught};
 use crate::provider::held::{self, Held, NotHeld, Program};
-use crate::provider::leftover::Noted;
+use crate::provider::leftover::{self, Noted};
 use crate::provider::living::{Halt, Told};
 use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Start, log, process};
 use relay_runner_core::event::{ExitClass, TurnEnd};
 use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
+use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -95,10 +96,11 @@ impl Running {
         if let Err(error) = noted.write(&setting.state_dir) {
             tracing::warn!("a start without the journal will not know of the provider's process: {error}");
         }
+        let pid = noted.process.pid;
         reporter.answer(op, OpResult::Spawned(noted.process)).await;
 
         let path = setting.socket();
-        let mut talk = Talk::new(&setting, opening, reporter.clone());
+        let mut talk = Talk::new(&setting, opening, reporter.clone(), pid);
         let mut bounding = Box::pin(bounded(log.as_ref().and_then(|file| file.try_clone().ok())));
         let status = loop {
             let (wait, late, lingers) = (talk.wait, talk.late, talk.lingers);
@@ -229,6 +231,10 @@ struct Talk {
     session: Session,
     recorder: Option<Recorder>,
     reporter: Reporter,
+    /// Where it listens, and by which a ghost of it is known.
+    url: OsString,
+    runner_dir: PathBuf,
+    pid: u32,
     socket: Option<Socket>,
     /// Why the last attempt to connect failed.
     why: String,
@@ -241,7 +247,7 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(setting: &Setting, opening: Opening, reporter: Reporter) -> Self {
+    fn new(setting: &Setting, opening: Opening, reporter: Reporter, pid: u32) -> Self {
         let recorder = setting.spec.transcript.as_ref().and_then(|path| {
             let opened = Recorder::open(path);
             opened.map_err(|error| tracing::warn!("no transcript in {}: {error}", path.display())).ok()
@@ -250,6 +256,9 @@ impl Talk {
             session: Session::new(opening.clone()),
             recorder,
             reporter,
+            url: setting.url(),
+            runner_dir: setting.runner_dir.clone(),
+            pid,
             socket: None,
             why: String::new(),
             wait: None,
@@ -338,7 +347,14 @@ impl Talk {
                 self.reporter.fail(op, failure.kind, &failure.text).await;
             }
             Out::Answer(op, result) => self.reporter.answer(op, result).await,
-            Out::Wait(ms) => self.wait = Some(clock::after(Duration::from_millis(ms))),
+            Out::Locked(ms) => {
+                if let Some(ghost) = leftover::kill_listener(&self.url, &self.runner_dir, self.pid) {
+                    tracing::warn!(
+                        "an app-server of an earlier run (process {ghost}) still held the thread; it was killed"
+                    );
+                }
+                self.wait = Some(clock::after(Duration::from_millis(ms)));
+            }
             Out::Quiet => self.quiet = true,
             Out::End { class, detail } => self.ending = Some((class, detail)),
             Out::Note { warns, text } => {

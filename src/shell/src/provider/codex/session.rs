@@ -90,8 +90,8 @@ pub(super) enum Out {
         input: Option<String>,
     },
     Answer(OpId, OpResult),
-    /// Ask again after so many milliseconds.
-    Wait(u64),
+    /// Another process holds the thread: look for one of our own, and ask again after so many milliseconds.
+    Locked(u64),
     /// Nothing runs any more: the process can be asked to end.
     Quiet,
     /// This process is of no use: it is to be ended, for this reason.
@@ -359,11 +359,14 @@ impl Session {
             (Call::Open { .. }, Ok(said)) => self.opened(&said),
             (Call::Open { resumes }, Err(why)) => self.not_opened(resumes, &why),
             (Call::Page, said) => self.paged(said),
-            (Call::Start { client }, said) => self.accepted(&client, said, "turn"),
+            (Call::Start { client }, Ok(said)) => self.accepted(&client, &said["turn"]["id"]),
+            (Call::Start { client }, Err(why)) => self.refused(&client, FailureKind::Provider, &why),
             (Call::Steer { client, text }, Err(why)) if words::is_without_turn(&why) => {
                 self.turn_start(client, &text);
             }
-            (Call::Steer { client, .. }, said) => self.accepted(&client, said, "turnId"),
+            (Call::Steer { client, .. }, Ok(said)) => self.accepted(&client, &said["turnId"]),
+            // Some turns take nothing: those of a compaction, for one.
+            (Call::Steer { client, .. }, Err(why)) => self.refused(&client, FailureKind::NotReady, &why),
             (Call::Interrupt { op }, said) => {
                 // Nothing was left to interrupt.
                 let result = said.map(drop).or_else(|why| if words::is_without_turn(&why) { Ok(()) } else { Err(why) });
@@ -433,7 +436,7 @@ impl Session {
             self.open();
         } else if resumes && words::is_locked(why) && self.locked < LOCKED_MOST {
             self.locked += 1;
-            self.out.push(Out::Wait(LOCKED_WAIT_MS));
+            self.out.push(Out::Locked(LOCKED_WAIT_MS));
         } else if resumes && words::is_locked(why) {
             let thread = self.thread.clone().unwrap_or_default();
             let why = format!(
@@ -578,24 +581,19 @@ impl Session {
     }
 
     /// Codex answered the call that handed something over. That is no evidence.
-    fn accepted(&mut self, client: &str, said: Result<Value, String>, turn: &str) {
+    fn accepted(&mut self, client: &str, turn: &Value) {
         // Shown already: quicker than its answer.
+        let Some(pending) = self.pending.iter_mut().find(|pending| pending.client == client) else { return };
+        pending.into = turn.as_str().map(str::to_owned);
+        if let Some(op) = pending.op.take() {
+            self.answer(op, OpResult::Ok);
+        }
+    }
+
+    fn refused(&mut self, client: &str, kind: FailureKind, why: &str) {
         let Some(at) = self.pending.iter().position(|pending| pending.client == client) else { return };
-        let op = self.pending[at].op.take();
-        match said {
-            Ok(said) => {
-                let id = said[turn].as_str().or_else(|| said[turn]["id"].as_str());
-                self.pending[at].into = id.map(str::to_owned);
-                if let Some(op) = op {
-                    self.answer(op, OpResult::Ok);
-                }
-            }
-            Err(why) => {
-                self.pending.remove(at);
-                if let Some(op) = op {
-                    self.done(op, Err(why));
-                }
-            }
+        if let Some(op) = self.pending.remove(at).op {
+            self.fail(op, kind, &format!("codex: {why}"));
         }
     }
 
@@ -905,5 +903,4 @@ impl Session {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;
