@@ -8,6 +8,9 @@
 #[path = "../scenarios/program/calling.rs"]
 mod calling;
 #[allow(dead_code, reason = "it is the scenarios' own, and has more than is needed here")]
+#[path = "../scenarios/program/tmux.rs"]
+mod tmux;
+#[allow(dead_code, reason = "it is the scenarios' own, and has more than is needed here")]
 #[path = "../scenarios/program/world.rs"]
 mod world;
 
@@ -35,7 +38,9 @@ fn main() {
     arguments.test_threads.get_or_insert(2);
     let mut trials = model::script::checks::trials();
     let codex = installed::codex();
+    let seen = codex.clone().and_then(installed::with_tmux);
     trials.extend(codex::tests().into_iter().map(|(name, test)| trial("codex", name, test, codex.clone())));
+    trials.extend(codex::in_a_terminal().into_iter().map(|(name, test)| trial("codex", name, test, seen.clone())));
     libtest_mimic::run(&arguments, trials).exit();
 }
 

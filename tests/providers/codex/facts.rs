@@ -33,6 +33,7 @@ pub(super) fn a_turn_works_and_the_client_id_of_its_message_comes_back(codex: &I
     assert_eq!(begun.len(), 2, "{begun:#?}");
     assert_eq!(one(&said, "thread/tokenUsage/updated")["tokenUsage"]["last"]["totalTokens"], 120);
     assert_eq!(model.asked().len(), 1);
+    assert_eq!(model.asked()[0].path, "/v1/responses");
     assert!(model.asked()[0].headers.contains(&("authorization".to_owned(), "Bearer a key".to_owned())));
 }
 
@@ -55,7 +56,7 @@ fn asked(codex: &Installed, decision: &str) -> (Value, Value) {
     let question = server.until("item/commandExecution/requestApproval");
     let waits = |said: &Value| said["params"]["status"]["activeFlags"] == json!(["waitingOnApproval"]);
     assert!(server.heard.iter().any(waits), "{:#?}", server.heard);
-    server.answer(&question, json!({"decision": decision}));
+    server.answer(&question, &json!({"decision": decision}));
     server.until("turn/completed");
     let said = &server.heard;
     assert_eq!(one(said, "serverRequest/resolved")["requestId"], question["id"]);
@@ -81,7 +82,7 @@ pub(super) fn a_turn_is_held_released_and_interrupted(codex: &Installed) {
     let turn = server.begin("HOLD two");
     model.holds("HOLD two");
     let thread = server.thread.clone();
-    server.call("turn/interrupt", json!({"threadId": thread, "turnId": turn})).unwrap();
+    server.call("turn/interrupt", &json!({"threadId": thread, "turnId": turn})).unwrap();
     assert_eq!(server.until("turn/completed")["params"]["turn"]["status"], "interrupted");
     model.until("its client is gone", |asked| {
         asked.iter().any(|asked| asked.prompt() == "HOLD two" && asked.phase == Phase::Gone).then_some(())
@@ -146,8 +147,8 @@ pub(super) fn what_is_steered_during_a_question_is_lost_by_an_interrupt(codex: &
     server.until("item/commandExecution/requestApproval");
     let (thread, input) = (server.thread.clone(), json!([{"type": "text", "text": "SAY steered"}]));
     let steer = json!({"threadId": thread, "expectedTurnId": turn, "input": input, "clientUserMessageId": "steered"});
-    server.call("turn/steer", steer).unwrap();
-    server.call("turn/interrupt", json!({"threadId": thread, "turnId": turn})).unwrap();
+    server.call("turn/steer", &steer).unwrap();
+    server.call("turn/interrupt", &json!({"threadId": thread, "turnId": turn})).unwrap();
     assert_eq!(server.until("turn/completed")["params"]["turn"]["status"], "interrupted");
     let taken = |said: &Value| said["method"] == "item/started" && said["params"]["item"]["clientId"] == "steered";
     assert!(!server.heard.iter().any(taken), "{:#?}", server.heard);
@@ -160,7 +161,7 @@ pub(super) fn compaction_is_a_turn_with_an_item_of_its_own(codex: &Installed) {
     let mut server = AppServer::start(&codex.program, &model, 0);
     server.turn("SAY one");
     let thread = server.thread.clone();
-    server.call("thread/compact/start", json!({"threadId": thread})).unwrap();
+    server.call("thread/compact/start", &json!({"threadId": thread})).unwrap();
     server.until("turn/completed");
     let compactions = |method: &str| {
         let of_it = |said: &&Value| said["method"] == method && said["params"]["item"]["type"] == "contextCompaction";
@@ -179,6 +180,14 @@ pub(super) fn who_does_not_listen_is_waited_for(codex: &Installed) {
     assert_eq!(error["willRetry"], true);
     assert_eq!(error["error"]["message"], "Reconnecting... waiting for network");
     assert_eq!(error["error"]["codexErrorInfo"], json!({"responseStreamDisconnected": {"httpStatusCode": null}}));
-    let _model = Model::at(port);
+    let model = Model::at(port);
     assert_eq!(server.until("turn/completed")["params"]["turn"]["status"], "completed");
+
+    drop(model);
+    server.heard.clear();
+    let turn = server.begin("SAY hello again");
+    server.until("error");
+    let thread = server.thread.clone();
+    server.call("turn/interrupt", &json!({"threadId": thread, "turnId": turn})).unwrap();
+    assert_eq!(server.until("turn/completed")["params"]["turn"]["status"], "interrupted");
 }

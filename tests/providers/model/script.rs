@@ -103,7 +103,7 @@ pub(crate) mod checks {
 
     fn a_failure_has_its_status_code_and_time() {
         let expected =
-            Failure { status: 429, code: Some("usage_limit_reached".to_owned()), retry: Some(Duration::from_secs(60)) };
+            Failure { status: 429, code: Some("usage_limit_reached".to_owned()), retry: Some(Duration::from_mins(1)) };
         assert_eq!(next("FAIL 429 usage_limit_reached 60", 0), Step::Fail(expected));
         assert_eq!(next("FAIL 500", 0), Step::Fail(Failure { status: 500, code: None, retry: None }));
     }
