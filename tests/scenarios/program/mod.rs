@@ -33,6 +33,7 @@ mod simulating;
 mod speaking;
 mod taking_over;
 mod terminals;
+mod tmux;
 mod travelling;
 mod two_of_them;
 mod upgrading;

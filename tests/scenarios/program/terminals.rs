@@ -3,44 +3,9 @@
 
 use super::calling::Call;
 use super::operating::socket;
-use super::world::{PATIENT, PROGRAM, Process, World, eventually, text};
+use super::tmux::Tmux;
+use super::world::{PATIENT, PROGRAM, Process, World, eventually};
 use serde_json::json;
-use std::process::Command;
-
-/// A tmux server of the test's own.
-struct Tmux<'w> {
-    world: &'w World,
-    socket: String,
-}
-
-impl<'w> Tmux<'w> {
-    /// None where tmux is not installed.
-    fn start(world: &'w World, name: &str, command: &str) -> Option<Self> {
-        Command::new("tmux").arg("-V").output().ok()?;
-        let tmux = Self { world, socket: text(&world.path(&format!("tmux-{name}"))) };
-        let made = tmux.say(&["new-session", "-d", "-x", "80", "-y", "24", "-s", name, command]);
-        assert!(made.is_some(), "a session of tmux");
-        Some(tmux)
-    }
-
-    /// What tmux answers; none when it refuses.
-    fn say(&self, arguments: &[&str]) -> Option<String> {
-        let arguments = [&["-f", "/dev/null", "-S", &self.socket], arguments].concat();
-        let said =
-            self.world.other_program("tmux", &arguments, &[("TERM", "xterm"), ("LANG", "C.UTF-8")]).output().unwrap();
-        said.status.success().then(|| String::from_utf8_lossy(&said.stdout).into_owned())
-    }
-
-    fn shows(&self, name: &str) -> String {
-        self.say(&["capture-pane", "-p", "-t", name]).unwrap_or_default()
-    }
-}
-
-impl Drop for Tmux<'_> {
-    fn drop(&mut self) {
-        self.say(&["kill-server"]);
-    }
-}
 
 #[test]
 fn a_person_looks_at_the_providers_terminal_and_drives_it_only_when_asked_to() {

@@ -1,0 +1,145 @@
+//! One test's world: the scenarios' own, with a stand-in for the model, a home for codex, and runners of `run codex`.
+
+use super::app_server::configuration;
+use crate::installed::Installed;
+use crate::model::Model;
+use crate::world::{Process, World as Scene, eventually, is_alive, signal, text};
+use serde_json::Value;
+use std::fs;
+use std::ops::Deref;
+
+#[derive(Debug)]
+pub(super) struct World {
+    scene: Scene,
+    pub(super) model: Model,
+    codex: String,
+}
+
+impl Deref for World {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
+    }
+}
+
+impl World {
+    pub(super) fn new(codex: &Installed) -> Self {
+        let model = Model::start();
+        let configuration = configuration(&model.url(), 0);
+        Self::of(&text(&codex.program), &configuration, model)
+    }
+
+    /// With this program as codex, and this as its configuration.
+    pub(super) fn with(codex: &str, configuration: &str) -> Self {
+        Self::of(codex, configuration, Model::start())
+    }
+
+    fn of(codex: &str, configuration: &str, model: Model) -> Self {
+        let scene = Scene::new();
+        for folder in [".codex", "tmp"] {
+            fs::create_dir(scene.path(folder)).unwrap();
+        }
+        fs::write(scene.path(".codex/config.toml"), configuration).unwrap();
+        fs::write(scene.path("config.toml"), "[environment]\nallow = [\"STAND_IN_KEY\"]\n").unwrap();
+        Self { scene, model, codex: codex.to_owned() }
+    }
+
+    /// This program is codex.
+    pub(super) fn uses(&mut self, codex: String) {
+        self.codex = codex;
+    }
+
+    /// A runner of codex that is ready for messages.
+    pub(super) fn codex(&self, more: &[&str]) -> Process {
+        let runner = self.starts(more);
+        self.is_ready();
+        runner
+    }
+
+    pub(super) fn starts(&self, more: &[&str]) -> Process {
+        let arguments = [&["run", "codex", "--agent-id", "a1"], more].concat();
+        let (home, temporary) = (text(&self.path(".codex")), text(&self.path("tmp")));
+        let configuration = text(&self.path("config.toml"));
+        let variables = [
+            ("AGENT_RELAY_CODEX", self.codex.as_str()),
+            ("AGENT_RELAY_CONFIG", &configuration),
+            ("CODEX_HOME", &home),
+            ("STAND_IN_KEY", "a key"),
+            // Codex makes links to itself in its home, and not below a temporary folder.
+            ("TMPDIR", &temporary),
+        ];
+        self.start(&arguments, &variables)
+    }
+
+    pub(super) fn status(&self) -> Value {
+        self.ask(&["status", "a1", "--json"]).json()
+    }
+
+    /// The process of codex that the runner keeps.
+    pub(super) fn pid(&self) -> u32 {
+        let pid = eventually("codex runs", || self.ask(&["ps", "--json"]).json()[0]["providerPid"].as_u64());
+        u32::try_from(pid).unwrap()
+    }
+
+    /// The request of codex that waits for a person, by its name.
+    pub(super) fn asks(&self) -> String {
+        let open = || self.status()["approvals"][0]["id"].as_str().map(str::to_owned);
+        eventually("codex asks", open)
+    }
+
+    /// Decides by a verb of the program.
+    #[track_caller]
+    pub(super) fn decides(&self, decision: &[&str], request: &str) {
+        let said = self.ask(&[decision, &[request, "a1"]].concat());
+        assert_eq!(said.code, Some(0), "{said:?}; {}", self.log());
+    }
+
+    /// The message has got this far.
+    pub(super) fn is(&self, message: u64, stage: &str) {
+        eventually(&format!("message {message} is {stage}"), || {
+            self.stages(message).iter().any(|(got, _)| got == stage).then_some(())
+        });
+    }
+
+    /// How often the message has got this far.
+    pub(super) fn times(&self, message: u64, stage: &str) -> usize {
+        self.stages(message).iter().filter(|(got, _)| got == stage).count()
+    }
+
+    /// Ended in order: nothing is left, and the journal replays exactly.
+    #[track_caller]
+    pub(super) fn ends(&self, runner: Process, runs: u64) {
+        let codex = self.pid();
+        let stopped = self.ask(&["stop", "a1"]);
+        assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", self.log());
+        assert_eq!(runner.ends(), Some(0), "{}", self.log());
+        Self::is_gone(codex);
+        let left = self.processes();
+        assert!(left.is_empty(), "processes of codex are left: {left:?}");
+        assert!(self.agents().is_empty());
+        self.replays_exactly(runs);
+    }
+
+    pub(super) fn is_gone(pid: u32) {
+        eventually(&format!("process {pid} is gone"), || (!is_alive(&pid.to_string())).then_some(()));
+    }
+
+    pub(super) fn kill(pid: u32) {
+        signal(pid, "KILL");
+    }
+
+    /// Every process that has this world's home for codex in its environment, with its command line.
+    pub(super) fn processes(&self) -> Vec<String> {
+        let home = format!("CODEX_HOME={}", text(&self.path(".codex")));
+        let all = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())
+        });
+        all.map(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            format!("{} {}", entry.file_name().display(), String::from_utf8_lossy(&line).replace('\0', " "))
+        })
+        .collect()
+    }
+}
