@@ -752,7 +752,10 @@ impl Session {
                 return self.end(ExitClass::UsageLimit { until }, why.clone());
             }
             Ended::Refused { why } => {
-                let why = format!("{why}; log in with `codex login`, then `relay-runner restart`");
+                let why = format!(
+                    "{why}; log in with `codex login`, or mend the key of codex's model provider (a variable for it is let \
+                     through by environment.allow); then `relay-runner restart`"
+                );
                 return self.end(ExitClass::Refused, why);
             }
             Ended::Turn(_) => {}

@@ -358,6 +358,7 @@ impl Turn {
             "interrupted" | "failed" => match class(&self.error["codexErrorInfo"]) {
                 Class::Limit => Ended::Limit { why: error() },
                 Class::Refused => Ended::Refused { why: error() },
+                Class::Other if is_without_variable(&self.error) => Ended::Refused { why: error() },
                 Class::Other => Ended::Turn(TurnEnd::Failed { error: error().into() }),
             },
             other => Ended::Turn(TurnEnd::Failed { error: format!("its turn ended as `{other}`").into() }),
@@ -378,6 +379,11 @@ fn class(info: &Value) -> Class {
         (Some("unauthorized"), _) | (_, Some(401 | 403)) => Class::Refused,
         _ => Class::Other,
     }
+}
+
+/// The variable that a model provider of the user's own takes its key from is not in codex's environment.
+fn is_without_variable(error: &Value) -> bool {
+    error["message"].as_str().is_some_and(|message| message.starts_with("Missing environment variable"))
 }
 
 /// An error's own words, with its class.
