@@ -293,16 +293,20 @@ fn events_are_told_as_they_happen_and_resumed() {
 #[test]
 fn a_providers_own_name_runs_that_provider() {
     let world = World::without_relay();
-    for (name, provider) in [("claude-relay", "claude"), ("codex-relay", "codex")] {
+    let names = [
+        ("claude-relay", "claude", "--model", "provider_not_there_yet"),
+        ("codex-relay", "codex", "--codex", "command_not_found"),
+    ];
+    for (name, provider, flag, error_code) in names {
         let link = world.path(name);
         std::os::unix::fs::symlink(PROGRAM, &link).unwrap();
         let run = |arguments: &[&str]| {
             let said = world.other_program(&text(&link), arguments, &[]).output().unwrap();
             (said.status.code(), String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap())
         };
-        let (code, out, err) = run(&["--agent-id", "x", "--model", "m", "--json", "--", "--its-own"]);
+        let (code, out, err) = run(&["--agent-id", "x", flag, "/no/such", "--json", "--", "--its-own"]);
         let error: Value = serde_json::from_str(err.lines().last().unwrap()).unwrap();
-        assert_eq!((code, &error["error"]["code"], &*out), (Some(2), &json!("provider_not_there_yet"), ""), "{err}");
+        assert_eq!((code, &error["error"]["code"], &*out), (Some(2), &json!(error_code), ""), "{err}");
         assert!(error["error"]["message"].as_str().unwrap().contains(&format!("`{provider}`")), "{err}");
         let (code, _, err) = run(&["--no-such-option"]);
         assert!(code == Some(2) && err.contains("--no-such-option"), "{err}");
