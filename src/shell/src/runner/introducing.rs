@@ -12,9 +12,6 @@ use relay_runner_core::instructions::{Introduction, relay_instructions};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// In the state folder.
-const HOME: &str = "profile-home";
-
 /// The variable in which the provider finds the home of its profile, and the home.
 pub(super) type ProfileHome = Option<(&'static str, PathBuf)>;
 
@@ -24,7 +21,7 @@ pub(super) fn profile_home(options: &Options, state_dir: &Path) -> Result<Profil
     let provider = Provider::named(&options.config.identity.provider).unwrap_or(Provider::Command);
     let Some(profile) = options.profile.as_ref().filter(|profile| !profile.host_globals()) else { return Ok(None) };
     let Some(variable) = home::variable(provider) else { return Ok(None) };
-    let dir = state_dir.join(HOME).join(provider.name());
+    let dir = home::of_agent(state_dir, provider);
     let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
     if home::make(&dir, profile, provider, &host).map_err(StartError::ProfileHome)? {
         tracing::info!("the home of the profile `{}` is {}", profile.name, dir.display());
