@@ -106,7 +106,10 @@ fn program() -> Result<PathBuf, Failure> {
 /// A provider that there is a plugin for.
 fn provider(name: &str) -> Result<Provider, Failure> {
     let known = Provider::named(name).ok_or_else(|| {
-        Failure::usage("unknown_provider", format!("`{}` is not a provider; there is a plugin for codex", say::plain(name)))
+        Failure::usage(
+            "unknown_provider",
+            format!("`{}` is not a provider; there is a plugin for codex", say::plain(name)),
+        )
     })?;
     if plugin::files(known, Path::new("")).is_empty() {
         let why = format!("there is no plugin for {name} in this version, only for codex");
@@ -268,5 +271,64 @@ impl From<PluginError> for Failure {
             PluginError::Io { .. } => "plugin_io",
         };
         Self::usage(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cli;
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    /// As a shell would, of what the skills use: words, and quotes around several.
+    fn words(line: &str) -> Vec<String> {
+        let parts = line.split('"').enumerate();
+        parts
+            .flat_map(|(n, part)| match n % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
+                _ => vec![part.to_owned()],
+            })
+            .collect()
+    }
+
+    /// The command lines of the files, in blocks and within sentences.
+    fn shown() -> Vec<String> {
+        let texts = plugin::files(Provider::Codex, Path::new("/p")).into_iter().map(|file| file.text);
+        let of = |text: String| {
+            let blocks = text.split("```sh\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0.to_owned()));
+            let lines: Vec<String> = blocks.flat_map(|b| b.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+            let spans = text.split('`').skip(1).step_by(2).filter(|span| span.starts_with("relay-runner "));
+            lines.into_iter().chain(spans.map(str::to_owned)).collect::<Vec<_>>()
+        };
+        texts.flat_map(|text| of(text.into_owned())).collect()
+    }
+
+    #[test]
+    fn what_the_skills_show_is_what_the_program_knows_and_the_rules_let_through() {
+        let rules = plugin::files(Provider::Codex, Path::new("/p")).pop().unwrap().text.into_owned();
+        let (shown, mut whole) = (shown(), 0);
+        assert!(shown.len() > 40, "{shown:?}");
+        for line in &shown {
+            let words = words(line);
+            let verb = &words[1];
+            assert!(Cli::command().find_subcommand(verb).is_some(), "{line}");
+            assert!(rules.contains(&format!("\"{verb}\"")), "{line}: the sandbox would keep it");
+            // Within a sentence a verb may stand alone.
+            if words.len() > 2
+                || !line.is_empty() && ["whoami", "agents", "tags", "label", "status"].contains(&verb.as_str())
+            {
+                let parsed = Cli::try_parse_from(&words);
+                assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+                whole += 1;
+            }
+        }
+        assert!(whole > 35, "{whole}");
+        // What the rules let through is the agent's, and nothing that starts or stops what is not its own.
+        for verb in ["run", "relay", "send", "stop", "plugin", "hook", "monitor", "upgrade", "restart", "approve"] {
+            assert!(
+                Cli::command().find_subcommand(verb).is_some() && !rules.contains(&format!("\"{verb}\"")),
+                "{verb}"
+            );
+        }
     }
 }

@@ -117,7 +117,9 @@ pub fn install(dir: &Path, provider: Provider, program: &Path, how: How) -> Resu
         }
     }
     leave_folders(dir, &mut next);
-    if next != known { note(dir, &next)? }
+    if next != known {
+        note(dir, &next)?
+    }
     Ok(actions)
 }
 

@@ -144,7 +144,8 @@ fn with_plugin(dir: &Path, profile: &Profile, provider: Provider, host: &Host) -
     }
     let program = host.program.as_deref().ok_or_else(|| HomeError::Source {
         place: "relay.skills".to_owned(),
-        why: "the path of this program, which codex is to let out of its sandbox, is not known; set it to false".to_owned(),
+        why: "the path of this program, which codex is to let out of its sandbox, is not known; set it to false"
+            .to_owned(),
     })?;
     Ok(plugin::write(dir, provider, program)?)
 }
