@@ -47,8 +47,8 @@ fn names(dir: &Path) -> Vec<String> {
 fn a_plugin_is_put_there_once_and_taken_away_whole() {
     let (world, home) = with_home();
     let before = names(&home);
-    let would = done(&plugin(&world, &["install", "codex", "--user", "--dry-run", "--json"]));
-    assert_eq!((would.len(), names(&home)), (12, before.clone()), "nothing was written");
+    let planned = done(&plugin(&world, &["install", "codex", "--user", "--dry-run", "--json"]));
+    assert_eq!((planned.len(), names(&home)), (12, before.clone()), "nothing was written");
     assert_eq!(done(&plugin(&world, &["uninstall", "codex", "--user", "--json"])), []);
     let said = plugin(&world, &["install", "codex", "--user"]);
     assert!(said.code == Some(0) && said.out.contains("  write   skills/relay-reply/SKILL.md\n"), "{said:?}");
@@ -237,7 +237,7 @@ fn in_a_sandbox_the_runner_is_found_by_its_socket_and_not_taken_for_dead() {
         let socket = folder.join("control.sock");
         for info in [&known, &fs::read_to_string(folder.join("runner.json")).unwrap()] {
             fs::write(folder.join("runner.json"), info).unwrap();
-            fs::set_permissions(&socket, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
             let said = carried_out(&world, &folder, "relay-runner whoami --json");
             assert_eq!((said.code, said.error_code().as_str()), (Some(1), "sandboxed"), "{said:?}");
             fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();

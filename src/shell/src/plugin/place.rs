@@ -118,7 +118,7 @@ pub fn install(dir: &Path, provider: Provider, program: &Path, how: How) -> Resu
     }
     leave_folders(dir, &mut next);
     if next != known {
-        note(dir, &next)?
+        note(dir, &next)?;
     }
     Ok(actions)
 }

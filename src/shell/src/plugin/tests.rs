@@ -108,7 +108,7 @@ fn each_skill_says_its_name_and_when_to_use_it() {
 fn the_rules_name_this_very_program() {
     let rules = |program: &str| {
         let files = files(Provider::Codex, Path::new(program));
-        files.into_iter().find(|file| file.path.ends_with(".rules")).unwrap().text.into_owned()
+        files.into_iter().find(|file| file.path.starts_with("rules/")).unwrap().text.into_owned()
     };
     assert!(rules(PROGRAM).contains("paths = [\"/opt/relay-runner\"]"));
     assert!(rules("/a \"b\"/x").contains("paths = [\"/a \\\"b\\\"/x\"]"));
