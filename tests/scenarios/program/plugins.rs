@@ -159,6 +159,31 @@ fn the_home_of_a_profile_has_the_plugin_by_itself_and_again_when_it_was_taken_aw
     assert_eq!(done(&plugin(&world, &["install", "codex", "--profile", "r", "--json"])).len(), 12);
 }
 
+#[test]
+fn a_run_of_codex_has_the_skills_in_a_folder_of_its_own_unless_its_home_has_them() {
+    let world = World::new();
+    let home = world.path(".codex");
+    fs::create_dir(&home).unwrap();
+    let profiles = world.path(".config/relay-runner/profiles");
+    fs::create_dir_all(&profiles).unwrap();
+    fs::write(profiles.join("without.json"), r#"{"name": "without", "relay": {"skills": false}}"#).unwrap();
+    // It never listens: what is looked at lies there before.
+    let codex = world.script("codex", "exec sleep 1000");
+    let folder = world.state().join("run");
+    let run = |more: &[&str], has_them: bool| {
+        let runner = world.start(&[&["run", "codex", "--agent-id", "a1", "--codex", &codex], more].concat(), &[]);
+        super::world::eventually("the runner is there", || folder.join("runner.json").exists().then_some(()));
+        assert_eq!(folder.join("plugin").join(TAGS).is_file(), has_them, "{more:?}");
+        end(&world, "a1", runner);
+        assert!(!folder.join("plugin").exists(), "nobody reads them any more");
+    };
+    run(&[], true);
+    run(&["--profile", "without"], false);
+    assert_eq!(names(&home), Vec::<String>::new(), "the user's own home is left alone");
+    assert_eq!(plugin(&world, &["install", "codex", "--user"]).code, Some(0));
+    run(&[], false);
+}
+
 /// A command line as an agent has it carried out: by a shell, in the environment that its runner gave it.
 fn carried_out(world: &World, folder: &Path, line: &str) -> Said {
     let own = Path::new(PROGRAM).parent().unwrap();
