@@ -114,7 +114,7 @@ fn says_nothing(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } => true,
         ClientError::Refused { code, .. } => code == "relay_unreachable",
-        ClientError::NotRunning { .. } => false,
+        ClientError::NotRunning { .. } | ClientError::Forbidden { .. } => false,
     }
 }
 

@@ -6,8 +6,8 @@ use super::given::Environment;
 use super::places;
 use relay_runner_protocol::Agent;
 use relay_runner_shell::ExitCode;
-use relay_runner_shell::client::{Client, ClientError};
-use relay_runner_shell::runner_dir::{self, INFO_FILE, Places};
+use relay_runner_shell::client::{Answers, Client, ClientError, answers};
+use relay_runner_shell::runner_dir::{self, CONTROL_SOCKET, INFO_FILE, Places};
 use rustix::process::{Pid, test_kill_process};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -161,7 +161,14 @@ pub(crate) fn everywhere(env: Environment<'_>) -> Vec<Found> {
 
 fn here(found: Found) -> Result<Here, Failure> {
     if !found.is_alive() {
-        return Ok(Here::Dead(found));
+        // In a sandbox with processes of its own the runner's is not seen, and its socket is.
+        match answers(&found.dir) {
+            Answers::Yes => {}
+            Answers::No => return Ok(Here::Dead(found)),
+            Answers::Forbidden => {
+                return Err(ClientError::Forbidden { socket: found.dir.join(CONTROL_SOCKET) }.into());
+            }
+        }
     }
     let client = Client::new(&found.dir)?;
     Ok(Here::Runs(found, client))
@@ -213,6 +220,7 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::NotRunning { .. } => "not_running".to_owned(),
             ClientError::Unreachable { .. } => "runner_unreachable".to_owned(),
+            ClientError::Forbidden { .. } => "sandboxed".to_owned(),
             ClientError::Refused { code, .. } => code.clone(),
         };
         let exit = if code == "relay_unreachable" { ExitCode::RelayUnreachable } else { ExitCode::Failed };

@@ -50,6 +50,7 @@ mod obligations;
 mod order;
 mod pair;
 mod places;
+mod plugin;
 mod profile;
 mod profiles;
 mod program;
@@ -150,6 +151,7 @@ enum Verb {
     Machines(machines::Args),
     Config(config::Args),
     Profile(profile::Args),
+    Plugin(plugin::Args),
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -203,6 +205,7 @@ impl Verb {
             Self::Machines(args) => machines::run(&args),
             Self::Config(args) => config::run(&args),
             Self::Profile(args) => profile::run(&args),
+            Self::Plugin(args) => plugin::run(&args),
             Self::Schema(args) => schema::run(&args),
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),

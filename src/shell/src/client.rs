@@ -21,6 +21,13 @@ pub enum ClientError {
     NotRunning { socket: PathBuf },
     #[error("the runner at {} does not answer: {why}", socket.display())]
     Unreachable { socket: PathBuf, why: String },
+    /// The system does not let this process connect: it is in a sandbox, or another user's.
+    #[error(
+        "this process may not connect to the runner at {}: a sandbox keeps it from that. Run the same command outside of the \
+         sandbox, with escalated permissions",
+        socket.display()
+    )]
+    Forbidden { socket: PathBuf },
     /// The runner said no.
     #[error("{message}")]
     Refused { status: u16, code: String, message: String },
@@ -79,7 +86,9 @@ impl Client {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> ClientError {
-        if error.is_connect() {
+        if is_denied(&error) {
+            ClientError::Forbidden { socket: self.socket.clone() }
+        } else if error.is_connect() {
             ClientError::NotRunning { socket: self.socket.clone() }
         } else {
             ClientError::Unreachable { socket: self.socket.clone(), why: causes(&error.without_url()) }
@@ -102,6 +111,32 @@ impl Client {
         };
         let word = |key: &str| answer["error"][key].as_str().unwrap_or("unknown").to_owned();
         ClientError::Refused { status, code: word("code"), message: word("message") }
+    }
+}
+
+/// Whether the system refused it, and not whoever was called.
+fn is_denied(error: &reqwest::Error) -> bool {
+    let first: &dyn std::error::Error = error;
+    std::iter::successors(Some(first), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+}
+
+/// What comes of connecting to the socket of a runner whose process cannot be seen: it may be in another namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    Yes,
+    No,
+    /// As [`ClientError::Forbidden`].
+    Forbidden,
+}
+
+/// Whether something listens at the socket of this runner folder. A killed runner leaves a socket that nobody listens at.
+pub fn answers(runner_dir: &Path) -> Answers {
+    match std::os::unix::net::UnixStream::connect(runner_dir.join(CONTROL_SOCKET)) {
+        Ok(_) => Answers::Yes,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Answers::Forbidden,
+        Err(_) => Answers::No,
     }
 }
 

@@ -33,6 +33,7 @@ mod upload;
 pub mod client;
 pub mod journal;
 pub mod notes;
+pub mod plugin;
 pub mod profile;
 pub mod runner_dir;
 pub mod schema;

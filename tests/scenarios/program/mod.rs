@@ -18,6 +18,7 @@ mod killing;
 mod logging;
 mod monitoring;
 mod operating;
+mod plugins;
 mod processes;
 mod profiling;
 mod prometheus;

@@ -3,6 +3,7 @@
 
 use super::{Mcp, McpMode, Part, Profile, Provider, Server};
 use crate::info::write_whole;
+use crate::plugin::{self, How, PluginError};
 use crate::runner_dir::make_private;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -14,13 +15,15 @@ use std::path::{Path, PathBuf};
 const MANIFEST: &str = ".relay-runner.json";
 const NEWER: &str = "the provider put a file of its own in the place of a link to the user's credentials";
 
-/// Where the user's own home of the provider is.
+/// Where the user's own home of the provider is, and this program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
     /// `CLAUDE_CONFIG_DIR`, else `~/.claude`.
     pub claude: Option<PathBuf>,
     /// `CODEX_HOME`, else `~/.codex`.
     pub codex: Option<PathBuf>,
+    /// The path of this program, for rules that name it.
+    pub program: Option<PathBuf>,
 }
 
 impl Host {
@@ -28,10 +31,12 @@ impl Host {
     pub fn of(variable: impl Fn(&str) -> Option<PathBuf>) -> Self {
         let home = variable("HOME");
         let at = |name: &str, folder: &str| variable(name).or_else(|| home.as_ref().map(|home| home.join(folder)));
-        Self { claude: at("CLAUDE_CONFIG_DIR", ".claude"), codex: at("CODEX_HOME", ".codex") }
+        let program = std::env::current_exe().ok();
+        Self { claude: at("CLAUDE_CONFIG_DIR", ".claude"), codex: at("CODEX_HOME", ".codex"), program }
     }
 
-    const fn folder(&self, provider: Provider) -> Option<&PathBuf> {
+    /// The user's own home of a provider; none where it has no such thing.
+    pub const fn folder(&self, provider: Provider) -> Option<&PathBuf> {
         match provider {
             Provider::Claude => self.claude.as_ref(),
             Provider::Codex => self.codex.as_ref(),
@@ -56,6 +61,8 @@ pub enum HomeError {
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("{place}: {why}")]
     Source { place: String, why: String },
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
 }
 
 /// Something in a home.
@@ -70,6 +77,9 @@ enum Item {
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
+    /// Whose home it is.
+    #[serde(default)]
+    profile: String,
     hash: String,
     items: Vec<String>,
 }
@@ -88,23 +98,64 @@ pub fn make(dir: &Path, profile: &Profile, provider: Provider, host: &Host) -> R
     }
     make_private(dir).map_err(io_error("make the folder", dir))?;
     let hash = hash(&items);
-    let known: Manifest =
-        std::fs::read_to_string(&path).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    if known.hash == hash && items.iter().all(|(name, item)| stands(&dir.join(name), item)) {
-        return Ok(false);
+    let known = known(dir).unwrap_or_default();
+    let stands_all = || items.iter().all(|(name, item)| stands(&dir.join(name), item));
+    if known.hash == hash && known.profile == profile.name && stands_all() {
+        return with_plugin(dir, profile, provider, host);
+    }
+    if items.iter().any(|(name, item)| matches!(item, Item::Link(_)) && is_real_folder(&dir.join(name))) {
+        // A skill of the profile's takes the place of the runner's own of that name.
+        without_plugin(dir)?;
     }
     for name in known.items.iter().filter(|name| !items.contains_key(*name) && is_plain(name)) {
         remove(&dir.join(name))?;
     }
     // Before the first item: whatever becomes of this start, the next one knows what may be there.
     let mut names: Vec<String> = items.keys().cloned().collect();
-    note(&path, &Manifest { hash: String::new(), items: names.clone() })?;
+    let of = &profile.name;
+    note(&path, &Manifest { profile: of.clone(), hash: String::new(), items: names.clone() })?;
     for (name, item) in &items {
         put(dir, name, item)?;
     }
     names.sort();
-    note(&path, &Manifest { hash, items: names })?;
+    note(&path, &Manifest { profile: of.clone(), hash, items: names })?;
+    with_plugin(dir, profile, provider, host)?;
     Ok(true)
+}
+
+/// Where the home of an agent's profile lies, in the agent's state folder.
+pub fn of_agent(state_dir: &Path, provider: Provider) -> PathBuf {
+    state_dir.join("profile-home").join(provider.name())
+}
+
+/// Whose home a folder is. None: it was not made here.
+pub fn profile_of(dir: &Path) -> Option<String> {
+    known(dir).map(|manifest| manifest.profile)
+}
+
+fn known(dir: &Path) -> Option<Manifest> {
+    serde_json::from_str(&std::fs::read_to_string(dir.join(MANIFEST)).ok()?).ok()
+}
+
+/// What the provider has to work with the runner, where the profile does not leave it out. True when something changed.
+fn with_plugin(dir: &Path, profile: &Profile, provider: Provider, host: &Host) -> Result<bool, HomeError> {
+    if !profile.relay.skills || provider != Provider::Codex {
+        return without_plugin(dir);
+    }
+    let program = host.program.as_deref().ok_or_else(|| HomeError::Source {
+        place: "relay.skills".to_owned(),
+        why: "the path of this program, which codex is to let out of its sandbox, is not known; set it to false"
+            .to_owned(),
+    })?;
+    Ok(plugin::write(dir, provider, program)?)
+}
+
+fn without_plugin(dir: &Path) -> Result<bool, HomeError> {
+    Ok(!plugin::uninstall(dir, How { force: true, dry_run: false })?.is_empty())
+}
+
+fn is_real_folder(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|is| is.is_dir())
 }
 
 fn note(path: &Path, manifest: &Manifest) -> Result<(), HomeError> {

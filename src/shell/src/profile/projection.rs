@@ -81,6 +81,8 @@ const NO_HOME: &str =
     "only a home of the profile's leaves out the user's own: set instructions.globalInstructions to false";
 const NOT_KNOWN: &str = "what an ACP agent reads besides its session is its own matter";
 const AWAY: &str = "the user's own servers stand in the user's own home, which the profile turns off";
+const SANDBOXED: &str = "codex's sandbox keeps what they call from the runner, unless it has the network, or the user's own home \
+     has the rules (`relay-runner plugin install codex --user`)";
 const FILE: &str = "the file AGENT_RELAY_INSTRUCTIONS_FILE";
 
 struct View<'a> {
@@ -107,8 +109,8 @@ impl View<'_> {
         match self.provider {
             _ if !on => applied("left out"),
             Provider::Claude => applied("--plugin-dir"),
-            Provider::Codex if self.home => applied("skills/ of CODEX_HOME"),
-            Provider::Codex => unsupported("they would have to be put into the user's own home"),
+            Provider::Codex if self.home => applied("skills/ and rules/ of CODEX_HOME"),
+            Provider::Codex => partial("an extra root of skills", SANDBOXED),
             Provider::Acp | Provider::Command | Provider::Any => {
                 unsupported("it has no skills; the instructions name the verbs")
             }

@@ -240,8 +240,16 @@ fn a_home_of_codex_has_the_profiles_things_and_links_to_the_credential() {
     assert_eq!(place.make(&place.profile(), Provider::Codex), Ok(true));
     let mut found = BTreeMap::new();
     all(&place.path("home"), "", &mut found);
+    // What it has to work with the runner.
+    let files = crate::plugin::files(Provider::Codex, Path::new("/"));
+    for file in &files {
+        assert_eq!(found.remove(file.path).as_deref(), Some("600"), "{}", file.path);
+    }
+    found.retain(|name, _| !name.starts_with("skills/relay-"));
     let link = |name: &str| format!("-> {}", place.path(name).display());
     let expected = [
+        (".relay-runner-plugin.json", "600".to_owned()),
+        ("rules", "700".to_owned()),
         (".relay-runner.json", "600".to_owned()),
         ("AGENTS.md", "600".to_owned()),
         ("auth.json", link("user/.codex/auth.json")),
@@ -311,6 +319,36 @@ fn a_home_is_made_anew_when_the_profile_changes_and_what_the_provider_wrote_stay
     let error = place.make(&other, Provider::Codex).unwrap_err();
     assert!(error.starts_with("skills[0].source: there is no folder"), "{error}");
     assert!(place.path("home/skills/own").exists(), "nothing was changed");
+}
+
+#[test]
+fn the_runners_skills_go_when_the_profile_leaves_them_out_and_make_way_for_its_own() {
+    let place = Place::new();
+    let mut profile = place.profile();
+    assert_eq!(place.make(&profile, Provider::Codex), Ok(true));
+    assert_eq!(home::profile_of(&place.path("home")).as_deref(), Some("reviewer"));
+    let there = |name: &str| fs::symlink_metadata(place.path("home").join(name)).is_ok();
+    // One of them was changed: it is a home that is made here.
+    fs::write(place.path("home/skills/relay-tags/SKILL.md"), "changed").unwrap();
+    assert_eq!(place.make(&profile, Provider::Codex), Ok(true));
+    assert!(place.text("skills/relay-tags/SKILL.md").starts_with("---\nname: relay-tags\n"));
+
+    // A skill of the profile's has the name of one of them.
+    let source = Some(place.path("skill").to_str().unwrap().to_owned());
+    profile.skills.push(super::Part { name: "relay-tags".to_owned(), enabled: true, source });
+    assert_eq!(place.make(&profile, Provider::Codex), Ok(true));
+    assert_eq!(fs::read_link(place.path("home/skills/relay-tags")).unwrap(), place.path("skill"));
+    assert_eq!(fs::read_dir(place.path("skill")).unwrap().count(), 0, "nothing is written through the link");
+    assert!(there("skills/relay-reply/SKILL.md") && !there("skills/relay-tags.replaced-1"));
+    assert_eq!(place.make(&profile, Provider::Codex), Ok(false));
+    profile.skills.pop();
+    assert_eq!(place.make(&profile, Provider::Codex), Ok(true));
+    assert!(there("skills/relay-tags/SKILL.md"));
+
+    profile.relay.skills = false;
+    assert_eq!(place.make(&profile, Provider::Codex), Ok(true));
+    assert!(!there("skills/relay-tags") && !there("rules") && there("skills/diff"));
+    assert_eq!(place.make(&profile, Provider::Codex), Ok(false));
 }
 
 #[test]

@@ -71,6 +71,8 @@ pub(crate) struct Setting {
     pub(crate) home: Option<OsString>,
     pub(crate) runner_dir: PathBuf,
     pub(crate) state_dir: PathBuf,
+    /// A folder of skills that its home does not have.
+    pub(crate) skills: Option<PathBuf>,
 }
 
 impl Setting {
@@ -83,7 +85,11 @@ impl Setting {
     ) -> Self {
         let text = |text: &Option<relay_runner_core::Text>| text.as_deref().map(str::to_owned);
         let (model, effort) = (text(&identity.model), text(&identity.effort));
-        Self { spec, cwd, model, effort, approval: identity.approval, home, runner_dir, state_dir }
+        Self { spec, cwd, model, effort, approval: identity.approval, home, runner_dir, state_dir, skills: None }
+    }
+
+    pub(crate) fn with_skills(self, skills: Option<PathBuf>) -> Self {
+        Self { skills, ..self }
     }
 
     fn socket(&self) -> PathBuf {
@@ -118,7 +124,7 @@ impl Setting {
             instructions: instructions.filter(|text| !text.trim().is_empty()),
             thread: thread.map(str::to_owned),
             in_doubt,
-            skills: Vec::new(),
+            skills: self.skills.iter().map(|dir| dir.to_string_lossy().into_owned()).collect(),
         }
     }
 }

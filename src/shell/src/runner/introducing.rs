@@ -4,6 +4,7 @@ use super::Runner;
 use crate::error::StartError;
 use crate::info::write_whole;
 use crate::options::Options;
+use crate::plugin::{self, How};
 use crate::profile::Provider;
 use crate::profile::home::{self, Host};
 use crate::runner_dir::INSTRUCTIONS;
@@ -12,8 +13,8 @@ use relay_runner_core::instructions::{Introduction, relay_instructions};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// In the state folder.
-const HOME: &str = "profile-home";
+/// In the runner folder.
+const PLUGIN: &str = "plugin";
 
 /// The variable in which the provider finds the home of its profile, and the home.
 pub(super) type ProfileHome = Option<(&'static str, PathBuf)>;
@@ -24,12 +25,28 @@ pub(super) fn profile_home(options: &Options, state_dir: &Path) -> Result<Profil
     let provider = Provider::named(&options.config.identity.provider).unwrap_or(Provider::Command);
     let Some(profile) = options.profile.as_ref().filter(|profile| !profile.host_globals()) else { return Ok(None) };
     let Some(variable) = home::variable(provider) else { return Ok(None) };
-    let dir = state_dir.join(HOME).join(provider.name());
+    let dir = home::of_agent(state_dir, provider);
     let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
     if home::make(&dir, profile, provider, &host).map_err(StartError::ProfileHome)? {
         tracing::info!("the home of the profile `{}` is {}", profile.name, dir.display());
     }
     Ok(Some((variable, dir)))
+}
+
+/// Writes the skills of the relay for a provider whose home does not have them, and gives their folder. None as well where the
+/// profile leaves them out, or they cannot be written.
+pub(super) fn skills(options: &Options, home: Option<&Path>, runner_dir: &Path) -> Option<PathBuf> {
+    let provider = Provider::named(&options.config.identity.provider)?;
+    if options.profile.as_ref().is_some_and(|profile| !profile.relay.skills) {
+        return None;
+    }
+    let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
+    let home = home.or_else(|| host.folder(provider).map(PathBuf::as_path));
+    let program = host.program.as_deref().unwrap_or_else(|| Path::new("relay-runner"));
+    plugin::for_run(&runner_dir.join(PLUGIN), home, provider, program).unwrap_or_else(|error| {
+        tracing::warn!("the agent has no skills of the relay: {error}");
+        None
+    })
 }
 
 impl Runner {
@@ -60,6 +77,17 @@ pub(super) fn forget(runner_dir: &Path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
     }
+    if let Err(why) = without_plugin(&runner_dir.join(PLUGIN)) {
+        tracing::warn!("{why}");
+    }
+}
+
+fn without_plugin(dir: &Path) -> Result<(), String> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    plugin::uninstall(dir, How { force: true, dry_run: false }).map_err(|error| error.to_string())?;
+    std::fs::remove_dir(dir).map_err(|error| format!("cannot remove {}: {error}", dir.display()))
 }
 
 fn words(core: &Core, own: Option<String>) -> String {

@@ -1,7 +1,7 @@
 //! Before the loop: the folders, the lock, what the last run knew, and the journal.
 
 use super::Runner;
-use super::introducing::{ProfileHome, profile_home};
+use super::introducing::{ProfileHome, profile_home, skills};
 use crate::asked::Asked;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
@@ -166,7 +166,8 @@ fn provider(
             let home =
                 home.as_ref().map(|(_, dir)| dir.clone().into_os_string()).or_else(|| std::env::var_os(codex::HOME));
             let (identity, cwd) = (&options.config.identity, options.cwd.clone());
-            let setting = Setting::new(spec.clone(), identity, cwd, home, [runner_dir, state_dir]);
+            let skills = skills(options, home.as_deref().map(Path::new), &runner_dir);
+            let setting = Setting::new(spec.clone(), identity, cwd, home, [runner_dir, state_dir]).with_skills(skills);
             Box::new(Codex::new(setting, inputs.clone()))
         }
         ProviderSpec::Command(spec) => {
