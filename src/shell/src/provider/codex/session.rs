@@ -207,6 +207,8 @@ pub(super) struct Session {
     later: VecDeque<(OpId, Later)>,
     compacting: Option<OpId>,
     questions: BTreeMap<String, Question>,
+    /// Whether a turn runs, as codex said when the thread was opened.
+    active: bool,
     /// Turns of the pages that were read so far, the newest first.
     pages: Vec<Turn>,
     pages_read: u32,
@@ -237,6 +239,7 @@ impl Session {
             later: VecDeque::new(),
             compacting: None,
             questions: BTreeMap::new(),
+            active: false,
             pages: Vec::new(),
             pages_read: 0,
             locked: 0,
@@ -456,6 +459,7 @@ impl Session {
         let known = self.thread.replace(thread.to_owned());
         self.report(ProviderReport::Conversation { id: thread.into() });
         self.report_model(&said["model"], &said["reasoningEffort"]);
+        self.active = said["thread"]["status"]["type"] == "active";
         self.pages.clear();
         self.pages_read = 0;
         match serde_json::from_value::<Option<Page>>(said["initialTurnsPage"].clone()) {
@@ -524,7 +528,10 @@ impl Session {
                 self.turn_ended(turn);
             }
         }
-        // One that was running when the connection broke, and is too far back to be found: its end was not seen.
+        // One that was running when the connection broke, and is too far back to be found.
+        if !self.active {
+            self.unseen_end();
+        }
         let running = self.turn.as_ref().map(|running| running.id.clone());
         for pending in &mut self.pending {
             pending.into = running.clone();
@@ -734,11 +741,21 @@ impl Session {
         if self.turn.as_ref().is_some_and(|running| running.id == id) {
             return;
         }
+        self.unseen_end();
         self.turn = Some(Running { id: id.to_owned(), stopped_by_us: false, compacted: false });
         let report = StatusReport { status: ReportStatus::Busy, id: Some(id.into()), ..StatusReport::default() };
         self.report(ProviderReport::Status(Box::new(report)));
         if self.stopping {
             self.interrupt(None);
+        }
+    }
+
+    /// A turn is over, and nobody saw how.
+    fn unseen_end(&mut self) {
+        if let Some(Running { id, .. }) = &self.turn {
+            let error = json!({"message": "the turn is over, and codex did not say how it ended"});
+            let turn = Turn::failed(id.clone(), error);
+            self.turn_ended(turn);
         }
     }
 

@@ -339,6 +339,10 @@ pub(super) enum Ended {
 }
 
 impl Turn {
+    pub(super) fn failed(id: String, error: Value) -> Self {
+        Self { id, items: Vec::new(), status: "failed".to_owned(), error }
+    }
+
     pub(super) fn is_running(&self) -> bool {
         self.status == "inProgress"
     }

@@ -464,6 +464,20 @@ fn a_connection_that_breaks_loses_nothing() {
 }
 
 #[test]
+fn a_turn_whose_end_nobody_saw_is_over_all_the_same() {
+    let mut stage = Stage::live();
+    stage.turn("u");
+    stage.step(In::Broken);
+    stage.out.clear();
+    stage.greet();
+    stage.reply("thread/resume", resumed("idle", json!([turn_with("z", "completed", &[])])));
+    assert!(matches!(ended(&stage.reports())[..], [TurnEnd::Failed { .. }]));
+    stage.turn("v");
+    stage.turn("w");
+    assert!(matches!(ended(&stage.reports())[..], [TurnEnd::Failed { .. }]), "one runs at a time");
+}
+
+#[test]
 fn a_thread_that_is_gone_is_begun_anew_and_one_that_is_held_is_waited_for() {
     let mut stage = Stage::new(Opening { thread: Some("t".to_owned()), ..opening() });
     stage.greet();
