@@ -214,11 +214,7 @@ const POLICY_KEYS: &[Entry] = &[
         "exit",
         "A provider that is given up ends the run with 70, or leaves the agent parked until `relay-runner restart`.",
     )),
-    live(switch(
-        WAIT_FOR_USAGE,
-        true,
-        "Wait for the end of a usage limit where it is known, without counting the exit.",
-    )),
+    live(switch(WAIT_FOR_USAGE, true, "Wait for the end of a usage limit, without counting the exit.")),
     live(count(
         "restart.exits",
         63,
@@ -240,6 +236,13 @@ const POLICY_KEYS: &[Entry] = &[
         |t| &mut t.usage_limit_max,
         "A usage limit is waited for this long at a time at most.",
     ),
+    span(
+        "restart.usage_limit_retry_min",
+        SECOND,
+        |t| &mut t.usage_limit_retry_min,
+        "The first wait for a usage limit whose end is not known, or has passed already; each further one is twice as long.",
+    ),
+    span("restart.usage_limit_retry_max", SECOND, |t| &mut t.usage_limit_retry_max, "The longest such wait."),
 ];
 
 const TIMING: &[Entry] = &[

@@ -77,7 +77,7 @@ fn figure(config: &mut Config, entry: &Entry, given: &Given<'_>) -> Result<(), F
 
 fn never_given_up(config: &Config, given: &Given<'_>) -> Result<Failure, Failure> {
     let mut said = Vec::new();
-    for entry in keys::all().filter(|entry| entry.section() == "restart" && entry.name() != "usage_limit_max") {
+    for entry in keys::all().filter(|entry| entry.section() == "restart" && !entry.name().starts_with("usage_limit_")) {
         if let Some((_, source)) = given.said(entry.key)? {
             said.push(source.to_string());
         }

@@ -4,7 +4,7 @@ use super::ago::{lasting, now};
 use super::failure::{Done, Failure};
 use super::given::Environment;
 use super::local::{self, Found};
-use super::{JSON, OK, memory, say};
+use super::{JSON, OK, memory, say, state_shown};
 use clap::builder::FalseyValueParser;
 use relay_runner_shell::client::{Client, ClientError};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ Examples:
   relay-runner ps --json | jq -r '.[] | select(.state == \"dead\") | .agentId'
 
 FOR is how long it has been in that state, EXITS counts ends of the provider in the restart window,
-QUEUE the messages that it holds, MEMORY what runner and provider hold of it together.
+QUEUE the messages that it holds, CONTEXT how full the provider's context is, MEMORY what runner and provider hold of it together.
 A runner with a state folder of its own is found as long as it lives, or under XDG_RUNTIME_DIR.";
 
 /// List the runners of this machine
@@ -93,6 +93,9 @@ fn row(found: &Found, look: &Look) -> Value {
             row["providerPid"] = provider.into();
             row["generation"] = state["process"]["generation"].clone();
             row["exits"] = state["process"]["exits"].clone();
+            row["conversation"] = state["process"]["conversation"].clone();
+            row["model"] = state["model"].clone();
+            row["context"] = state["context"].clone();
             row["queue"] = held.into();
             row["memoryBytes"] = memory::resident(found.pid.into()).into();
             row["providerMemoryBytes"] = provider.and_then(memory::resident).into();
@@ -124,7 +127,7 @@ fn for_ms(state: &Value, why: &Value) -> Option<u64> {
     if state["ready"] == true { ago("status").min(ago("ready")) } else { ago("lifecycle").min(ago("ready")) }
 }
 
-const HEAD: [&str; 8] = ["AGENT", "PROVIDER", "STATE", "FOR", "PID", "EXITS", "QUEUE", "MEMORY"];
+const HEAD: [&str; 10] = ["AGENT", "PROVIDER", "MODEL", "STATE", "FOR", "PID", "EXITS", "QUEUE", "CONTEXT", "MEMORY"];
 
 fn table(rows: &[Value]) -> Result<(), Failure> {
     let mut lines = vec![HEAD.map(str::to_owned)];
@@ -138,7 +141,7 @@ fn table(rows: &[Value]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn columns(row: &Value) -> [String; 8] {
+fn columns(row: &Value) -> [String; 10] {
     let text = |key: &str| row[key].as_str().map(say::plain);
     let number = |key: &str| row[key].as_u64();
     let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
@@ -150,11 +153,13 @@ fn columns(row: &Value) -> [String; 8] {
     [
         shown(text("agentId")),
         shown(text("provider")),
+        shown(state_shown::model(row)),
         shown(text("state")),
         shown(lasted.map(lasting)),
         shown(number("pid").map(|pid| pid.to_string())),
         shown(number("exits").map(|exits| exits.to_string())),
         shown(number("queue").map(|queue| queue.to_string())),
+        shown(state_shown::percent(row)),
         shown(held.map(memory::shown)),
     ]
 }

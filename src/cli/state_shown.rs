@@ -66,12 +66,30 @@ impl<'a> StateShown<'a> {
             word(&process["state"]).unwrap_or_default(),
             process["generation"]
         ))?;
+        if let Some(model) = model(state) {
+            let configured = state["model"]["probedAt"].is_null();
+            say::line(format_args!("  model     {model}{}", if configured { ", as configured" } else { "" }))?;
+        }
+        let conversation = word(&process["conversation"]).map(|id| format!("conversation {id}"));
+        let context: Vec<String> = context(state).into_iter().chain(conversation).collect();
+        if !context.is_empty() {
+            say::line(format_args!("  context   {}", context.join(", ")))?;
+        }
+        if process["usageLimit"].is_object() {
+            let end = process["usageLimit"]["until"].as_u64();
+            let ends = end.map(|end| format!("ends in {}", lasting(end.saturating_sub(self.now))));
+            say::line(format_args!("  limit     its usage limit {}", ends.as_deref().unwrap_or("has no known end")))?;
+        }
         let exits = process["exits"].as_u64().unwrap_or_default();
-        let next =
-            within(state, "Cooling", self.now).map(|wait| format!("; started again in {wait}")).unwrap_or_default();
-        if exits > 0 || !next.is_empty() {
-            let times = if exits == 1 { "once".to_owned() } else { format!("{exits} times") };
-            say::line(format_args!("  restarts  its process ended {times} of late{next}"))?;
+        let ended = match exits {
+            0 => None,
+            1 => Some("its process ended once of late".to_owned()),
+            _ => Some(format!("its process ended {exits} times of late")),
+        };
+        let next = within(state, "Cooling", self.now).map(|wait| format!("started again in {wait}"));
+        let said: Vec<String> = ended.into_iter().chain(next).collect();
+        if !said.is_empty() {
+            say::line(format_args!("  restarts  {}", said.join("; ")))?;
         }
         Ok(())
     }
@@ -106,6 +124,33 @@ impl<'a> StateShown<'a> {
             say::line(format_args!("  owed      a reply{message}{from}{since}"))?;
         }
         Ok(())
+    }
+}
+
+/// The model and its effort.
+pub(super) fn model(state: &Value) -> Option<String> {
+    let model = &state["model"];
+    let effort = word(&model["effort"]).map(|effort| format!(" ({effort})")).unwrap_or_default();
+    Some(format!("{}{effort}", word(&model["id"])?))
+}
+
+/// How full the context is.
+fn context(state: &Value) -> Option<String> {
+    let context = &state["context"];
+    let window = context["window"].as_u64().map(tokens)?;
+    let compacting = if context["compacting"] == true { ", being compacted" } else { "" };
+    Some(format!("{} of {window} tokens{compacting}", percent(state)?))
+}
+
+pub(super) fn percent(state: &Value) -> Option<String> {
+    state["context"]["permille"].as_u64().map(|permille| format!("{} %", permille.saturating_add(5) / 10))
+}
+
+fn tokens(count: u64) -> String {
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{}k", count.saturating_add(500) / 1_000),
+        _ => format!("{}.{}M", count / 1_000_000, count % 1_000_000 / 100_000),
     }
 }
 
@@ -167,4 +212,30 @@ fn list(value: &Value) -> &[Value] {
 
 fn word(value: &Value) -> Option<String> {
     value.as_str().map(say::plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_known_of_model_and_context_is_said_and_no_more() {
+        let state = json!({
+            "model": {"id": "m-1", "effort": "high", "probedAt": 1},
+            "context": {"used": 92_000, "window": 272_000, "permille": 338, "compacting": false},
+        });
+        assert_eq!(model(&state).as_deref(), Some("m-1 (high)"));
+        assert_eq!(context(&state).as_deref(), Some("34 % of 272k tokens"));
+        let state = json!({
+            "model": {"id": "m-1", "effort": null, "probedAt": null},
+            "context": {"used": 1, "window": 1_000_000, "permille": 0, "compacting": true},
+        });
+        assert_eq!(model(&state).as_deref(), Some("m-1"));
+        assert_eq!(context(&state).as_deref(), Some("0 % of 1.0M tokens, being compacted"));
+        for unknown in [json!({"model": null, "context": null}), json!({})] {
+            assert_eq!((model(&unknown), context(&unknown), percent(&unknown)), (None, None, None));
+        }
+        assert_eq!([999, 1_000, 999_499, 2_500_000].map(tokens), ["999", "1k", "999k", "2.5M"]);
+    }
 }

@@ -114,6 +114,14 @@ fn of_relay(agent: &Agent, base: &str) -> Result<(), Failure> {
     if let Some(provider) = meta("provider") {
         say::line(format_args!("  provider  {provider} on {}", say::plain(&agent.machine)))?;
     }
+    let capability = &agent.meta.get("providerCapabilities").cloned().unwrap_or_default();
+    if let Some(model) = capability["model"]["id"].as_str() {
+        say::line(format_args!("  model     {}", say::plain(model)))?;
+    }
+    let utilization = agent.meta.get("context").and_then(|context| context["utilization"].as_f64());
+    if let Some(used) = utilization {
+        say::line(format_args!("  context   {:.0} %", used * 100.0))?;
+    }
     let reasons = agent.meta.get("busyReasons").map(words).unwrap_or_default();
     if !reasons.is_empty() {
         say::line(format_args!("  busy      {reasons}"))?;

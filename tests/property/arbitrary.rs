@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 use relay_runner_core::config::{Adapter, Config, Delivery, Limits, MarkRead, Mode, OnGiveUp, Settings};
 use relay_runner_core::event::{
-    ApprovalRequest, BusFrame, CommandOrder, ExitClass, ExitReport, Failure, FailureKind, HookReport, Incoming,
-    LinkReport, OpResult, Order, Params, ProcessRef, ProviderReport, RelayEvent, ReportStatus, Signal, StatusReport,
-    TakenOffer, TimelineReport, TokenRecord, TurnEnd,
+    ApprovalRequest, BusFrame, CommandOrder, ContextConfidence, ContextReport, ContextSource, ExitClass, ExitReport,
+    Failure, FailureKind, HookReport, Incoming, LinkReport, OpResult, Order, Params, ProcessRef, ProviderReport,
+    RelayEvent, ReportStatus, Signal, StatusReport, TakenOffer, TimelineReport, TokenRecord, TurnEnd,
 };
 use relay_runner_core::ids::{Nonce, Text, TokenSlot};
 use relay_runner_core::{BodyRef, Core, DurableFacts, Effect, Effects, Event, Generation, OpId, RequestId, Stamp};
@@ -193,10 +193,24 @@ fn provider() -> BoxedStrategy<ProviderReport> {
             ProviderReport::ApprovalOpened(Box::new(ApprovalRequest { id, kind, tool, reason: None }))
         }),
         1 => text().prop_map(|id| ProviderReport::ApprovalClosed { id }),
+        1 => text().prop_map(|id| ProviderReport::Conversation { id }),
+        1 => context().prop_map(ProviderReport::Context),
+        1 => (text(), maybe(text())).prop_map(|(model, effort)| ProviderReport::Model { model, effort }),
         1 => (class, text()).prop_map(|(class, detail)| ProviderReport::Exit(ExitReport { class, detail })),
         1 => text().prop_map(|reason| ProviderReport::Malformed { reason }),
     ]
     .boxed()
+}
+
+fn context() -> impl Strategy<Value = ContextReport> {
+    let source = prop::sample::select(ContextSource::ALL.to_vec());
+    let confidence = prop::sample::select(ContextConfidence::ALL.to_vec());
+    (number(), number(), source, confidence).prop_map(|(used, window, source, confidence)| ContextReport {
+        used,
+        window,
+        source,
+        confidence,
+    })
 }
 
 fn command() -> BoxedStrategy<Box<CommandOrder>> {

@@ -3,6 +3,7 @@
 #[path = "../support/story.rs"]
 mod story;
 
+mod about_itself;
 mod accepting;
 mod adopting;
 mod after_a_restart;
@@ -48,6 +49,7 @@ mod turns;
 mod under_a_fence;
 mod unread;
 mod urgent;
+mod usage_limits;
 mod what_is_owed;
 mod what_the_log_says;
 mod work_shown;

@@ -58,6 +58,7 @@ const CAUGHT: [(Mutant, &str); Mutant::ALL.len()] = [
     (Mutant::ForgetsTheMissed, "urgent::an_offer_that_the_adapter_knows_was_missed_is_made_again"),
     (Mutant::BelievesWhatWasKnown, "adopting::the_end_of_one_turn_is_not_taken_for_that_of_another"),
     (Mutant::OffersTwiceToTheAdopted, "adopting::a_turn_goes_on_while_the_runner_is_gone_and_its_end_counts"),
+    (Mutant::ForgetsTheConversation, "about_itself::the_next_process_goes_on_with_the_conversation"),
 ];
 
 /// The story, told to a core that is wrong in this way, or in none.

@@ -4,12 +4,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Core;
+use crate::config::Config;
 use crate::effect::Effects;
 use crate::event::ContextReport;
 use crate::facts::ConversationFact;
 use crate::ids::Text;
+use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::time::Wall;
+use crate::view::{ContextView, ModelView};
+use crate::work::{Kind, Shown};
 
 /// An id that is longer than this many bytes is none.
 const ID_MOST: usize = 256;
@@ -50,8 +54,11 @@ impl About {
     }
 
     /// The process is over. The conversation can be gone on with, and the next process is likely to use the same model.
-    pub(crate) fn process_is_gone(&mut self) {
+    pub(crate) fn process_is_gone(&mut self, config: &Config) {
         self.context = None;
+        if config.is_mutant(Mutant::ForgetsTheConversation) {
+            self.conversation = None;
+        }
     }
 }
 
@@ -68,6 +75,7 @@ impl Core {
             return;
         }
         if self.about.conversation.as_ref() != Some(&id) {
+            fx.note(Note::Conversation { id: id.clone() });
             self.about.conversation = Some(id);
             self.about.context = None;
             // Whoever comes next goes on with this one, however soon.
@@ -85,6 +93,34 @@ impl Core {
 
     pub(crate) fn model_is(&mut self, model: Text, effort: Option<Text>) {
         self.about.model = Some(Probed { model, effort, at: self.now.wall });
+    }
+
+    /// Which model it uses, as far as that is known.
+    pub(crate) fn model(&self) -> Option<ModelView<'_>> {
+        let us = &self.config.identity;
+        match &self.about.model {
+            Some(probed) => Some(ModelView {
+                id: &probed.model,
+                effort: probed.effort.as_deref().or(us.effort.as_deref()),
+                probed_at: Some(probed.at),
+            }),
+            None => us.model.as_deref().map(|id| ModelView { id, effort: us.effort.as_deref(), probed_at: None }),
+        }
+    }
+
+    pub(crate) fn context(&self) -> Option<ContextView> {
+        let context = self.about.context?;
+        Some(ContextView {
+            used: context.used,
+            window: context.window,
+            permille: context.permille(),
+            compacting: self
+                .work
+                .iter()
+                .any(|shown| matches!(shown, Shown::Reported(Kind::Compaction, _, open) if !open.unverified)),
+            source: context.source.as_str(),
+            confidence: context.confidence.as_str(),
+        })
     }
 
     pub(crate) fn conversation_fact(&self) -> Option<ConversationFact> {

@@ -26,7 +26,7 @@ pub struct Config {
     pub mark_read: MarkRead,
     /// What happens when the provider cannot be kept alive (behaviour 10).
     pub on_give_up: OnGiveUp,
-    /// Wait for the end of a usage limit, where it is known, without counting the exit.
+    /// Wait for the end of a usage limit without counting the exit.
     #[serde(default = "yes")]
     pub wait_for_usage_limit: bool,
     /// End with 69 when the relay cannot be reached within [`Timing::fail_fast`].
@@ -295,6 +295,9 @@ pub struct Timing {
     pub restart_max: Millis,
     /// A usage limit is waited for at most this long at a time.
     pub usage_limit_max: Millis,
+    /// The first wait for a usage limit whose end is not known, or has passed already; each further one is twice as long.
+    pub usage_limit_retry_min: Millis,
+    pub usage_limit_retry_max: Millis,
     /// Exits are counted over this window.
     pub restart_window: Millis,
     /// A provider that lived at least this long is never given up on.
@@ -344,6 +347,8 @@ impl Default for Timing {
             restart_unit: 500,
             restart_max: 10 * SECOND,
             usage_limit_max: 24 * HOUR,
+            usage_limit_retry_min: MINUTE,
+            usage_limit_retry_max: 30 * MINUTE,
             restart_window: 2 * MINUTE,
             restart_stable: 30 * SECOND,
             command_memory: 24 * HOUR,

@@ -41,11 +41,15 @@ pub enum Flag {
     /// A message that expects a reply is owed one from the moment at which it is taken, until it is replied to; without
     /// it, nobody but the relay knows.
     RemembersWhatIsOwed = 7,
+    /// A usage limit whose end is not known, or has passed already, is waited for, longer each time, and its exit is not
+    /// counted; without it, that counts like a crash, and a provider that meets its limit over and over is given up within
+    /// seconds.
+    WaitsForLimitsWithoutEnd = 8,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DeniesApprovalsBeyondTheLimit,
         Self::LeavesAGapBehindAnotherRun,
         Self::DoubtsThatTheRelayKnowsTheAgent,
@@ -53,6 +57,7 @@ impl Flag {
         Self::BelievesLess,
         Self::BelievesOnlyEnds,
         Self::RemembersWhatIsOwed,
+        Self::WaitsForLimitsWithoutEnd,
     ];
 
     pub const fn number(self) -> u32 {
@@ -109,7 +114,8 @@ mod tests {
                 | Flag::DoubtsWhatAnUnseenTurnHad
                 | Flag::BelievesLess
                 | Flag::BelievesOnlyEnds
-                | Flag::RemembersWhatIsOwed => {}
+                | Flag::RemembersWhatIsOwed
+                | Flag::WaitsForLimitsWithoutEnd => {}
             }
         }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));

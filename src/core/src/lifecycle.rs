@@ -152,6 +152,7 @@ impl Lifecycle {
             verdict: None,
             parked,
             limit_ends: None,
+            limits_without_end: 0,
             window,
         };
         Self { machine: provider.state_machine() }
@@ -222,6 +223,11 @@ impl Lifecycle {
     /// The wall time at which a usage limit ends that is waited for: the machine may sleep over it.
     pub(crate) fn cooling_until(&self) -> Option<Wall> {
         self.provider().limit_ends.filter(|_| self.is_cooling())
+    }
+
+    /// A usage limit is waited for.
+    pub(crate) fn is_at_a_limit(&self) -> bool {
+        self.is_cooling() && (self.provider().limit_ends.is_some() || self.provider().limits_without_end > 0)
     }
 
     pub(crate) fn is_parked(&self) -> bool {

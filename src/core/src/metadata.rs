@@ -80,6 +80,15 @@ impl Core {
     pub(crate) fn heartbeat_meta(&self) -> Map<String, Value> {
         let mut meta = Map::new();
         meta.insert("providerCapabilities".to_string(), self.provider_capabilities());
+        if let Some(context) = self.context() {
+            let context = json!({
+                "utilization": f64::from(context.permille) / 1_000.0,
+                "lifecycleState": if context.compacting { "compacting" } else { "active" },
+                "source": context.source,
+                "confidence": context.confidence,
+            });
+            meta.insert("context".to_string(), context);
+        }
         if let Some(session) = &self.config.identity.tmux_session {
             meta.insert("tmuxSession".to_string(), json!(session));
         }
@@ -162,9 +171,16 @@ impl Core {
     fn provider_capabilities(&self) -> Value {
         let us = &self.config.identity;
         let writes = us.approval != Approval::ReadOnly;
-        let configured = us.model.is_some();
         let adapter = &self.config.adapter;
-        json!({
+        let model = self.model();
+        let probed_at = model.and_then(|model| model.probed_at);
+        let mut context = object(json!({
+            "compact": adapter.compact, "clear": adapter.clear, "inject": adapter.inject,
+        }));
+        if let Some(known) = self.context() {
+            context.insert("stats".to_string(), json!({"source": known.source, "confidence": known.confidence}));
+        }
+        let mut capabilities = object(json!({
             "lifecycle": {
                 "managed": true,
                 "shutdownHard": true,
@@ -174,12 +190,12 @@ impl Core {
             },
             "model": {
                 "provider": us.provider,
-                "alias": us.model,
-                "id": us.model,
-                "effort": us.effort,
-                "source": "runtime",
-                "confidence": if configured { "reported" } else { "unknown" },
-                "lastUpdatedAt": us.started_at,
+                "alias": us.model.as_deref().or(model.map(|model| model.id)),
+                "id": model.map(|model| model.id),
+                "effort": model.and_then(|model| model.effort).or(us.effort.as_deref()),
+                "source": if probed_at.is_some() { "provider" } else { "runtime" },
+                "confidence": if model.is_some() { "reported" } else { "unknown" },
+                "lastUpdatedAt": probed_at.unwrap_or(us.started_at),
             },
             "session": {
                 "approvalMode": us.approval.as_str(),
@@ -189,11 +205,16 @@ impl Core {
                 "source": "runtime",
                 "confidence": "reported",
             },
-            "context": {"compact": adapter.compact, "clear": adapter.clear, "inject": adapter.inject},
+            "context": context,
             "source": "runtime",
             "confidence": "reported",
             "lastUpdatedAt": us.started_at,
-        })
+        }));
+        if adapter.attach {
+            let attach = json!({"create": true, "read": true, "write": true, "detach": true});
+            capabilities.insert("terminal".to_string(), json!({"attach": attach}));
+        }
+        Value::Object(capabilities)
     }
 }
 

@@ -105,10 +105,12 @@ pub enum Mutant {
     BelievesWhatWasKnown,
     /// What a process that is taken up may have is offered to it again.
     OffersTwiceToTheAdopted,
+    /// The process after the next knows nothing of the conversation.
+    ForgetsTheConversation,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::RedeliversWhenMarkingFails,
         Self::CountsTheLeaseFromArrival,
         Self::BelievesOneClock,
@@ -156,6 +158,7 @@ impl Mutant {
         Self::ForgetsTheMissed,
         Self::BelievesWhatWasKnown,
         Self::OffersTwiceToTheAdopted,
+        Self::ForgetsTheConversation,
     ];
 }
 
@@ -183,6 +186,6 @@ mod tests {
         for (at, mutant) in Mutant::ALL.into_iter().enumerate() {
             assert_eq!(mutant as usize, at, "{mutant:?}");
         }
-        assert_eq!(Mutant::OffersTwiceToTheAdopted as usize + 1, Mutant::ALL.len(), "the last one is the last");
+        assert_eq!(Mutant::ForgetsTheConversation as usize + 1, Mutant::ALL.len(), "the last one is the last");
     }
 }

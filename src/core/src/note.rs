@@ -65,6 +65,10 @@ pub enum Note {
     Up {
         generation: Generation,
     },
+    /// The provider is in another conversation of its own than before.
+    Conversation {
+        id: Text,
+    },
     Exited {
         generation: Generation,
         class: ExitClass,

@@ -141,7 +141,7 @@ impl Core {
     }
 
     fn provider_is_gone(&mut self, gone: &Gone, fx: &mut Effects) {
-        self.about.process_is_gone();
+        self.about.process_is_gone(&self.config);
         self.turn_of_the_dead();
         self.deliveries_of_the_dead(fx);
         self.prompt_unheard();

@@ -53,6 +53,13 @@ pub fn wait(exits: usize, timing: &Timing) -> Millis {
     within(timing.restart_unit.saturating_mul(exits), timing.restart_unit, timing.restart_max)
 }
 
+/// How long a usage limit is waited for whose end is not known, when it was met so many times in a row before.
+pub fn retry_of_limit(before: u32, timing: &Timing) -> Millis {
+    let times = 1_u64.checked_shl(before).unwrap_or(Millis::MAX);
+    let most = timing.usage_limit_retry_max.min(timing.usage_limit_max);
+    within(timing.usage_limit_retry_min.saturating_mul(times), timing.restart_unit, most)
+}
+
 /// Whether a provider that dies at once, over and over, is ever given up: not where its own waits are so long that too few
 /// exits fall within the window (behaviour 1).
 pub fn can_give_up(timing: &Timing, limits: &Limits) -> bool {
@@ -110,6 +117,15 @@ mod tests {
         assert!(!can_give_up(&usual, &Limits { restart_exits: MOST, ..limits.clone() }));
         let no_wait = Timing { restart_unit: 0, restart_max: 0, ..usual };
         assert!(can_give_up(&no_wait, &Limits { restart_exits: MOST - 1, ..limits }));
+    }
+
+    #[test]
+    fn a_limit_without_an_end_is_waited_for_longer_each_time() {
+        let timing = Timing::default();
+        let minutes = [0, 1, 4, 5, 63, 64, u32::MAX].map(|before| retry_of_limit(before, &timing) / 60_000);
+        assert_eq!(minutes, [1, 2, 16, 30, 30, 30, 30]);
+        assert_eq!(retry_of_limit(9, &Timing { usage_limit_max: 5_000, ..timing.clone() }), 5_000);
+        assert_eq!(retry_of_limit(0, &Timing { usage_limit_retry_min: 0, ..timing }), 500, "never at once");
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct View<'a> {
     /// The first prompt: `pending`, `saying` or `done`.
     pub first_prompt: &'static str,
     pub process: ProcessView<'a>,
+    pub model: Option<ModelView<'a>>,
+    pub context: Option<ContextView>,
     pub link: LinkView,
     pub credential: CredentialView<'a>,
     pub busy_reasons: Vec<&'a str>,
@@ -71,9 +73,46 @@ pub struct ProcessView<'a> {
     pub process: Option<&'a ProcessRef>,
     /// The provider's own conversation: the one that it is in, or that the next process goes on with.
     pub conversation: Option<&'a str>,
+    /// The usage limit that is waited for.
+    pub usage_limit: Option<UsageLimitView>,
     /// Exits in the restart window.
     pub exits: usize,
     pub parked: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageLimitView {
+    /// None: it is not known.
+    pub until: Option<Wall>,
+}
+
+/// Which model the provider uses: what it says itself, else what was configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelView<'a> {
+    pub id: &'a str,
+    pub effort: Option<&'a str>,
+    /// When the provider said so; none: it was configured.
+    pub probed_at: Option<Wall>,
+}
+
+/// How full the provider's context is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContextView {
+    /// Tokens in it.
+    pub used: u64,
+    /// Tokens that fit into it.
+    pub window: u64,
+    /// How much of it is used, in thousandths; 1000 at most.
+    pub permille: u16,
+    /// It is being compacted.
+    pub compacting: bool,
+    /// `api`, `statusline`, `hook` or `estimate`.
+    pub source: &'static str,
+    /// `exact`, `reported` or `estimated`.
+    pub confidence: &'static str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -208,9 +247,15 @@ impl Core {
                 generation: self.lifecycle.generation(),
                 process: self.lifecycle.process(),
                 conversation: self.about.conversation.as_deref(),
+                usage_limit: self
+                    .lifecycle
+                    .is_at_a_limit()
+                    .then(|| UsageLimitView { until: self.lifecycle.cooling_until() }),
                 exits: self.lifecycle.window().exits().len(),
                 parked: self.lifecycle.parked().map(|why| &**why),
             },
+            model: self.model(),
+            context: self.context(),
             link: LinkView { state: self.link.name(), epoch: self.link.epoch, position: self.link.position },
             credential: CredentialView {
                 state: self.credential.state(self.now),

@@ -27,6 +27,7 @@ pub fn level(note: &Note) -> Level {
         | Note::Adopting { .. }
         | Note::Spawning { .. }
         | Note::Up { .. }
+        | Note::Conversation { .. }
         | Note::Exited { .. }
         | Note::Stopping { .. }
         | Note::Stage { .. }
@@ -121,6 +122,7 @@ impl Display for Words<'_> {
             Note::Adopting { generation } => write!(f, "taking up the provider that still runs ({generation})"),
             Note::Spawning { generation } => write!(f, "starting the provider ({generation})"),
             Note::Up { generation } => write!(f, "the provider is up ({generation})"),
+            Note::Conversation { id } => write!(f, "the provider is in its conversation {id}"),
             Note::Exited { generation, class, detail } => {
                 write!(f, "the provider ({generation}) is over: {detail} ({class:?})")
             }

@@ -14,7 +14,7 @@ pub const fn demands(number: u8) -> &'static str {
         6 => "Every command addressed to us gets exactly one outcome, reported at least once.",
         7 => "After the end: nothing armed, nothing sent.",
         8 => "Convergence: the relay's view equals the runner's within 180 virtual seconds after the last fault.",
-        9 => "Restarts and reconnects respect their bounds.",
+        9 => "Restarts and reconnects respect their bounds; a new process is given the conversation of the last.",
         10 => "Same configuration and inputs, same effects; a retry is the same request.",
         11 => "Every container is bounded.",
         12 => "No effect, note or record holds a planted secret.",

@@ -1,7 +1,9 @@
 //! A provider process: what it was told, what it has of that, and what it shows. What it really did is the truth that
 //! the watch holds the runner against.
 
-use relay_runner_core::event::{ProviderReport, ReportStatus, StatusReport, TakenOffer, TurnEnd};
+use relay_runner_core::event::{
+    ContextConfidence, ContextReport, ContextSource, ProviderReport, ReportStatus, StatusReport, TakenOffer, TurnEnd,
+};
 use relay_runner_core::{Generation, MessageId, Offer, Repeat, StopStep, Text};
 
 /// Numbers every process of a run.
@@ -79,6 +81,10 @@ pub(crate) struct Process {
     pub(crate) said: u64,
     /// The provider session, as its hooks name it.
     pub(crate) session: Text,
+    /// Its own conversation.
+    pub(crate) conversation: Text,
+    /// How often it began another.
+    cleared: u64,
     /// A prompt waits for its turn.
     pub(crate) prompted: bool,
     /// What it shows of taking is never seen.
@@ -88,7 +94,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(uid: Uid, generation: Generation, session: Text) -> Self {
+    /// It goes on with this conversation, if that can be found again.
+    pub(crate) fn new(uid: Uid, generation: Generation, session: Text, resume: Option<Text>) -> Self {
+        let resume = resume.filter(|_| !uid.is_multiple_of(5));
         Self {
             uid,
             generation,
@@ -107,10 +115,30 @@ impl Process {
             will_ask: None,
             said: 0,
             session,
+            conversation: resume.unwrap_or_else(|| format!("thread-{uid}").into()),
+            cleared: 0,
             prompted: false,
             silent: false,
             turnless: false,
         }
+    }
+
+    /// What it says of its conversation.
+    pub(crate) fn names_its_conversation(&self) -> ProviderReport {
+        ProviderReport::Conversation { id: self.conversation.clone() }
+    }
+
+    pub(crate) fn begins_another_conversation(&mut self) -> ProviderReport {
+        self.cleared += 1;
+        self.conversation = format!("thread-{}-{}", self.uid, self.cleared).into();
+        self.names_its_conversation()
+    }
+
+    /// How full its context is: fuller with each turn, until it is compacted.
+    pub(crate) fn measures_its_context(&self) -> ProviderReport {
+        let used = 10_000 * (self.turns.len() as u64 % 30);
+        let (source, confidence) = (ContextSource::Api, ContextConfidence::Reported);
+        ProviderReport::Context(ContextReport { used, window: 200_000, source, confidence })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -182,7 +210,7 @@ impl Process {
             .filter(|one| !known(one))
             .map(|one| TakenOffer { message: one.message, nonce: Some(one.nonce) })
             .collect();
-        let mut says = Vec::new();
+        let mut says = vec![self.names_its_conversation()];
         if !missed.is_empty() {
             says.push(ProviderReport::Missed { offers: missed });
         }

@@ -325,14 +325,18 @@ impl Watch {
             self.newest_op = op;
         }
         match effect {
-            Effect::Spawn { op, generation, .. } => {
+            Effect::Spawn { op, generation, resume } => {
                 self.orders.may_spawn()?;
+                self.process.resumes(*generation, resume.as_ref())?;
                 let exact = !self.jumped_within(180_000);
                 self.process.spawns(at, *op, *generation, exact, truth)?;
                 self.messages.another_process();
                 self.orders.another_process();
             }
-            Effect::Adopt { op, generation, .. } => self.process.adopts(at, *op, *generation)?,
+            Effect::Adopt { op, generation, conversation, .. } => {
+                self.process.resumes(*generation, conversation.as_ref())?;
+                self.process.adopts(at, *op, *generation)?;
+            }
             Effect::Stop { generation, step } => self.process.stops(at, *generation, *step),
             Effect::Provider { op, generation, act } => self.act(*op, *generation, act, truth)?,
             Effect::Connect { conn } => self.link.connects(at, *conn)?,
@@ -430,8 +434,8 @@ impl Watch {
             ProviderReport::ApprovalOpened(request) => self.orders.asked(&request.id, None),
             ProviderReport::ApprovalClosed { id } => self.orders.is_answered(id),
             ProviderReport::Missed { offers } => self.messages.missed(offers),
+            ProviderReport::Conversation { id } => self.process.is_in(id),
             ProviderReport::SignOfLife
-            | ProviderReport::Conversation { .. }
             | ProviderReport::Context(_)
             | ProviderReport::Model { .. }
             | ProviderReport::Malformed { .. } => {}

@@ -71,7 +71,7 @@ fn a_dead_runner_is_known_as_dead() {
         (&json!("a1"), &json!("dead"), &json!(pid))
     );
     let words = world.ask(&["ps"]).out;
-    assert!(words.lines().nth(1).unwrap().starts_with("a1     command   dead   -"), "{words}");
+    assert!(words.lines().nth(1).unwrap().starts_with("a1     command   -      dead   -"), "{words}");
     for verb in OF_ONE_AGENT {
         fails(&world, verb, "runner_dead");
         fails(&world, &[verb, &["a1"]].concat(), "runner_dead");
@@ -95,7 +95,10 @@ fn a_living_runner_is_listed_with_what_it_does() {
     assert!(row["stateForMs"].is_u64() && row["stateDir"] == text(&world.state()), "{row}");
     let words = world.ask(&["ps"]).out;
     let [head, line] = words.lines().collect::<Vec<_>>()[..] else { panic!("{words}") };
-    assert!(head.starts_with("AGENT  PROVIDER  STATE") && line.starts_with("a1     command   busy "), "{words}");
+    assert!(
+        head.starts_with("AGENT  PROVIDER  MODEL  STATE") && line.starts_with("a1     command   -      busy "),
+        "{words}"
+    );
 
     let words = world.ask(&["status"]).out;
     let expected = [

@@ -182,6 +182,49 @@ fn what_if_shows_where_the_changed_run_departs_and_how_both_end() {
     assert!(whole["whatIf"]["departures"].as_u64() > Some(1), "{whole}");
 }
 
+/// The program that runs here has nothing of its own to say; a changed run has.
+#[test]
+fn what_a_provider_says_about_itself_is_shown_and_when_its_limit_ends() {
+    let (world, journal) = recorded();
+    let up = record_with(&journal, "\"Ready\"");
+    let wall = fs::read_to_string(&journal).unwrap().lines().find_map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["n"] == up).then(|| line["at"][1].as_u64().unwrap())
+    });
+    let changes = text(&world.path("changes.jsonl"));
+    let shown = |reports: &[Value]| {
+        let lines = reports.iter().fold(String::new(), |mut lines, report| {
+            writeln!(lines, "{}", json!({"after": up, "ms": 0, "event": {"Provider": [1, report]}})).unwrap();
+            lines
+        });
+        fs::write(&changes, lines).unwrap();
+        let said = replay(&world, &["--what-if", &changes, "--until", &up.to_string(), "--state"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        said.out.rsplit_once("\na1: ").unwrap().1.to_owned()
+    };
+    let nothing = shown(&[json!("SignOfLife")]);
+    assert!(
+        ["  model ", "  context ", "  limit ", "  restarts "].iter().all(|part| !nothing.contains(part)),
+        "{nothing}"
+    );
+    let context = json!({"Context": {"used": 92_000, "window": 272_000, "source": "Api", "confidence": "Reported"}});
+    let said = [json!({"Model": {"model": "m-1", "effort": "high"}}), json!({"Conversation": {"id": "th-1"}}), context];
+    let words = shown(&said);
+    let expected = "  model     m-1 (high)\n  context   34 % of 272k tokens, conversation th-1\n";
+    assert!(words.contains(expected), "{words}");
+    let until = wall.unwrap() + 3 * 3_600_000 + 500;
+    for (until, limit, again) in [
+        (json!(until), "ends in 3 h", "started again in 3 h"),
+        (Value::Null, "has no known end", "started again in 60 s"),
+    ] {
+        let exit = json!({"Exit": {"class": {"UsageLimit": {"until": until}}, "detail": "usage limit"}});
+        let words = shown(&[&said[..], &[exit]].concat());
+        let expected =
+            format!("  context   conversation th-1\n  limit     its usage limit {limit}\n  restarts  {again}\n");
+        assert!(words.contains(&expected), "{words}");
+    }
+}
+
 #[test]
 fn changes_that_cannot_be_made_are_named_by_their_line() {
     let (world, _) = recorded();

@@ -55,7 +55,16 @@ impl Documents {
 
 #[test]
 fn answers_of_a_live_runner_are_as_the_schema_says() {
-    let called = Called::with(&["--tmux-session", "work", "--tmux-socket", "/run/tmux", "--approval-timeout", "1s"]);
+    let called = Called::with(&[
+        "--tmux-session",
+        "work",
+        "--tmux-socket",
+        "/run/tmux",
+        "--approval-timeout",
+        "1s",
+        "--model",
+        "m-1",
+    ]);
     let documents = Documents::of(&called);
     let world = &called.world;
     let get = |path: &str| {

@@ -31,7 +31,15 @@ pub(crate) struct Provider {
     pub(super) parked: Option<Text>,
     /// When the usage limit ends that is waited for.
     pub(super) limit_ends: Option<Wall>,
+    /// How often in a row it has met a usage limit whose end is not known, or has passed already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) limits_without_end: u32,
     pub(super) window: Window,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What a handler may touch.

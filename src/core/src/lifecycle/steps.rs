@@ -9,11 +9,12 @@ use crate::config::{Adapter, Config, Mode};
 use crate::deadlines::TimerKey;
 use crate::effect::{Effect, Offers, StopStep};
 use crate::event::ExitClass;
+use crate::flags::Flag;
 use crate::ids::{Generation, OpId, Text};
 use crate::mutant::Mutant;
 use crate::note::Note;
 use crate::ops::Op;
-use crate::restart::{Verdict, within};
+use crate::restart::{Verdict, retry_of_limit, within};
 use crate::time::Millis;
 
 /// A process is on its way. The start time-out is what ends a start that hangs; the answer itself may take as long.
@@ -146,13 +147,26 @@ impl Provider {
             cx.fx.note(Note::Parked { why: detail.clone() });
             return (Next::Parked, Transition(State::Parked {}));
         }
-        // An end of the limit that has passed already is no reason not to count the exit.
-        if let ExitClass::UsageLimit { until: Some(until) } = class
-            && *wait_for_usage_limit
-            && until > cx.now.wall
-        {
-            let wait = within(until - cx.now.wall, timing.restart_unit, timing.usage_limit_max);
-            self.limit_ends = Some(until);
+        let limits_before = core::mem::take(&mut self.limits_without_end);
+        let limit = match class {
+            ExitClass::UsageLimit { until } if *wait_for_usage_limit => Some(until),
+            _ => None,
+        };
+        let wait = match limit {
+            Some(Some(until)) if until > cx.now.wall => {
+                self.limit_ends = Some(until);
+                Some(within(until - cx.now.wall, timing.restart_unit, timing.usage_limit_max))
+            }
+            // One that has passed already, as by another clock, says nothing.
+            Some(_) if cx.config.flags.has(Flag::WaitsForLimitsWithoutEnd) => {
+                // One that could work for a while has met another limit, or the next.
+                let before = if lived < timing.restart_stable { limits_before } else { 0 };
+                self.limits_without_end = before.saturating_add(1);
+                Some(retry_of_limit(before, timing))
+            }
+            _ => None,
+        };
+        if let Some(wait) = wait {
             cx.deadlines.arm(TimerKey::Cooling, cx.now.mono, wait);
             cx.fx.note(Note::Cooling { wait, exits: self.window.exits().len() });
             return (Next::Cooling, Transition(State::Cooling {}));

@@ -51,7 +51,7 @@ fn who(page: &mut Page, seen: &Seen<'_>) {
         [("agent", view.agent_id), ("runner", view.runner_id), ("provider", view.provider), ("version", seen.version)];
     page.family("info", GAUGE, "Who this is; always 1").sample(&labels, 1);
     page.family("start_time_seconds", GAUGE, "When the runner was started, in seconds since the epoch")
-        .sample(&[], Seconds(seen.started_at));
+        .sample(&[], Thousandths(seen.started_at));
 }
 
 fn state(page: &mut Page, view: &View<'_>) {
@@ -99,6 +99,10 @@ fn provider(page: &mut Page, seen: &Seen<'_>) {
     for (class, count) in &counts.exits {
         family.sample(&[("class", class)], *count);
     }
+    if let Some(context) = &view.context {
+        page.family("context_used_ratio", GAUGE, "How much of its context the provider has used, from 0 to 1")
+            .sample(&[], Thousandths(context.permille.into()));
+    }
     page.family("approvals_waiting", GAUGE, "Questions of the provider that wait for a decision")
         .sample(&[], view.approvals.len());
     page.family("replies_owed", GAUGE, "Replies that the agent owes").sample(&[], view.owed.len());
@@ -124,7 +128,7 @@ fn deliveries(page: &mut Page, seen: &Seen<'_>) {
     }
     if let Some(left) = view.claims.iter().filter_map(|claim| claim.left).min() {
         page.family("lease_left_seconds", GAUGE, "What is left of the lease that ends first")
-            .sample(&[], Seconds(left));
+            .sample(&[], Thousandths(left));
     }
 }
 
@@ -223,10 +227,10 @@ fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// Milliseconds, written as seconds.
-struct Seconds(u64);
+/// A number of thousandths: milliseconds are written as seconds.
+struct Thousandths(u64);
 
-impl Display for Seconds {
+impl Display for Thousandths {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{:03}", self.0 / 1_000, self.0 % 1_000)
     }
@@ -248,7 +252,7 @@ mod tests {
     #[test]
     fn labels_are_escaped_and_figures_are_whole() {
         let mut page = Page(String::new());
-        page.family("x", GAUGE, "Help").sample(&[("a", "q\"\\\n"), ("b", "é")], Seconds(1_005));
+        page.family("x", GAUGE, "Help").sample(&[("a", "q\"\\\n"), ("b", "é")], Thousandths(1_005));
         page.one_of("y", "Help", "s", ["one", "two"], "two");
         page.family("z", HISTOGRAM, "Help").histogram([(Nanos(250), 2)].into_iter(), Nanos(1_500_000_000), 3);
         let expected = r#"# HELP relay_runner_x Help

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use relay_runner_core::event::{ExitClass, FailureKind};
-use relay_runner_core::{Act, ExitCode, Generation, OpId, Stamp, StopStep};
+use relay_runner_core::{Act, ExitCode, Generation, OpId, Stamp, StopStep, Text};
 
 use super::{Truth, Watched, wrong};
 
@@ -32,6 +32,8 @@ pub(super) struct Processes {
     class: Option<ExitClass>,
     /// None was up yet in this run.
     first: bool,
+    /// The conversation that the runner heard of last: it is on the disk before anything follows from it.
+    conversation: Option<Text>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,13 +58,16 @@ const STOP: u64 = 130_000;
 impl Processes {
     pub(super) fn starts(&mut self, left: Option<Generation>) {
         let (newest, latest, exits) = (self.newest, self.latest, std::mem::take(&mut self.exits));
-        *self = Self { newest, latest, living: left, exits, wanted: true, first: true, ..Self::default() };
+        let conversation = self.conversation.take();
+        *self =
+            Self { newest, latest, living: left, exits, conversation, wanted: true, first: true, ..Self::default() };
         self.last = None;
     }
 
     pub(super) fn is_fresh(&mut self) {
         self.newest = Generation(0);
         self.exits.clear();
+        self.conversation = None;
     }
 
     pub(super) fn is_of(&self, generation: Generation) -> bool {
@@ -89,6 +94,18 @@ impl Processes {
             self.up = true;
             self.first = false;
         }
+    }
+
+    pub(super) fn is_in(&mut self, conversation: &Text) {
+        self.conversation = Some(conversation.clone());
+    }
+
+    /// A process is given the conversation that is known, and no other.
+    pub(super) fn resumes(&self, generation: Generation, given: Option<&Text>) -> Watched {
+        if given != self.conversation.as_ref() {
+            return wrong(9, format!("{generation} is to go on with {given:?}, not with {:?}", self.conversation));
+        }
+        Ok(())
     }
 
     pub(super) fn ordered(&mut self, name: &str) {
@@ -195,7 +212,7 @@ impl Processes {
         if class == ExitClass::SpawnFailed && self.first {
             return;
         }
-        let waits = matches!(class, ExitClass::UsageLimit { until: Some(until) } if until > at.wall);
+        let waits = matches!(class, ExitClass::UsageLimit { .. });
         if !waits && class != ExitClass::Refused {
             self.exits.push(at.wall);
         }

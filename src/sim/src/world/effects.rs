@@ -52,7 +52,7 @@ impl World<'_> {
                 let after = 1 + self.draw(2_000);
                 self.done(who, op, after, OpResult::Ok);
             }
-            Effect::Spawn { op, generation, .. } => self.spawns(who, op, generation),
+            Effect::Spawn { op, generation, resume } => self.spawns(who, op, generation, resume),
             Effect::Adopt { op, generation, offers, .. } => self.adopts(who, op, generation, &offers),
             Effect::Provider { op, generation, act } => self.acts(who, op, generation, act),
             Effect::Stop { generation, step } => self.stops(who, generation, step),
@@ -129,7 +129,15 @@ impl World<'_> {
                 match self.coming.act() {
                     Some(true) => {}
                     Some(false) => self.fails(who, op, after, FailureKind::Provider),
-                    None => self.done(who, op, after, OpResult::Ok),
+                    None => {
+                        if act == Act::Clear
+                            && let Some(process) = &mut self.runners[who].process
+                        {
+                            let another = process.begins_another_conversation();
+                            self.says_of_itself(who, another, after);
+                        }
+                        self.done(who, op, after, OpResult::Ok);
+                    }
                 }
             }
             Act::Decide { approval, .. } => {

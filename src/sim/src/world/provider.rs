@@ -4,7 +4,7 @@ use relay_runner_core::event::{
     ExitClass, ExitReport, FailureKind, OpResult, Order, PermissionAsk, ProcessRef, ProviderReport, ReportStatus,
     StatusReport, TurnEnd,
 };
-use relay_runner_core::{Event, Generation, Offer, OpId, StopStep, ids};
+use relay_runner_core::{Event, Generation, Offer, OpId, StopStep, Text, ids};
 
 use super::{Due, World};
 use crate::clock::BEGIN;
@@ -91,7 +91,7 @@ pub(super) fn reference(process: &Process) -> ProcessRef {
 }
 
 impl World<'_> {
-    pub(super) fn spawns(&mut self, who: usize, op: OpId, generation: Generation) {
+    pub(super) fn spawns(&mut self, who: usize, op: OpId, generation: Generation, resume: Option<Text>) {
         let how = next(&mut self.coming.starts);
         if how == Some(Start::Fails) {
             return self.fails(who, op, 5, FailureKind::Io);
@@ -104,7 +104,7 @@ impl World<'_> {
         if let Some(before) = runner.process.take() {
             runner.before = Some((before.uid, before.session.clone(), before.pid(), before.generation.0));
         }
-        let process = Process::new(uid, generation, session);
+        let process = Process::new(uid, generation, session, resume);
         let reference = reference(&process);
         runner.process = Some(process);
         let answered = 1 + self.draw(50);
@@ -189,6 +189,8 @@ impl World<'_> {
             Does::ComesUp => {
                 if process.told.is_none_or(|told| told < StopStep::Kill) && !process.up {
                     process.up = true;
+                    let conversation = process.names_its_conversation();
+                    self.says_of_itself(who, conversation, 0);
                     self.reports(who, ProviderReport::Ready, 0);
                 }
             }
@@ -316,7 +318,7 @@ impl World<'_> {
 
     fn asks_for_a_decision(&mut self, who: usize, hook: bool) {
         self.questions += 1;
-        let id: relay_runner_core::Text = format!("p{}", self.questions).into();
+        let id: Text = format!("p{}", self.questions).into();
         let Some(process) = self.runners[who].process.as_mut() else { return };
         let ProviderReport::ApprovalOpened(request) = asks(&id) else { return };
         process.asking = Some((id.clone(), hook));
@@ -367,12 +369,14 @@ impl World<'_> {
         let Some(process) = self.runners[who].process.as_mut().filter(|process| process.alive) else { return };
         let Some(turn) = process.ends_the_turn(end.clone()) else { return };
         let (uid, number) = (process.uid, process.turns[turn].number);
+        let context = process.measures_its_context();
         let waits = !process.handed.is_empty();
         let told = self.says_status(who, Report::Idle, idle(names.then(|| turn_name(number)), end));
         let runner = &mut self.runners[who];
         if let Some(process) = &runner.process {
             runner.watch.turn_ended(process, turn, (told, names));
         }
+        self.says_of_itself(who, context, 0);
         if waits {
             let after = 1 + self.draw(100);
             self.agenda.put(self.now + after, Due::Does { who, uid, does: Does::Takes });
@@ -419,6 +423,13 @@ impl World<'_> {
         let request = self.request();
         self.orders(who, at, Order::Report { request, report });
         true
+    }
+
+    /// What is neither lost nor late: its adapter tells it at once, or with the answer that it belongs to.
+    pub(super) fn says_of_itself(&mut self, who: usize, report: ProviderReport, after: u64) {
+        let life = self.runners[who].life;
+        let Some(process) = self.runners[who].process.as_ref().filter(|process| process.heard) else { return };
+        self.agenda.put(self.now + after, Due::Report { who, life, uid: process.uid, report });
     }
 
     /// A report of the adapter, in the order in which things were said unless it is late.
