@@ -40,9 +40,23 @@ impl World {
         for folder in [".codex", "tmp"] {
             fs::create_dir(scene.path(folder)).unwrap();
         }
-        fs::write(scene.path(".codex/config.toml"), configuration).unwrap();
-        fs::write(scene.path("config.toml"), "[environment]\nallow = [\"STAND_IN_KEY\"]\n").unwrap();
-        Self { scene, model, codex: codex.to_owned() }
+        let world = Self { scene, model, codex: codex.to_owned() };
+        world.configure(configuration);
+        world.starts_within("1m");
+        world
+    }
+
+    /// What codex reads at its next start.
+    pub(super) fn configure(&self, configuration: &str) {
+        fs::write(self.path(".codex/config.toml"), configuration).unwrap();
+    }
+
+    /// What the runner reads at its next start: a codex that is not up by then has not started.
+    pub(super) fn starts_within(&self, span: &str) {
+        let words = format!(
+            "[environment]\nallow = [\"STAND_IN_KEY\"]\n[restart]\nunit = \"1ms\"\n[timing]\nstart = \"{span}\"\n"
+        );
+        fs::write(self.path("config.toml"), words).unwrap();
     }
 
     /// This program is codex.
@@ -84,8 +98,12 @@ impl World {
 
     /// The request of codex that waits for a person, by its name.
     pub(super) fn asks(&self) -> String {
-        let open = || self.status()["approvals"][0]["id"].as_str().map(str::to_owned);
-        eventually("codex asks", open)
+        eventually("codex asks", || {
+            // A runner that was just started may not answer yet.
+            let said = self.ask(&["status", "a1", "--json"]);
+            let status: Value = serde_json::from_str(&said.out).ok()?;
+            status["approvals"][0]["id"].as_str().map(str::to_owned)
+        })
     }
 
     /// Decides by a verb of the program.
@@ -127,6 +145,11 @@ impl World {
 
     pub(super) fn kill(pid: u32) {
         signal(pid, "KILL");
+    }
+
+    /// The same without the runner, which has it as well.
+    pub(super) fn codexes(&self) -> Vec<String> {
+        self.processes().into_iter().filter(|process| !process.contains("relay-runner")).collect()
     }
 
     /// Every process that has this world's home for codex in its environment, with its command line.
