@@ -29,6 +29,7 @@ pub(super) fn a_killed_codex_resumes_its_thread_and_gets_the_message_again(codex
     assert_ne!(world.pid(), killed);
     world.model.release("one");
     world.task_is(task, "done");
+    world.is_settled(message);
     assert_eq!(answered(&world.model.asked()), 2, "done once");
     assert_eq!(world.times(message, "settled"), 1, "{:?}", world.stages(message));
     world.ends(runner, 1);
@@ -50,6 +51,7 @@ pub(super) fn a_codex_whose_runner_was_killed_is_adopted_with_its_turn(codex: &I
     });
     world.model.release("one");
     world.task_is(task, "done");
+    world.is_settled(message);
     let asked = world.model.asked();
     assert_eq!((asked.len(), answered(&asked)), (1, 1), "done once: {asked:#?}");
     assert_eq!(world.times(message, "settled"), 1, "{:?}", world.stages(message));
@@ -123,12 +125,13 @@ pub(super) fn a_new_run_resumes_the_agents_last_thread(codex: &Installed) {
 pub(super) fn a_kill_leaves_nothing(codex: &Installed) {
     let world = World::new(codex);
     let runner = world.codex(&[]);
-    world.task("RUN sleep 1000 & sleep 1000\nHOLD one");
+    world.task("RUN env > env; sleep 1000 & sleep 1000");
     eventually("its command runs", || {
-        world.processes().iter().any(|process| process.contains("sleep 1000")).then_some(())
+        world.codexes().iter().any(|process| process.ends_with(": sleep 1000")).then_some(())
     });
+    println!("{}", std::fs::read_to_string(world.path("work/env")).unwrap());
     let stopped = world.ask(&["stop", "a1", "--now"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", world.log());
     assert_eq!(runner.ends(), Some(0), "{}", world.log());
-    eventually("no process of codex is left", || world.processes().is_empty().then_some(()));
+    eventually("no process of codex is left", || world.codexes().is_empty().then_some(()));
 }

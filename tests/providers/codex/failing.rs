@@ -121,8 +121,11 @@ fn fake(script: &str) -> World {
 
 pub(super) fn a_codex_that_is_not_there_is_told_where_to_get(_: &Installed) {
     let world = World::with("/nowhere/codex", "");
-    let _runner = world.starts(&[]);
-    is_parked_with(&world, &["/nowhere/codex", "npm install -g @openai/codex"]);
+    let runner = world.starts(&[]);
+    assert_eq!(runner.ends(), Some(2), "{}", world.log());
+    let log = world.log();
+    let words = ["/nowhere/codex` was not found", "npm install -g @openai/codex", "--codex"];
+    assert!(words.iter().all(|words| log.contains(words)), "{log}");
 }
 
 pub(super) fn a_codex_without_an_app_server_is_too_old(_: &Installed) {
@@ -151,5 +154,5 @@ pub(super) fn an_app_server_that_ends_at_once_is_given_up_with_its_words(_: &Ins
 pub(super) fn an_app_server_that_never_listens_is_given_up(_: &Installed) {
     let world = fake("echo garbage; exec sleep 1000");
     world.starts_within("500ms");
-    is_given_up_with(&world, &["codex"]);
+    is_given_up_with(&world, &["StartTimeout", "garbage"]);
 }

@@ -7,6 +7,7 @@ use crate::world::{Process, World as Scene, eventually, is_alive, signal, text};
 use serde_json::Value;
 use std::fs;
 use std::ops::Deref;
+use std::path::PathBuf;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -133,8 +134,7 @@ impl World {
         assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", self.log());
         assert_eq!(runner.ends(), Some(0), "{}", self.log());
         Self::is_gone(codex);
-        let left = self.processes();
-        assert!(left.is_empty(), "processes of codex are left: {left:?}");
+        eventually("no process of codex is left", || self.codexes().is_empty().then_some(()));
         assert!(self.agents().is_empty());
         self.replays_exactly(runs);
     }
@@ -147,22 +147,15 @@ impl World {
         signal(pid, "KILL");
     }
 
-    /// The same without the runner, which has it as well.
+    /// The processes that work in this world's folder: codex, and the commands that it has started, with their lines.
     pub(super) fn codexes(&self) -> Vec<String> {
-        self.processes().into_iter().filter(|process| !process.contains("relay-runner")).collect()
-    }
-
-    /// Every process that has this world's home for codex in its environment, with its command line.
-    pub(super) fn processes(&self) -> Vec<String> {
-        let home = format!("CODEX_HOME={}", text(&self.path(".codex")));
-        let all = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())
+        let folder = self.path("work");
+        let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let works_here = |process: &PathBuf| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder);
+        let lines = all.filter(works_here).map(|process| {
+            let line = fs::read(process.join("cmdline")).unwrap_or_default();
+            format!("{}: {}", process.display(), String::from_utf8_lossy(&line).replace('\0', " ").trim_end())
         });
-        all.map(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            format!("{} {}", entry.file_name().display(), String::from_utf8_lossy(&line).replace('\0', " "))
-        })
-        .collect()
+        lines.filter(|line| !line.contains("relay-runner ")).collect()
     }
 }
