@@ -42,7 +42,10 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             what_waits_for_a_decision_outlives_its_runner,
             a_restart_keeps_the_thread,
             a_new_run_resumes_the_agents_last_thread,
-            a_kill_leaves_nothing;
+            a_kill_leaves_nothing,
+            the_commands_of_a_killed_codex_end_with_it,
+            an_approved_command_of_a_killed_codex_ends_with_it,
+            an_approved_command_ends_with_a_stop;
         failing:
             who_is_not_logged_in_is_told_how,
             a_broken_configuration_of_codex_is_named_with_its_line,
