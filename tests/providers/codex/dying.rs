@@ -142,6 +142,18 @@ pub(super) fn a_kill_leaves_nothing(codex: &Installed) {
     eventually("no process of codex is left", || world.codexes().is_empty().then_some(()));
 }
 
+/// Its sandbox is not up yet, and does not end with codex by itself.
+pub(super) fn a_kill_while_a_command_starts_leaves_nothing(codex: &Installed) {
+    let world = World::new(codex);
+    let runner = world.codex(&[]);
+    world.task("RUN sleep 1000 & sleep 1000");
+    eventually("its command starts", || world.codexes().iter().any(|line| line.ends_with("sleep 1000")).then_some(()));
+    let stopped = world.ask(&["stop", "a1", "--now"]);
+    assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", world.log());
+    assert_eq!(runner.ends(), Some(0), "{}", world.log());
+    eventually("no process of codex is left", || world.codexes().is_empty().then_some(()));
+}
+
 /// The message is delivered again: what it had begun must not go on beside that.
 pub(super) fn the_commands_of_a_killed_codex_end_with_it(codex: &Installed) {
     let world = World::new(codex);

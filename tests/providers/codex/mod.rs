@@ -43,6 +43,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             a_restart_keeps_the_thread,
             a_new_run_resumes_the_agents_last_thread,
             a_kill_leaves_nothing,
+            a_kill_while_a_command_starts_leaves_nothing,
             the_commands_of_a_killed_codex_end_with_it,
             an_approved_command_of_a_killed_codex_ends_with_it,
             an_approved_command_ends_with_a_stop;
