@@ -29,6 +29,7 @@ pub(super) fn a_killed_codex_resumes_its_thread_and_gets_the_message_again(codex
     assert_ne!(world.pid(), killed);
     world.model.release("one");
     world.task_is(task, "done");
+    world.is_settled(message);
     assert_eq!(answered(&world.model.asked()), 2, "done once");
     assert_eq!(world.times(message, "settled"), 1, "{:?}", world.stages(message));
     world.ends(runner, 1);
@@ -50,6 +51,7 @@ pub(super) fn a_codex_whose_runner_was_killed_is_adopted_with_its_turn(codex: &I
     });
     world.model.release("one");
     world.task_is(task, "done");
+    world.is_settled(message);
     let asked = world.model.asked();
     assert_eq!((asked.len(), answered(&asked)), (1, 1), "done once: {asked:#?}");
     assert_eq!(world.times(message, "settled"), 1, "{:?}", world.stages(message));
@@ -120,15 +122,73 @@ pub(super) fn a_new_run_resumes_the_agents_last_thread(codex: &Installed) {
     world.ends(runner, 2);
 }
 
+/// A command has a session of its own, where the end of codex does not reach it.
+fn its_command_runs(world: &World) -> u32 {
+    eventually("its command runs", || {
+        let all = world.codexes();
+        let line = all.iter().find_map(|line| line.strip_suffix(": sleep 1000"))?;
+        line.strip_prefix("/proc/")?.parse().ok()
+    })
+}
+
 pub(super) fn a_kill_leaves_nothing(codex: &Installed) {
     let world = World::new(codex);
     let runner = world.codex(&[]);
-    world.task("RUN sleep 1000 & sleep 1000\nHOLD one");
-    eventually("its command runs", || {
-        world.processes().iter().any(|process| process.contains("sleep 1000")).then_some(())
-    });
+    world.task("RUN sleep 1000 & sleep 1000");
+    its_command_runs(&world);
     let stopped = world.ask(&["stop", "a1", "--now"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", world.log());
     assert_eq!(runner.ends(), Some(0), "{}", world.log());
-    eventually("no process of codex is left", || world.processes().is_empty().then_some(()));
+    eventually("no process of codex is left", || world.codexes().is_empty().then_some(()));
+}
+
+/// Its sandbox is not up yet, and does not end with codex by itself.
+pub(super) fn a_kill_while_a_command_starts_leaves_nothing(codex: &Installed) {
+    let world = World::new(codex);
+    let runner = world.codex(&[]);
+    world.task("RUN sleep 1000 & sleep 1000");
+    eventually("its command starts", || world.codexes().iter().any(|line| line.ends_with("sleep 1000")).then_some(()));
+    let stopped = world.ask(&["stop", "a1", "--now"]);
+    assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", world.log());
+    assert_eq!(runner.ends(), Some(0), "{}", world.log());
+    eventually("no process of codex is left", || world.codexes().is_empty().then_some(()));
+}
+
+/// The message is delivered again: what it had begun must not go on beside that.
+pub(super) fn the_commands_of_a_killed_codex_end_with_it(codex: &Installed) {
+    let world = World::new(codex);
+    let runner = world.codex(&[]);
+    world.task("RUN [ -e once ] || { touch once; sleep 1000; }");
+    let command = its_command_runs(&world);
+    World::kill(world.pid());
+    world
+        .model
+        .until("it is delivered again", |asked| asked.iter().any(|asked| asked.prompt().contains(AGAIN)).then_some(()));
+    World::is_gone(command);
+    world.ends(runner, 1);
+}
+
+/// It is not in the sandbox, which ends with codex by itself.
+pub(super) fn an_approved_command_of_a_killed_codex_ends_with_it(codex: &Installed) {
+    let world = World::new(codex);
+    let runner = world.codex(&["--approval", "guarded"]);
+    world.task("ASK sleep 1000");
+    world.decides(&["approve"], &world.asks());
+    let command = its_command_runs(&world);
+    World::kill(world.pid());
+    world
+        .model
+        .until("it is delivered again", |asked| asked.iter().any(|asked| asked.prompt().contains(AGAIN)).then_some(()));
+    World::is_gone(command);
+    world.decides(&["deny", "--abort"], &world.asks());
+    world.ends(runner, 1);
+}
+
+pub(super) fn an_approved_command_ends_with_a_stop(codex: &Installed) {
+    let world = World::new(codex);
+    let runner = world.codex(&["--approval", "guarded", "--drain-timeout", "0"]);
+    world.task("ASK sleep 1000");
+    world.decides(&["approve"], &world.asks());
+    its_command_runs(&world);
+    world.ends(runner, 1);
 }

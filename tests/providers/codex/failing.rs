@@ -3,39 +3,55 @@
 use super::app_server::configuration;
 use super::world::World;
 use crate::installed::Installed;
-use crate::world::{LIMIT, eventually, eventually_within, text};
-use serde_json::Value;
+use crate::world::{eventually, text};
 use std::net::TcpListener;
 
-/// A run that cannot come up ends with words that have all of these.
+/// The run goes on without codex, until it is mended: what its state says has all of these words.
 #[track_caller]
-fn fails_with(world: &World, words: &[&str]) {
-    let runner = world.starts(&["--on-give-up", "exit", "--restart-exits", "1"]);
-    let code = runner.ends();
-    let log = world.log();
-    assert!(code.is_some_and(|code| code != 0), "{code:?}: {log}");
+fn is_parked_with(world: &World, words: &[&str]) {
+    let said = eventually("it is parked", || {
+        let said = world.ask(&["status", "a1"]).out;
+        said.contains("parked").then_some(said)
+    });
     for word in words {
-        assert!(log.contains(word), "{word:?} is not said: {log}");
+        assert!(said.contains(word), "{word:?} is not said: {said}");
     }
-    let left = world.processes();
-    assert!(left.is_empty(), "{left:?}");
+    assert!(world.log().contains(words[0]), "{}", world.log());
+    eventually("no process of codex is left", || world.codexes().is_empty().then_some(()));
+}
+
+/// Started again by the verb that the state names.
+#[track_caller]
+fn is_mended(world: &World) {
+    let said = world.ask(&["restart", "a1"]);
+    assert_eq!(said.code, Some(0), "{said:?}; {}", world.log());
+    world.is_ready();
 }
 
 pub(super) fn who_is_not_logged_in_is_told_how(codex: &Installed) {
-    // Codex's own provider of models wants a login; nobody is asked before it is known.
+    // Codex's own provider of models wants a login.
     let world = World::with(&text(&codex.program), "[analytics]\nenabled = false\n");
-    fails_with(&world, &["not logged in", "codex login"]);
+    let runner = world.starts(&[]);
+    is_parked_with(&world, &["not logged in", "codex login", "relay-runner restart"]);
+    world.configure(&configuration(&world.model.url(), 0));
+    is_mended(&world);
+    let (_, task) = world.task("SAY well");
+    world.task_is(task, "done");
+    world.ends(runner, 1);
 }
 
 pub(super) fn a_broken_configuration_of_codex_is_named_with_its_line(codex: &Installed) {
     let world = World::with(&text(&codex.program), "model = \"x\n[");
-    fails_with(&world, &["config.toml:1:11"]);
+    let runner = world.starts(&[]);
+    is_parked_with(&world, &["config.toml:1:11", "relay-runner restart"]);
+    world.configure(&configuration(&world.model.url(), 0));
+    is_mended(&world);
+    world.ends(runner, 1);
 }
 
 pub(super) fn a_key_that_was_not_let_through_is_named(codex: &Installed) {
-    let model = crate::model::Model::start();
-    let configuration = configuration(&model.url(), 0).replace("STAND_IN_KEY", "NOT_LET_THROUGH");
-    let world = World::with(&text(&codex.program), &configuration);
+    let world = World::new(codex);
+    world.configure(&configuration(&world.model.url(), 0).replace("STAND_IN_KEY", "NOT_LET_THROUGH"));
     let _runner = world.codex(&[]);
     let (_, task) = world.task("SAY well");
     world.task_is(task, "failed");
@@ -43,30 +59,42 @@ pub(super) fn a_key_that_was_not_let_through_is_named(codex: &Installed) {
     assert!(report.contains("NOT_LET_THROUGH"), "{report}");
 }
 
-pub(super) fn a_refused_key_is_told(codex: &Installed) {
-    let world = World::new(codex);
-    let _runner = world.codex(&[]);
-    let (message, _) = world.task("FAIL 401");
-    let why = eventually("it is refused", || {
-        let Value::Array(all) = world.get(&format!("/messages/{message}/delivery")) else { panic!("a list") };
-        all.into_iter().find_map(|d| d["reason"].as_str().map(str::to_owned))
-    });
-    assert!(why.contains("401"), "{why}");
-}
-
-pub(super) fn a_usage_limit_ends_and_the_work_is_done(codex: &Installed) {
+pub(super) fn a_refused_key_parks_and_its_work_is_done_after_it_is_mended(codex: &Installed) {
     let world = World::new(codex);
     let runner = world.codex(&[]);
-    let (_, task) = world.task("FAIL 429 usage_limit_reached 3");
-    let shown = eventually("the limit is shown", || {
-        let status = world.status().to_string();
-        status.to_lowercase().contains("limit").then_some(status)
-    });
-    assert!(shown.contains("until") || shown.contains("resets"), "{shown}");
+    let (message, task) = world.task("FAIL 401");
+    is_parked_with(&world, &["401", "codex login", "relay-runner restart"]);
     world.model.heals();
-    eventually_within(LIMIT * 3, "the task is done", || {
-        (world.get(&format!("/tasks/{task}"))["status"] == "done").then_some(())
+    is_mended(&world);
+    world.task_is(task, "done");
+    assert_eq!((world.model.asked().len(), world.times(message, "offered")), (2, 2), "{:?}", world.stages(message));
+    world.ends(runner, 1);
+}
+
+pub(super) fn the_end_of_a_usage_limit_is_waited_for(codex: &Installed) {
+    let world = World::new(codex);
+    let runner = world.codex(&[]);
+    let (_, task) = world.task("FAIL 429 usage_limit_reached 4");
+    let why = eventually("the limit is shown", || {
+        let why = world.ask(&["why", "a1"]).out;
+        why.contains("is cooling").then_some(why)
     });
+    assert!(why.contains("usage limit") && why.contains("the provider is started again"), "{why}");
+    world.model.heals();
+    world.task_is(task, "done");
+    assert_eq!(world.model.asked().len(), 2, "not before the limit's end, and then once");
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_model_that_fails_fails_the_task_after_its_tries(codex: &Installed) {
+    let world = World::new(codex);
+    let runner = world.codex(&[]);
+    let (_, task) = world.task("FAIL 500");
+    world.task_is(task, "failed");
+    let report = world.get(&format!("/tasks/{task}"))["report"].to_string();
+    assert!(report.contains("internalServerError"), "{report}");
+    let (_, task) = world.task("SAY well");
+    world.task_is(task, "done");
     world.ends(runner, 1);
 }
 
@@ -93,23 +121,38 @@ fn fake(script: &str) -> World {
 
 pub(super) fn a_codex_that_is_not_there_is_told_where_to_get(_: &Installed) {
     let world = World::with("/nowhere/codex", "");
-    fails_with(&world, &["/nowhere/codex", "npm install -g @openai/codex"]);
+    let runner = world.starts(&[]);
+    assert_eq!(runner.ends(), Some(2), "{}", world.log());
+    let log = world.log();
+    let words = ["/nowhere/codex` was not found", "npm install -g @openai/codex", "--codex"];
+    assert!(words.iter().all(|words| log.contains(words)), "{log}");
 }
 
 pub(super) fn a_codex_without_an_app_server_is_too_old(_: &Installed) {
-    let world = fake(
-        "case $1 in --version) echo codex-cli 0.1.2;; *) echo \"error: unrecognized subcommand '$1'\" >&2; exit 2;; esac",
-    );
-    fails_with(&world, &["0.1.2", "npm install -g @openai/codex"]);
+    let world = fake("echo \"error: unrecognized subcommand '$1'\" >&2; exit 2");
+    let _runner = world.starts(&[]);
+    is_parked_with(&world, &["unrecognized subcommand", "npm install -g @openai/codex", "relay-runner restart"]);
 }
 
-/// The scripts cannot listen on a socket: one that speaks on its standard output is one that never answers there.
-pub(super) fn an_app_server_that_never_answers_is_given_up(_: &Installed) {
-    let world = fake("case $1 in --version) echo codex-cli 0.171.0;; *) echo garbage; exec sleep 1000;; esac");
-    fails_with(&world, &["app-server", "answer"]);
+/// It ends badly, with words that have all of these, and leaves nothing.
+#[track_caller]
+fn is_given_up_with(world: &World, words: &[&str]) {
+    assert_eq!(world.starts(&[]).ends(), Some(70), "{}", world.log());
+    let log = world.log();
+    assert!(log.contains("gave up"), "{log}");
+    for word in words {
+        assert!(log.contains(word), "{word:?} is not said: {log}");
+    }
+    eventually("no process is left", || world.codexes().is_empty().then_some(()));
 }
 
 pub(super) fn an_app_server_that_ends_at_once_is_given_up_with_its_words(_: &Installed) {
-    let world = fake("case $1 in --version) echo codex-cli 0.171.0;; *) echo 'it is full moon' >&2; exit 3;; esac");
-    fails_with(&world, &["app-server", "it is full moon"]);
+    is_given_up_with(&fake("echo 'it is full moon' >&2; exit 3"), &["exit code 3", "it is full moon"]);
+}
+
+/// It is alive, and its socket is not there.
+pub(super) fn an_app_server_that_never_listens_is_given_up(_: &Installed) {
+    let world = fake("echo garbage; exec sleep 1000");
+    world.starts_within("500ms");
+    is_given_up_with(&world, &["StartTimeout", "garbage"]);
 }

@@ -42,17 +42,22 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             what_waits_for_a_decision_outlives_its_runner,
             a_restart_keeps_the_thread,
             a_new_run_resumes_the_agents_last_thread,
-            a_kill_leaves_nothing;
+            a_kill_leaves_nothing,
+            a_kill_while_a_command_starts_leaves_nothing,
+            the_commands_of_a_killed_codex_end_with_it,
+            an_approved_command_of_a_killed_codex_ends_with_it,
+            an_approved_command_ends_with_a_stop;
         failing:
             who_is_not_logged_in_is_told_how,
             a_broken_configuration_of_codex_is_named_with_its_line,
             a_key_that_was_not_let_through_is_named,
-            a_refused_key_is_told,
-            a_usage_limit_ends_and_the_work_is_done,
+            a_refused_key_parks_and_its_work_is_done_after_it_is_mended,
+            the_end_of_a_usage_limit_is_waited_for,
+            a_model_that_fails_fails_the_task_after_its_tries,
             a_model_that_is_away_is_waited_for,
             a_codex_that_is_not_there_is_told_where_to_get,
             a_codex_without_an_app_server_is_too_old,
-            an_app_server_that_never_answers_is_given_up,
+            an_app_server_that_never_listens_is_given_up,
             an_app_server_that_ends_at_once_is_given_up_with_its_words;
     ]
 }

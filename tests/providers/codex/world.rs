@@ -7,6 +7,7 @@ use crate::world::{Process, World as Scene, eventually, is_alive, signal, text};
 use serde_json::Value;
 use std::fs;
 use std::ops::Deref;
+use std::path::PathBuf;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -40,9 +41,23 @@ impl World {
         for folder in [".codex", "tmp"] {
             fs::create_dir(scene.path(folder)).unwrap();
         }
-        fs::write(scene.path(".codex/config.toml"), configuration).unwrap();
-        fs::write(scene.path("config.toml"), "[environment]\nallow = [\"STAND_IN_KEY\"]\n").unwrap();
-        Self { scene, model, codex: codex.to_owned() }
+        let world = Self { scene, model, codex: codex.to_owned() };
+        world.configure(configuration);
+        world.starts_within("1m");
+        world
+    }
+
+    /// What codex reads at its next start.
+    pub(super) fn configure(&self, configuration: &str) {
+        fs::write(self.path(".codex/config.toml"), configuration).unwrap();
+    }
+
+    /// What the runner reads at its next start: a codex that is not up by then has not started.
+    pub(super) fn starts_within(&self, span: &str) {
+        let words = format!(
+            "[environment]\nallow = [\"STAND_IN_KEY\"]\n[restart]\nunit = \"1ms\"\n[timing]\nstart = \"{span}\"\n"
+        );
+        fs::write(self.path("config.toml"), words).unwrap();
     }
 
     /// This program is codex.
@@ -84,8 +99,12 @@ impl World {
 
     /// The request of codex that waits for a person, by its name.
     pub(super) fn asks(&self) -> String {
-        let open = || self.status()["approvals"][0]["id"].as_str().map(str::to_owned);
-        eventually("codex asks", open)
+        eventually("codex asks", || {
+            // A runner that was just started may not answer yet.
+            let said = self.ask(&["status", "a1", "--json"]);
+            let status: Value = serde_json::from_str(&said.out).ok()?;
+            status["approvals"][0]["id"].as_str().map(str::to_owned)
+        })
     }
 
     /// Decides by a verb of the program.
@@ -115,8 +134,7 @@ impl World {
         assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", self.log());
         assert_eq!(runner.ends(), Some(0), "{}", self.log());
         Self::is_gone(codex);
-        let left = self.processes();
-        assert!(left.is_empty(), "processes of codex are left: {left:?}");
+        eventually("no process of codex is left", || self.codexes().is_empty().then_some(()));
         assert!(self.agents().is_empty());
         self.replays_exactly(runs);
     }
@@ -129,17 +147,15 @@ impl World {
         signal(pid, "KILL");
     }
 
-    /// Every process that has this world's home for codex in its environment, with its command line.
-    pub(super) fn processes(&self) -> Vec<String> {
-        let home = format!("CODEX_HOME={}", text(&self.path(".codex")));
-        let all = fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-            let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == home.as_bytes())
+    /// The processes that work in this world's folder: codex, and the commands that it has started, with their lines.
+    pub(super) fn codexes(&self) -> Vec<String> {
+        let folder = self.path("work");
+        let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let works_here = |process: &PathBuf| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder);
+        let lines = all.filter(works_here).map(|process| {
+            let line = fs::read(process.join("cmdline")).unwrap_or_default();
+            format!("{}: {}", process.display(), String::from_utf8_lossy(&line).replace('\0', " ").trim_end())
         });
-        all.map(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            format!("{} {}", entry.file_name().display(), String::from_utf8_lossy(&line).replace('\0', " "))
-        })
-        .collect()
+        lines.filter(|line| !line.contains("relay-runner ")).collect()
     }
 }

@@ -41,9 +41,9 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// How often these words are in what people have said.
+    /// How many texts of people have these words; a task's are in its heading as well.
     pub(crate) fn says(&self, words: &str) -> usize {
-        self.prompts.iter().map(|prompt| prompt.matches(words).count()).sum()
+        self.prompts.iter().filter(|prompt| prompt.contains(words)).count()
     }
 
     /// The newest text of a person.
