@@ -43,10 +43,17 @@ pub(super) fn skills(options: &Options, home: Option<&Path>, runner_dir: &Path) 
     let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
     let home = home.or_else(|| host.folder(provider).map(PathBuf::as_path));
     let program = host.program.as_deref().unwrap_or_else(|| Path::new("relay-runner"));
-    plugin::for_run(&runner_dir.join(PLUGIN), home, provider, program).unwrap_or_else(|error| {
+    let skills = plugin::for_run(&runner_dir.join(PLUGIN), home, provider, program).unwrap_or_else(|error| {
         tracing::warn!("the agent has no skills of the relay: {error}");
         None
-    })
+    });
+    if skills.is_some() && provider == Provider::Codex {
+        tracing::info!(
+            "codex's sandbox keeps the agent's own verbs (relay-runner reply, ...) from the runner; `relay-runner plugin install codex \
+             --user` lets them out"
+        );
+    }
+    skills
 }
 
 impl Runner {

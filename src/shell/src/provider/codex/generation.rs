@@ -65,7 +65,7 @@ pub(super) struct Running {
 enum Next {
     Exit(std::io::Result<Option<ExitStatus>>),
     Halt(Halt),
-    Connected(Socket),
+    Connected(Box<Socket>),
     Came(Came),
     Asked(Say),
     Due,
@@ -100,7 +100,7 @@ impl Running {
         reporter.answer(op, OpResult::Spawned(noted.process)).await;
 
         let path = setting.socket();
-        let mut talk = Talk::new(&setting, opening, reporter.clone(), pid);
+        let mut talk = Talk::new(&setting, &opening, reporter.clone(), pid);
         let mut bounding = Box::pin(bounded(log.as_ref().and_then(|file| file.try_clone().ok())));
         let status = loop {
             let (wait, late, lingers) = (talk.wait, talk.late, talk.lingers);
@@ -125,7 +125,7 @@ impl Running {
                 }
                 Next::Halt(Halt::Leave) => return group.release(),
                 Next::Connected(socket) => {
-                    talk.socket = Some(socket);
+                    talk.socket = Some(*socket);
                     talk.step(In::Connected).await;
                 }
                 Next::Came(Came::Json(value)) => talk.step(In::Heard(value)).await,
@@ -159,7 +159,7 @@ impl Running {
         let tail = log.as_ref().and_then(|file| log::since(file, printed).ok()).unwrap_or_default();
         let (class, detail) = match talk.ending {
             // What it printed may say why.
-            Some((class @ (ExitClass::StartTimeout | ExitClass::Crash), detail)) => (class, with(detail, &tail)),
+            Some((class @ (ExitClass::StartTimeout | ExitClass::Crash), detail)) => (class, with(&detail, &tail)),
             Some(ending) => ending,
             None => exited(status, was_ready, &tail),
         };
@@ -205,17 +205,17 @@ fn exited(status: std::io::Result<Option<ExitStatus>>, was_ready: bool, tail: &s
     if class == ExitClass::Crash && !was_ready && TOO_OLD.iter().any(|words| tail.contains(words)) {
         let why = "this codex has no app-server that listens on a socket; install a newer one (npm install -g \
                    @openai/codex), then `relay-runner restart`";
-        return (ExitClass::Refused, with(why.to_owned(), tail));
+        return (ExitClass::Refused, with(why, tail));
     }
-    if class == ExitClass::Clean { (class, detail) } else { (class, with(detail, tail)) }
+    if class == ExitClass::Clean { (class, detail) } else { (class, with(&detail, tail)) }
 }
 
 /// A reason, and the last that a program printed.
-fn with(why: String, tail: &str) -> String {
-    let lines = tail.lines().map(plain).filter(|line| !line.is_empty());
+fn with(why: &str, tail: &str) -> String {
+    let mut lines = tail.lines().map(plain).filter(|line| !line.is_empty());
     // The first line of a refusal says what is wrong; hints and usage follow.
-    let told = lines.clone().find(|line| line.starts_with("error:")).or_else(|| lines.last());
-    told.map_or(why.clone(), |told| format!("{why}: {told}"))
+    let told = lines.clone().find(|line| line.starts_with("error:")).or_else(|| lines.next_back());
+    told.map_or_else(|| why.to_owned(), |told| format!("{why}: {told}"))
 }
 
 /// Without colours.
@@ -247,7 +247,7 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(setting: &Setting, opening: Opening, reporter: Reporter, pid: u32) -> Self {
+    fn new(setting: &Setting, opening: &Opening, reporter: Reporter, pid: u32) -> Self {
         let recorder = setting.spec.transcript.as_ref().and_then(|path| {
             let opened = Recorder::open(path);
             opened.map_err(|error| tracing::warn!("no transcript in {}: {error}", path.display())).ok()
@@ -269,7 +269,7 @@ impl Talk {
             ended: false,
         };
         if let Some(recorder) = &mut talk.recorder {
-            recorder.begin(&opening);
+            recorder.begin(opening);
         }
         talk
     }
@@ -282,7 +282,7 @@ impl Talk {
     async fn line(&mut self, path: &Path) -> Next {
         match &mut self.socket {
             Some(socket) => Next::Came(socket.next().await),
-            None if self.ending.is_none() => Next::Connected(socket::connect(path, &mut self.why).await),
+            None if self.ending.is_none() => Next::Connected(Box::new(socket::connect(path, &mut self.why).await)),
             None => pending().await,
         }
     }
@@ -381,6 +381,10 @@ impl Talk {
                 }
                 status.label = status.label.map(|label| self.reporter.text(&label).into());
                 ProviderReport::Status(status)
+            }
+            ProviderReport::Model { model, effort } => {
+                let effort = effort.map(|effort| self.reporter.text(&effort).into());
+                ProviderReport::Model { model: self.reporter.text(&model).into(), effort }
             }
             other => other,
         }

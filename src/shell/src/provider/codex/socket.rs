@@ -57,7 +57,7 @@ pub(super) async fn connect(path: &Path, why: &mut String) -> Socket {
         match timeout(UPGRADE_WITHIN, upgraded).await {
             Ok(Ok((socket, _))) => return Socket(socket),
             Ok(Err(error)) => *why = format!("it does not speak websocket there: {error}"),
-            Err(_) => *why = "it does not answer there".to_owned(),
+            Err(_) => "it does not answer there".clone_into(why),
         }
     }
 }

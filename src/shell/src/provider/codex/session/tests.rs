@@ -1,6 +1,9 @@
 //! Conversations by hand: what the real program was seen to say, and what it might.
 
+#![expect(clippy::needless_pass_by_value, reason = "values are made where they are handed over")]
+
 use super::*;
+use relay_runner_core::event::{ReportStatus, TurnEnd};
 use relay_runner_core::ids::Nonce;
 
 const O1: OpId = OpId(1);
