@@ -37,6 +37,7 @@ fn main() {
     // Each provider takes a few hundred megabytes and most of a processor.
     arguments.test_threads.get_or_insert(2);
     let mut trials = model::script::checks::trials();
+    trials.extend(codex::trials());
     let codex = installed::codex();
     let seen = codex.clone().and_then(installed::with_tmux);
     trials.extend(codex::tests().into_iter().map(|(name, test)| trial("codex", name, test, codex.clone())));

@@ -4,11 +4,13 @@ mod app_server;
 mod dying;
 mod facts;
 mod failing;
+mod recording;
 mod seeing;
 mod working;
 mod world;
 
 use crate::Test;
+pub(crate) use recording::trials;
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     crate::tests![
@@ -59,6 +61,8 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             a_codex_without_an_app_server_is_too_old,
             an_app_server_that_never_listens_is_given_up,
             an_app_server_that_ends_at_once_is_given_up_with_its_words;
+        recording:
+            what_is_recorded_can_be_made_anew;
     ]
 }
 

@@ -4,6 +4,7 @@ use super::app_server::configuration;
 use crate::installed::Installed;
 use crate::model::Model;
 use crate::world::{Process, World as Scene, eventually, is_alive, signal, text};
+use relay_runner_shell::codex_transcript;
 use serde_json::Value;
 use std::fs;
 use std::ops::Deref;
@@ -75,9 +76,10 @@ impl World {
     pub(super) fn starts(&self, more: &[&str]) -> Process {
         let arguments = [&["run", "codex", "--agent-id", "a1"], more].concat();
         let (home, temporary) = (text(&self.path(".codex")), text(&self.path("tmp")));
-        let configuration = text(&self.path("config.toml"));
+        let (configuration, transcript) = (text(&self.path("config.toml")), text(&self.transcript()));
         let variables = [
             ("AGENT_RELAY_CODEX", self.codex.as_str()),
+            ("AGENT_RELAY_CODEX_TRANSCRIPT", &transcript),
             ("AGENT_RELAY_CONFIG", &configuration),
             ("CODEX_HOME", &home),
             ("STAND_IN_KEY", "a key"),
@@ -85,6 +87,11 @@ impl World {
             ("TMPDIR", &temporary),
         ];
         self.start(&arguments, &variables)
+    }
+
+    /// All that was said between runner and codex.
+    pub(super) fn transcript(&self) -> PathBuf {
+        self.path("transcript")
     }
 
     pub(super) fn status(&self) -> Value {
@@ -126,7 +133,7 @@ impl World {
         self.stages(message).iter().filter(|(got, _)| got == stage).count()
     }
 
-    /// Ended in order: nothing is left, and the journal replays exactly.
+    /// Ended in order: nothing is left, and journal and transcript replay exactly.
     #[track_caller]
     pub(super) fn ends(&self, runner: Process, runs: u64) {
         let codex = self.pid();
@@ -137,6 +144,8 @@ impl World {
         eventually("no process of codex is left", || self.codexes().is_empty().then_some(()));
         assert!(self.agents().is_empty());
         self.replays_exactly(runs);
+        let transcript = fs::read(self.transcript()).unwrap();
+        codex_transcript::replay(&*transcript).unwrap_or_else(|why| panic!("the transcript: {why}"));
     }
 
     pub(super) fn is_gone(pid: u32) {
