@@ -34,6 +34,14 @@ pub(crate) fn codex() -> Result<Installed, Missing> {
     })
 }
 
+/// The native program of `@anthropic-ai/claude-code`; `RELAY_RUNNER_CLAUDE` names another one.
+pub(crate) fn claude() -> Result<Installed, Missing> {
+    find("RELAY_RUNNER_CLAUDE", "@anthropic-ai/claude-code", "scripts/install-providers claude", |packages| {
+        let programs = packages_of(packages, "@anthropic-ai", "claude-code-linux-").into_iter();
+        programs.map(|package| package.join("claude")).find(|program| program.is_file())
+    })
+}
+
 fn find(
     variable: &str,
     package: &'static str,

@@ -14,6 +14,7 @@ mod tmux;
 #[path = "../scenarios/program/world.rs"]
 mod world;
 
+mod claude;
 mod codex;
 mod installed;
 mod model;
@@ -42,6 +43,8 @@ fn main() {
     let seen = codex.clone().and_then(installed::with_tmux);
     trials.extend(codex::tests().into_iter().map(|(name, test)| trial("codex", name, test, codex.clone())));
     trials.extend(codex::in_a_terminal().into_iter().map(|(name, test)| trial("codex", name, test, seen.clone())));
+    let claude = installed::claude();
+    trials.extend(claude::tests().into_iter().map(|(name, test)| trial("claude", name, test, claude.clone())));
     libtest_mimic::run(&arguments, trials).exit();
 }
 

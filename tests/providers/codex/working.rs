@@ -17,6 +17,10 @@ pub(super) fn a_task_is_worked_and_done_and_nothing_is_left(codex: &Installed) {
     // What an agent is to know of the relay is the developer's word, and no person's.
     assert!(asked.body.to_string().contains("You are the agent a1 on a relay"), "{}", asked.body);
     assert_eq!(asked.says("You are the agent a1"), 0);
+    // As the stand-in counts them, and as much as codex thinks of a model that it does not know.
+    let context = &world.status()["context"];
+    assert_eq!((&context["used"], &context["confidence"]), (&json!(120), &json!("exact")), "{context}");
+    assert!(context["window"].as_u64() > Some(100_000), "{context}");
     world.ends(runner, 1);
 }
 
