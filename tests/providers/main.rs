@@ -1,6 +1,6 @@
-//! The real programs that agents are, as their packages bring them, against a stand-in for their models. Where a package
-//! is not installed its tests are shown as ignored, with the command that brings it; `RELAY_RUNNER_PROVIDERS=require`
-//! makes that a failure.
+//! The real programs that agents are, as their packages bring them, against a stand-in for their models. Where a
+//! package is not installed its tests are shown as ignored, with the command that brings it;
+//! `RELAY_RUNNER_PROVIDERS=require` makes that a failure.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! What codex does by itself, as far as the adapter relies on it: a newer codex that does otherwise is found here first.
+//! What codex does by itself, as far as the adapter relies on it: a newer one that does otherwise is found here first.
 //! The figures are in `docs/codex-provider.md`.
 
 use super::app_server::{AppServer, configuration};

@@ -128,6 +128,12 @@ impl World {
         });
     }
 
+    /// Offered, and codex has said that it got it.
+    pub(super) fn is_accepted(&self, message: u64) {
+        self.is(message, "offered");
+        eventually("codex has answered", || (self.status()["operations"] == 0).then_some(()));
+    }
+
     /// How often the message has got this far.
     pub(super) fn times(&self, message: u64, stage: &str) -> usize {
         self.stages(message).iter().filter(|(got, _)| got == stage).count()

@@ -47,10 +47,13 @@ fn next(body: &Value) -> Step {
 }
 
 fn events(number: usize, body: &Value, step: &Step) -> [Vec<Value>; 2] {
-    let usage = json!({"input_tokens": 100, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 10, "output_tokens": 20});
+    let usage = json!({
+        "input_tokens": 100, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 10, "output_tokens": 20,
+    });
     let message = |content: Value, reason: Value| {
         let model = &body["model"];
-        json!({"id": format!("msg_{number}"), "type": "message", "role": "assistant", "model": model, "content": content,
+        let id = format!("msg_{number}");
+        json!({"id": id, "type": "message", "role": "assistant", "model": model, "content": content,
             "stop_reason": reason, "stop_sequence": null, "usage": usage})
     };
     let start = json!({"type": "message_start", "message": message(json!([]), Value::Null)});

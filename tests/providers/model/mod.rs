@@ -1,6 +1,7 @@
-//! A stand-in for the model APIs that coding agents call: OpenAI's Responses and Anthropic's Messages, with streaming, on
-//! a free port of the loopback. What it answers is written in the prompts ([`script`]); what it was asked it keeps, so
-//! that a test sees what the model was really given. Nothing is paced by time: a test holds an answer until it releases it.
+//! A stand-in for the model APIs that coding agents call: OpenAI's Responses and Anthropic's Messages, with streaming,
+//! on a free port of the loopback. What it answers is written in the prompts ([`script`]); what it was asked it keeps,
+//! so that a test sees what the model was really given. Nothing is paced by time: a test holds an answer until it
+//! releases it.
 
 mod anthropic;
 mod openai;

@@ -66,7 +66,10 @@ fn events(number: usize, body: &Value, step: &Step) -> [Vec<Value>; 2] {
     let (first, rest) = words.split_at(words.find(" and").unwrap_or(words.len()));
     let message = format!("msg_{number}");
     let item = |status: &str, content: Value| json!({"type": "message", "id": message, "role": "assistant", "status": status, "content": content});
-    let delta = |text: &str| json!({"type": "response.output_text.delta", "item_id": message, "output_index": 0, "content_index": 0, "delta": text});
+    let delta = |text: &str| {
+        let kind = "response.output_text.delta";
+        json!({"type": kind, "item_id": message, "output_index": 0, "content_index": 0, "delta": text})
+    };
     let added =
         json!({"type": "response.output_item.added", "output_index": 0, "item": item("in_progress", json!([]))});
     let whole = item("completed", json!([{"type": "output_text", "text": words, "annotations": []}]));
@@ -103,7 +106,8 @@ fn completed(number: usize, item: &Value) -> Value {
         "output_tokens": 20, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 120,
     });
     let id = format!("resp_{number}");
-    json!({"type": "response.completed", "response": {"id": id, "status": "completed", "output": [item], "usage": usage}})
+    let response = json!({"id": id, "status": "completed", "output": [item], "usage": usage});
+    json!({"type": "response.completed", "response": response})
 }
 
 fn message(failure: &Failure) -> &str {
