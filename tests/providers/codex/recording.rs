@@ -190,8 +190,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             goes_through(name, &transcript);
         }
         assert!(bytes < MOST, "{bytes} bytes");
-        let there = fs::read_dir(transcripts()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        for name in there.filter(|name| name.ends_with(".jsonl")) {
+        let there = fs::read_dir(transcripts()).unwrap().map(|entry| entry.unwrap().path());
+        for path in there.filter(|path| path.extension().is_some_and(|ending| ending == "jsonl")) {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
             assert!(names.contains(&name), "nobody replays {name}");
         }
         Ok(())

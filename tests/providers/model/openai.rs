@@ -65,7 +65,10 @@ fn events(number: usize, body: &Value, step: &Step) -> [Vec<Value>; 2] {
     };
     let (first, rest) = words.split_at(words.find(" and").unwrap_or(words.len()));
     let message = format!("msg_{number}");
-    let item = |status: &str, content: Value| json!({"type": "message", "id": message, "role": "assistant", "status": status, "content": content});
+    let item = |status: &str, content: Value| {
+        let (kind, role) = ("message", "assistant");
+        json!({"type": kind, "id": message, "role": role, "status": status, "content": content})
+    };
     let delta = |text: &str| {
         let kind = "response.output_text.delta";
         json!({"type": kind, "item_id": message, "output_index": 0, "content_index": 0, "delta": text})
