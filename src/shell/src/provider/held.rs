@@ -5,13 +5,15 @@ use super::log;
 use super::process::{self, Group, Launch, Process};
 use relay_runner_core::event::{FailureKind, ProcessRef};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
+
+const SESSION: &str = "AGENT_RELAY_PROVIDER_SESSION_ID";
 
 /// None: it is not our child, and its code is not known.
 pub(crate) type Exit = Pin<Box<dyn Future<Output = io::Result<Option<ExitStatus>>> + Send>>;
@@ -23,6 +25,8 @@ pub(crate) struct Held {
     pub(crate) group: Group,
     /// Where its own output goes, when it has no pipes.
     pub(crate) log: Option<File>,
+    /// The provider session that it and all that it starts is in.
+    pub(crate) session: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +37,17 @@ pub(crate) struct Pipes {
 }
 
 pub(crate) type NotHeld = (FailureKind, String);
+
+impl Held {
+    /// What has become of it when its leader is over: nothing is left.
+    pub(crate) fn clear(group: &mut Group, session: Option<&str>, runner_dir: &Path) {
+        group.kill();
+        group.release();
+        if let Some(session) = session {
+            leftover::kill_rest(session, runner_dir);
+        }
+    }
+}
 
 /// What is started.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +61,7 @@ pub(crate) struct Program<'a> {
 pub(crate) fn piped(Program { argv, env, cwd }: Program<'_>) -> Result<Held, NotHeld> {
     let [stdin, stdout, stderr] = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
     let process = process::start(Launch { argv, env, cwd, stdin, stdout, stderr });
-    process.map(|process| held(process, None)).map_err(|why| (FailureKind::Io, why))
+    process.map(|process| held(process, None, env)).map_err(|why| (FailureKind::Io, why))
 }
 
 /// It listens on this socket, and can outlive the runner.
@@ -65,14 +80,15 @@ pub(crate) fn listening(
     let (stdout, stderr, file) =
         files.map_err(|e| io(format!("cannot write the provider's log {}: {e}", log_path.display())))?;
     let launch = Launch { argv, env, cwd, stdin: Stdio::null(), stdout: stdout.into(), stderr: stderr.into() };
-    Ok(held(process::start(launch).map_err(io)?, Some(file)))
+    Ok(held(process::start(launch).map_err(io)?, Some(file), env))
 }
 
-fn held(Process { mut child, group }: Process, log: Option<File>) -> Held {
+fn held(Process { mut child, group }: Process, log: Option<File>, env: &BTreeMap<OsString, OsString>) -> Held {
     let process = leftover::reference(child.id().unwrap_or(0));
     let pipes = Pipes { stdin: child.stdin().take(), stdout: child.stdout().take(), stderr: child.stderr().take() };
     let exit = Box::pin(async move { child.wait().await.map(Some) });
-    Held { process, pipes, exit, group, log }
+    let session = env.get(OsStr::new(SESSION)).map(|session| session.to_string_lossy().into_owned());
+    Held { process, pipes, exit, group, log, session }
 }
 
 /// One that an earlier run started.
@@ -82,6 +98,7 @@ pub(crate) fn taken_up(process: ProcessRef, runner_dir: &Path, log_path: &Path) 
         let why = format!("the provider of the last run (process {}) has ended{rest}", process.pid);
         return Err((FailureKind::NotFound, why));
     };
+    let session = leftover::session_of(process.pid);
     let group = Group::of(process.clone(), runner_dir.to_owned());
     let exit = Box::pin(async move {
         end.await;
@@ -89,5 +106,5 @@ pub(crate) fn taken_up(process: ProcessRef, runner_dir: &Path, log_path: &Path) 
     });
     // Without it, what the program prints is not bounded; it goes on printing there all the same.
     let log = log::open(log_path).map_err(|error| tracing::warn!("the provider's log cannot be bounded: {error}")).ok();
-    Ok(Held { process, pipes: Pipes::default(), exit, group, log })
+    Ok(Held { process, pipes: Pipes::default(), exit, group, log, session })
 }

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+/// In the environment of whatever a provider starts.
+const SESSION: &str = "AGENT_RELAY_PROVIDER_SESSION_ID=";
+
 /// Names a process so that a stranger with the same number is never mistaken for it.
 pub(crate) fn reference(pid: u32) -> ProcessRef {
     ProcessRef { pid, started: started(pid).unwrap_or(0), boot: boot_id() }
@@ -49,9 +52,7 @@ pub(crate) fn kill_unknown(session: &str, runner_dir: &Path) -> Option<u32> {
 
 #[cfg(target_os = "linux")]
 fn of_session(session: &str, runner_dir: &Path) -> Option<ProcessRef> {
-    let mut wanted = OsString::from("AGENT_RELAY_PROVIDER_SESSION_ID=");
-    wanted.push(session);
-    let wanted = [wanted, variable_of(runner_dir)];
+    let wanted = [mark(session), variable_of(runner_dir)];
     let leads = |pid: &u32| stat_field(*pid, 2) == Some(u64::from(*pid));
     // This runner may have been started by an agent itself, and have it in its environment as well.
     let ours = std::process::id();
@@ -62,6 +63,54 @@ fn of_session(session: &str, runner_dir: &Path) -> Option<ProcessRef> {
 #[cfg(not(target_os = "linux"))]
 fn of_session(_session: &str, _runner_dir: &Path) -> Option<ProcessRef> {
     None
+}
+
+/// The provider session that a process was started in.
+pub(crate) fn session_of(pid: u32) -> Option<String> {
+    let environment = environment(pid);
+    let session = variables(&environment).find_map(|one| one.strip_prefix(SESSION.as_bytes()))?;
+    String::from_utf8(session.to_vec()).ok()
+}
+
+/// Kills what is left of a provider session outside of its group: commands of an agent have sessions of their own, and what
+/// they had begun must not go on beside the next generation. Another runner, which an agent may have started, ends in its own way.
+#[cfg(target_os = "linux")]
+pub(crate) fn kill_rest(session: &str, runner_dir: &Path) {
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    /// What is killed may have been starting more.
+    const ROUNDS: usize = 8;
+    let ours = std::process::id();
+    let marks = [mark(session), variable_of(runner_dir)];
+    let is_left = |pid: u32| pid != ours && marks.iter().all(|mark| has(pid, mark)) && !is_a_runner(pid);
+    for _ in 0..ROUNDS {
+        let mut killed = 0;
+        for pid in pids().filter(|pid| is_left(*pid)) {
+            let handle =
+                i32::try_from(pid).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+            // Looked at again after it was opened: from now on the handle is about this process, whoever gets its number.
+            if let Some(Ok(handle)) = handle
+                && is_left(pid)
+                && pidfd_send_signal(handle, Signal::KILL).is_ok()
+            {
+                killed += 1;
+            }
+        }
+        if killed == 0 {
+            return;
+        }
+        tracing::debug!("{killed} processes of the provider were left, in sessions of their own; they were killed");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn kill_rest(_session: &str, _runner_dir: &Path) {}
+
+/// Whether it is this very program, as a runner.
+#[cfg(target_os = "linux")]
+fn is_a_runner(pid: u32) -> bool {
+    let exe = |of: &str| std::fs::read_link(format!("/proc/{of}/exe")).ok();
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    exe(&pid.to_string()) == exe("self") && variables(&line).nth(1) == Some(b"run")
 }
 
 /// Kills a process of an earlier run that nobody knows of any more: started by a runner with this folder, and told to
@@ -183,6 +232,11 @@ fn group_is_ours(_group: u32, _runner_dir: &Path) -> bool {
 }
 
 #[cfg(target_os = "linux")]
+fn mark(session: &str) -> OsString {
+    OsString::from(format!("{SESSION}{session}"))
+}
+
+#[cfg(target_os = "linux")]
 fn variable_of(runner_dir: &Path) -> OsString {
     let mut variable = OsString::from("AGENT_RELAY_RUNNER_DIR=");
     variable.push(runner_dir);
@@ -263,6 +317,35 @@ mod tests {
         let status = child.wait().await.unwrap();
         assert_eq!(exit_class(status).0, ExitClass::Signal);
         assert!(!kill_leftover(&left, Path::new("/")), "it is gone");
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn what_left_the_group_is_known_by_its_session() {
+        let argv = ["sh", "-c", "setsid sh -c 'echo $$; exec sleep 1000' & wait"].map(OsString::from);
+        let env = BTreeMap::from([
+            ("PATH".into(), std::env::var_os("PATH").unwrap()),
+            ("AGENT_RELAY_RUNNER_DIR".into(), "/run/ours".into()),
+            ("AGENT_RELAY_PROVIDER_SESSION_ID".into(), "s-1".into()),
+        ]);
+        let [stdin, stdout, stderr] = [Stdio::null(), Stdio::piped(), Stdio::null()];
+        let launch = Launch { argv: &argv, env: &env, cwd: Path::new("/"), stdin, stdout, stderr };
+        let Process { mut child, mut group } = start(launch).unwrap();
+        let mut said = crate::provider::lines::Lines::new(child.stdout().take().unwrap(), 100);
+        let Some(crate::provider::lines::Line::Text(pid)) = said.next().await.unwrap() else { panic!("a number") };
+        let pid: u32 = pid.parse().unwrap();
+        assert_eq!(session_of(pid).as_deref(), Some("s-1"));
+        group.kill();
+        group.release();
+        child.inner_mut().wait().await.unwrap();
+        assert!(!matches!(stat_state(pid), None | Some('Z')), "it has a session of its own");
+        kill_rest("s-2", Path::new("/run/ours"));
+        kill_rest("s-1", Path::new("/run/theirs"));
+        assert!(!matches!(stat_state(pid), None | Some('Z')), "others are left alone");
+        kill_rest("s-1", Path::new("/run/ours"));
+        while !matches!(stat_state(pid), None | Some('Z')) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
 use crate::provider::codex::{self, Codex, CodexSpec, Setting};
 use crate::provider::command::{Command, CommandSpec};
-use crate::provider::leftover::{Noted, kill_leftover, kill_unknown};
+use crate::provider::leftover::{Noted, kill_leftover, kill_rest, kill_unknown};
 use crate::runner_dir::{self, Places};
 use crate::secret::random_id;
 use crate::tokens::Tokens;
@@ -146,6 +146,9 @@ fn clean_up(facts: &DurableFacts, config: &Config, state_dir: &Path, runner_dir:
         }
         None => kill_unknown(&provider_session(&facts.run_id, *generation), runner_dir),
     });
+    if let Some(ProviderFact { generation, .. }) = &facts.provider {
+        kill_rest(&provider_session(&facts.run_id, *generation), runner_dir);
+    }
     let noted = Noted::read(state_dir);
     let noted = noted.and_then(|noted| kill_leftover(&noted.process, &noted.runner_dir).then_some(noted.process.pid));
     for pid in known.into_iter().chain(noted) {

@@ -87,7 +87,7 @@ impl Running {
         let Self { setting, begin, opening, told: Told { mut said, mut stops } } = self;
         let reporter = begin.reporter().clone();
         let (op, held) = begun(begin, &setting);
-        let Held { process, mut exit, mut group, log, .. } = match held {
+        let Held { process, mut exit, mut group, log, session, .. } = match held {
             Ok(held) => held,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
@@ -147,10 +147,8 @@ impl Running {
                 talk.lingers = Some(clock::after(ENDS_WITHIN));
             }
         };
-        // Whatever it left behind in its group goes with it.
-        group.kill();
-        group.release();
-        let was_ready = talk.is_ready();
+        Held::clear(&mut group, session.as_deref(), &setting.runner_dir);
+        let waited_for = talk.session.waits_for();
         talk.step(In::Over).await;
         said.close();
         while let Some(Say { op, ask }) = said.recv().await {
@@ -161,7 +159,7 @@ impl Running {
             // What it printed may say why.
             Some((class @ (ExitClass::StartTimeout | ExitClass::Crash), detail)) => (class, with(&detail, &tail)),
             Some(ending) => ending,
-            None => exited(status, was_ready, &tail),
+            None => exited(status, waited_for, &tail),
         };
         reporter.exit(class, &detail).await;
     }
@@ -193,7 +191,7 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Why it ended by itself.
-fn exited(status: std::io::Result<Option<ExitStatus>>, was_ready: bool, tail: &str) -> (ExitClass, String) {
+fn exited(status: std::io::Result<Option<ExitStatus>>, waited_for: Option<&str>, tail: &str) -> (ExitClass, String) {
     let (class, detail) = match status {
         Ok(Some(status)) => process::exit_class(status),
         Ok(None) => {
@@ -202,11 +200,12 @@ fn exited(status: std::io::Result<Option<ExitStatus>>, was_ready: bool, tail: &s
         }
         Err(error) => return (ExitClass::Crash, format!("its exit could not be seen: {error}")),
     };
-    if class == ExitClass::Crash && !was_ready && TOO_OLD.iter().any(|words| tail.contains(words)) {
+    if class == ExitClass::Crash && waited_for.is_some() && TOO_OLD.iter().any(|words| tail.contains(words)) {
         let why = "this codex has no app-server that listens on a socket; install a newer one (npm install -g \
                    @openai/codex), then `relay-runner restart`";
         return (ExitClass::Refused, with(why, tail));
     }
+    let detail = waited_for.map_or_else(|| detail.clone(), |what| format!("{detail} (it {what})"));
     if class == ExitClass::Clean { (class, detail) } else { (class, with(&detail, tail)) }
 }
 

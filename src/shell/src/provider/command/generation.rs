@@ -72,7 +72,7 @@ impl Running {
         let reporter = begin.reporter().clone();
         let log = state_dir.join(log::NAME);
         let (op, begun) = begun(begin, &spec, socket.as_deref(), &runner_dir, &log);
-        let (Held { process, pipes, mut exit, mut group, log }, resume) = match begun {
+        let (Held { process, pipes, mut exit, mut group, log, session }, resume) = match begun {
             Ok(held) => held,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
@@ -102,9 +102,8 @@ impl Running {
                     never = &mut talk => match never {},
                 }
             };
-            // Whatever the leader left behind in its group goes with it, and lets go of the pipes.
-            group.kill();
-            group.release();
+            // What the leader left behind lets go of the pipes.
+            Held::clear(&mut group, session.as_deref(), &noted.runner_dir);
             let rest = async {
                 tokio::select! {
                     never = &mut talk => match never {},
