@@ -3,7 +3,7 @@
 //! An adapter is told to start a process, to hand something over, or to stop, and never waits: answers and reports
 //! come back as inputs, each with its operation or generation. What an adapter owes: every operation is answered;
 //! every process that was spawned has exactly one exit, as its last report; and after an exit, or when the adapter is
-//! dropped, nothing is left of the process group, and after an exit nothing of the provider session either.
+//! dropped, nothing is left of the process group.
 
 pub(crate) mod codex;
 pub(crate) mod command;

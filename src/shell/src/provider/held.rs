@@ -38,17 +38,6 @@ pub(crate) struct Pipes {
 
 pub(crate) type NotHeld = (FailureKind, String);
 
-impl Held {
-    /// What has become of it when its leader is over: nothing is left.
-    pub(crate) fn clear(group: &mut Group, session: Option<&str>, runner_dir: &Path) {
-        group.kill();
-        group.release();
-        if let Some(session) = session {
-            leftover::kill_rest(session, runner_dir);
-        }
-    }
-}
-
 /// What is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Program<'a> {

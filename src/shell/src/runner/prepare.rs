@@ -28,7 +28,7 @@ use relay_runner_core::body::BodyRef;
 use relay_runner_core::facts::ProviderFact;
 use relay_runner_core::ids::provider_session;
 use relay_runner_core::journal::KeptBodies;
-use relay_runner_core::{Config, Core, DurableFacts, Effects};
+use relay_runner_core::{Core, DurableFacts, Effects};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         facts.forget_digests();
         options.config.first_prompt = options.config.first_prompt.map(BodyRef::without_digest);
     }
-    clean_up(&facts, &options.config, &state_dir, &runner_dir);
+    clean_up(&facts, &options, &state_dir, &runner_dir);
     let at = clock.stamp();
     let (program, bodies) = (&options.program, options.bodies);
     let opening = Opening { folder, program, config: &options.config, facts: &facts, at, bodies };
@@ -129,7 +129,8 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
 
 /// What the last run left and this one does not take up goes, before anything new is started: also where nothing else is
 /// known of that run, as with `--fresh`.
-fn clean_up(facts: &DurableFacts, config: &Config, state_dir: &Path, runner_dir: &Path) {
+fn clean_up(facts: &DurableFacts, options: &Options, state_dir: &Path, runner_dir: &Path) {
+    let config = &options.config;
     if facts.adoptable(config).is_some() {
         return;
     }
@@ -146,7 +147,8 @@ fn clean_up(facts: &DurableFacts, config: &Config, state_dir: &Path, runner_dir:
         }
         None => kill_unknown(&provider_session(&facts.run_id, *generation), runner_dir),
     });
-    if let Some(ProviderFact { generation, .. }) = &facts.provider {
+    // A child of any command may leave its group to survive; with codex, every command does.
+    if let (Some(ProviderFact { generation, .. }), ProviderSpec::Codex(_)) = (&facts.provider, &options.provider) {
         kill_rest(&provider_session(&facts.run_id, *generation), runner_dir);
     }
     let noted = Noted::read(state_dir);

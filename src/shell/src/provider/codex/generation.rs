@@ -147,7 +147,12 @@ impl Running {
                 talk.lingers = Some(clock::after(ENDS_WITHIN));
             }
         };
-        Held::clear(&mut group, session.as_deref(), &setting.runner_dir);
+        // Whatever it left behind goes with it: codex gives each command a session of its own.
+        group.kill();
+        group.release();
+        if let Some(session) = &session {
+            leftover::kill_rest(session, &setting.runner_dir);
+        }
         let waited_for = talk.session.waits_for();
         talk.step(In::Over).await;
         said.close();

@@ -72,7 +72,7 @@ impl Running {
         let reporter = begin.reporter().clone();
         let log = state_dir.join(log::NAME);
         let (op, begun) = begun(begin, &spec, socket.as_deref(), &runner_dir, &log);
-        let (Held { process, pipes, mut exit, mut group, log, session }, resume) = match begun {
+        let (Held { process, pipes, mut exit, mut group, log, .. }, resume) = match begun {
             Ok(held) => held,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
@@ -102,8 +102,10 @@ impl Running {
                     never = &mut talk => match never {},
                 }
             };
-            // What the leader left behind lets go of the pipes.
-            Held::clear(&mut group, session.as_deref(), &noted.runner_dir);
+            // Whatever the leader left behind in its group goes with it, and lets go of the pipes. What has left the group is
+            // meant to survive.
+            group.kill();
+            group.release();
             let rest = async {
                 tokio::select! {
                     never = &mut talk => match never {},
