@@ -75,7 +75,11 @@ pub(crate) async fn run(args: &Args) -> Done {
     })?;
     let line = command_line(&terminal, args.drive)?;
     if args.json {
-        say::json(&serde_json::json!({"agent": found.agent_id, "drive": args.drive, "argv": line}))?;
+        let set = match &terminal {
+            Terminal::Command { env, .. } => env.clone(),
+            Terminal::Tmux { .. } => BTreeMap::new(),
+        };
+        say::json(&serde_json::json!({"agent": found.agent_id, "drive": args.drive, "argv": line, "env": set}))?;
         return Ok(OK);
     }
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {

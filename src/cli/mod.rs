@@ -22,6 +22,7 @@ mod config_file;
 mod config_keys;
 mod config_shown;
 mod config_table;
+mod confined;
 mod core_settings;
 mod decide;
 mod demo;
@@ -220,10 +221,11 @@ pub(crate) fn main() -> std::process::ExitCode {
     let arguments = by_name(std::env::args_os().collect());
     let json = wants_json(&arguments);
     let hook = hook::is_called(&arguments);
+    let confined = confined::check(&arguments, given::Environment::ours());
     let ended = match Cli::try_parse_from(arguments) {
         Ok(cli) => {
             diagnostics::start(cli.verb.level(), json);
-            on_a_runtime(cli.verb)
+            confined.and_then(|()| on_a_runtime(cli.verb))
         }
         // A provider that calls a newer version's hooks goes on.
         Err(_) if hook => return std::process::ExitCode::SUCCESS,

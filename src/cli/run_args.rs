@@ -42,7 +42,8 @@ pub(crate) struct Args {
     /// Print start and end as lines of JSON, and log as JSON
     #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
-    /// The program of the provider `command`, and its arguments [default: providers.command.command of the configuration]
+    /// Of `command`: the program and its arguments [default: providers.command.command of the configuration]; of `codex`:
+    /// what codex is given besides
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }

@@ -357,6 +357,7 @@ fn figures() -> BoxedStrategy<Config> {
                     compact: a[8],
                     clear: a[8],
                     inject: a[8],
+                    between_turns: a[2],
                     attach: a[2],
                 },
                 seed,

@@ -79,6 +79,25 @@ fn dead_handle() {
     }
 }
 
+/// A provider whose turn would be broken off by it.
+#[test]
+fn what_would_break_off_a_turn_waits_for_its_end() {
+    let adapter = Adapter { between_turns: true, steer: true, ..config().adapter };
+    for (command, act) in [("agent.compact", ",compact)"), ("agent.clearContext", ",clear)")] {
+        let mut story = Story::up_with(Config { adapter, delivery: Delivery::Steer, ..config() });
+        story.busy();
+        story.command("c1", command);
+        story.expects_no(act);
+        // It holds nothing up while it waits, and has its whole time once it begins.
+        story.message(plain(1)).hands_over(1).takes_into_turn(1);
+        story.after(10 * MINUTE);
+        story.expects_no("command,c1,failed");
+        story.message(plain(2));
+        story.idle();
+        story.accepts(act).expects("command,c1,succeeded");
+    }
+}
+
 #[test]
 fn compact_while_delivering() {
     // The message waits for the compaction ...

@@ -361,6 +361,13 @@ impl Core {
         if self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_) | Op::Tell(_))) {
             return;
         }
+        let breaks_off = |(operation, _): &(Operation, Waiting)| !matches!(operation, Operation::Inject(_));
+        if self.config.adapter.between_turns
+            && self.turns.running().is_some()
+            && self.commands.operations.front().is_some_and(breaks_off)
+        {
+            return;
+        }
         let Some((operation, waiting)) = self.commands.operations.pop_front() else { return };
         let act = match operation {
             Operation::Compact => Act::Compact,

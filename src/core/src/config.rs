@@ -197,6 +197,9 @@ pub struct Adapter {
     pub compact: bool,
     pub clear: bool,
     pub inject: bool,
+    /// Compacting or clearing during a turn would break it off: both wait for its end.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub between_turns: bool,
     /// A person can open a terminal of the provider's own on the live conversation.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub attach: bool,

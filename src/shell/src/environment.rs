@@ -1,6 +1,7 @@
 //! The provider's environment (behaviour 3): a pure function of ours, the policy, and the run.
 
 use relay_runner_core::TokenRecord;
+use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
@@ -84,6 +85,17 @@ impl Default for EnvironmentPolicy {
             export_token: true,
             channels: None,
         }
+    }
+}
+
+impl EnvironmentPolicy {
+    /// Values that the provider is given and that are likely to be secrets, by their names.
+    pub(crate) fn secrets(&self, ours: impl Fn(&str) -> Option<String>) -> Vec<SecretString> {
+        const NAMES: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+        let passed_on = self.also.iter().filter_map(|name| Some((name, ours(name)?)));
+        let set = self.set.iter().map(|(name, value)| (name, value.clone()));
+        let is_secret = |name: &str| NAMES.iter().any(|part| name.to_ascii_uppercase().contains(part));
+        passed_on.chain(set).filter(|(name, _)| is_secret(name)).map(|(_, value)| SecretString::from(value)).collect()
     }
 }
 

@@ -44,7 +44,7 @@ pub use error::{RunError, StartError};
 pub use handle::Handle;
 pub use http::causes;
 pub use options::{Options, Program, ProviderSpec, SettingsSource};
-pub use provider::codex::{CodexSpec, transcript as codex_transcript};
+pub use provider::codex::{CONFINED, CodexSpec, transcript as codex_transcript};
 pub use provider::command::CommandSpec;
 pub use relay_runner_core::ExitCode;
 pub use relay_url::RelayUrl;

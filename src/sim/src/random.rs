@@ -106,6 +106,7 @@ pub fn config(seed: u64) -> Config {
         compact: true,
         clear: true,
         inject: true,
+        between_turns: false,
         attach: false,
     };
     Config {

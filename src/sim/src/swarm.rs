@@ -93,9 +93,12 @@ fn setup(chance: &mut Chance) -> Setup {
         compact: chance.permille(700),
         clear: chance.permille(700),
         inject: chance.permille(700),
+        // Without a draw of its own, which would make all seeds others.
+        between_turns: false,
         // It changes words only.
         attach: false,
     };
+    let adapter = Adapter { between_turns: adapter.adoptable && adapter.compact, ..adapter };
     Setup {
         adapter,
         delivery: pick(chance, &[Delivery::Queue, Delivery::Queue, Delivery::Steer, Delivery::Interrupt]),

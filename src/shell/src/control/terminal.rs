@@ -50,7 +50,8 @@ pub(super) async fn terminal(State(inputs): State<Inputs>) -> Response {
         Ok(None) => refusal(
             StatusCode::CONFLICT,
             "no_terminal",
-            "the provider has no terminal; one that runs in tmux has, when the runner was told of it (--tmux-session)",
+            "the provider has no terminal now: codex has one while it runs (`relay-runner status` says whether), and one that runs in tmux \
+             has one when the runner was told of it (--tmux-session)",
         ),
         Err(_) => ending(),
     }

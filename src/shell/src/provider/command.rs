@@ -47,6 +47,7 @@ impl CommandSpec {
             compact: true,
             clear: true,
             inject: true,
+            between_turns: false,
             attach: false,
         };
         Self { argv, listen, monitor: false, can }

@@ -108,9 +108,15 @@ pub(crate) fn kill_rest(_session: &str, _runner_dir: &Path) {}
 /// Whether it is this very program, as a runner.
 #[cfg(target_os = "linux")]
 fn is_a_runner(pid: u32) -> bool {
-    let exe = |of: &str| std::fs::read_link(format!("/proc/{of}/exe")).ok();
+    // One that an upgrade has replaced is still that program.
+    let exe = |of: &str| {
+        let path = std::fs::read_link(format!("/proc/{of}/exe")).ok()?.into_os_string().into_string().ok()?;
+        Some(path.trim_end_matches(" (deleted)").to_owned())
+    };
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    exe(&pid.to_string()) == exe("self") && variables(&line).nth(1) == Some(b"run")
+    let mut words = variables(&line);
+    let by_name = words.next().is_some_and(|name| name.ends_with(b"-relay"));
+    exe(&pid.to_string()) == exe("self") && (by_name || words.next() == Some(b"run"))
 }
 
 /// Kills a process of an earlier run that nobody knows of any more: started by a runner with this folder, and told to

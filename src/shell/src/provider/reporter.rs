@@ -45,6 +45,11 @@ impl Reporter {
         self.answer(op, OpResult::Failed(Failure { kind, text: self.text(why).into() })).await;
     }
 
+    /// A whole text, without our secrets.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        self.redactor.clean(text)
+    }
+
     /// Others' text as an event may hold it: short, on one line, without our secrets.
     pub(crate) fn text(&self, text: &str) -> String {
         cut(&self.redactor.clean(text), TEXT_MOST)

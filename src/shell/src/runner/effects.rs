@@ -162,8 +162,9 @@ impl Runner {
     /// `older` is a token that the process may know besides.
     fn reporter(&self, generation: Generation, older: Option<SecretString>) -> Reporter {
         let control = self.control.as_ref().map(|control| control.secret.clone());
-        let secrets = [self.tokens.current().cloned(), control, older];
-        let redactor = Redactor::new(secrets.into_iter().flatten());
+        let secrets = [self.tokens.current().cloned(), control, older].into_iter().flatten();
+        let passed_on = self.options.environment.secrets(|name| std::env::var(name).ok());
+        let redactor = Redactor::new(secrets.chain(passed_on));
         Reporter::new(self.inputs.clone(), generation, redactor)
     }
 

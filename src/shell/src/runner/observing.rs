@@ -27,7 +27,12 @@ impl Runner {
             }
             Ask::Terminal(answer) => {
                 let named = Terminal::of(&self.core.config().identity);
-                let _ = answer.send(named.or_else(|| self.provider.terminal(self.core.conversation())));
+                let own = || {
+                    self.provider
+                        .terminal(self.core.conversation())
+                        .filter(|_| self.core.view().process.process.is_some())
+                };
+                let _ = answer.send(named.or_else(own));
             }
         }
     }

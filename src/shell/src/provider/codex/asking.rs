@@ -12,6 +12,8 @@ const NO_SUCH_METHOD: i32 = -32601;
 #[derive(Debug, PartialEq)]
 pub(super) struct Question {
     request: Value,
+    /// Whose turn asks; none where it does not say.
+    thread: Option<String>,
     kind: Kind,
 }
 
@@ -35,6 +37,10 @@ impl Question {
     /// The request's id, as codex gave it.
     pub(super) const fn request(&self) -> &Value {
         &self.request
+    }
+
+    pub(super) fn is_of(&self, thread: Option<&str>) -> bool {
+        self.thread.is_none() || self.thread.as_deref() == thread
     }
 
     /// Whether the turn ends with the answer to abort.
@@ -86,13 +92,13 @@ pub(super) fn read(generation: u64, asked: &ServerRequest) -> Read {
         Value::String(text) => format!("g{generation}-{text}"),
         other => format!("g{generation}-{other}"),
     };
-    let request = ApprovalRequest {
-        id: id.as_str().into(),
-        kind: kind.into(),
-        tool: Some(tool.into()),
-        reason: params["reason"].as_str().map(Into::into),
-    };
-    Read::Question { id, request, input, question: Question { request: asked.id.clone(), kind: answered } }
+    let request = ApprovalRequest { id: id.as_str().into(), kind: kind.into(), tool: Some(tool.into()), reason: None };
+    // The model's own words, which have no place in a journal.
+    let reason = params["reason"].as_str().map(|reason| format!("({reason})"));
+    let input = [input, reason].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let thread = params["threadId"].as_str().or_else(|| params["conversationId"].as_str()).map(str::to_owned);
+    let question = Question { request: asked.id.clone(), thread, kind: answered };
+    Read::Question { id, request, input: (!input.is_empty()).then_some(input), question }
 }
 
 /// What is wanted, without what is not.
@@ -145,8 +151,8 @@ mod tests {
         else {
             panic!("a question")
         };
-        assert_eq!((id.as_str(), &*request.kind, input.as_deref()), ("g3-0", "command", Some("touch x")));
-        assert_eq!(request.reason.as_deref(), Some("wants to"));
+        assert_eq!((id.as_str(), &*request.kind, input.as_deref()), ("g3-0", "command", Some("touch x (wants to)")));
+        assert_eq!(request.reason, None, "it would stand in the journal");
         let said = |decision| question.answer(decision)["result"]["decision"].clone();
         assert_eq!(said(Decision::Approve), "accept");
         assert_eq!(said(Decision::ApproveSession), "acceptForSession");

@@ -3,10 +3,10 @@
 //! This task alone owns the process and the connection to it. It carries out what [`Session`] says, and the steps of
 //! stopping, and reports the exit once, as the last of its reports.
 
-use super::Setting;
 use super::session::{Ask, In, Opening, Out, Session};
 use super::socket::{self, Came, Socket};
 use super::transcript::Recorder;
+use super::{CONFINED, Setting};
 use crate::clock;
 use crate::input::{Input, caught};
 use crate::provider::held::{self, Held, NotHeld, Program};
@@ -14,7 +14,7 @@ use crate::provider::leftover::{self, Noted};
 use crate::provider::living::{Halt, Told};
 use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Start, log, process};
-use relay_runner_core::event::{ExitClass, TurnEnd};
+use relay_runner_core::event::{ExitClass, Failure, FailureKind, TurnEnd};
 use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// How long an app-server may take until it is ready, from its start or from the break of its connection.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
 /// How long one that is of no use may take to end by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// Why a codex is too old, in its own words.
@@ -70,6 +70,7 @@ enum Next {
     Asked(Say),
     Due,
     Late,
+    Hung,
     Lingers,
 }
 
@@ -103,7 +104,7 @@ impl Running {
         let mut talk = Talk::new(&setting, &opening, reporter.clone(), pid);
         let mut bounding = Box::pin(bounded(log.as_ref().and_then(|file| file.try_clone().ok())));
         let status = loop {
-            let (wait, late, lingers) = (talk.wait, talk.late, talk.lingers);
+            let (wait, late, hangs, lingers) = (talk.wait, talk.late, talk.hangs, talk.lingers);
             let next = tokio::select! {
                 biased;
                 status = &mut exit => Next::Exit(status),
@@ -112,6 +113,7 @@ impl Running {
                 Some(say) = said.recv() => Next::Asked(say),
                 () = until(wait) => Next::Due,
                 () = until(late) => Next::Late,
+                () = until(hangs) => Next::Hung,
                 () = until(lingers) => Next::Lingers,
                 never = &mut bounding => match never {},
             };
@@ -137,6 +139,7 @@ impl Running {
                     talk.step(In::Due).await;
                 }
                 Next::Late => talk.is_late(),
+                Next::Hung => talk.is_hung(),
             }
             if std::mem::take(&mut talk.quiet) {
                 // Its own word for a clean end.
@@ -153,7 +156,7 @@ impl Running {
         if let Some(session) = &session {
             leftover::kill_rest(session, &setting.runner_dir);
         }
-        let waited_for = talk.session.waits_for();
+        let waited_for = talk.session.waits_for().filter(|_| !talk.session.was_ready());
         talk.step(In::Over).await;
         said.close();
         while let Some(Say { op, ask }) = said.recv().await {
@@ -162,7 +165,9 @@ impl Running {
         let tail = log.as_ref().and_then(|file| log::since(file, printed).ok()).unwrap_or_default();
         let (class, detail) = match talk.ending {
             // What it printed may say why.
-            Some((class @ (ExitClass::StartTimeout | ExitClass::Crash), detail)) => (class, with(&detail, &tail)),
+            Some((class @ (ExitClass::StartTimeout | ExitClass::Crash | ExitClass::Hang), detail)) => {
+                (class, with(&detail, &tail))
+            }
             Some(ending) => ending,
             None => exited(status, waited_for, &tail),
         };
@@ -173,7 +178,8 @@ impl Running {
 fn begun(begin: Begin, setting: &Setting) -> (OpId, Result<Held, NotHeld>) {
     let log = setting.state_dir.join(log::NAME);
     match begin {
-        Begin::Start(Start { op, env, cwd, .. }) => {
+        Begin::Start(Start { op, mut env, cwd, .. }) => {
+            env.insert(CONFINED.into(), "1".into());
             let argv = setting.argv();
             (op, held::listening(Program { argv: &argv, env: &env, cwd: &cwd }, &setting.socket(), &log))
         }
@@ -185,6 +191,17 @@ async fn bounded(log: Option<File>) -> std::convert::Infallible {
     match log {
         Some(file) => log::bound(file).await,
         None => pending().await,
+    }
+}
+
+/// An operation whose words were not taken by the connection.
+fn undelivered(output: Out) -> Out {
+    match output {
+        Out::Answer(op, OpResult::Ok | OpResult::Said(_)) => {
+            let text = "the connection to codex broke before it was said".into();
+            Out::Answer(op, OpResult::Failed(Failure { kind: FailureKind::Unreachable, text }))
+        }
+        other => other,
     }
 }
 
@@ -211,15 +228,17 @@ fn exited(status: std::io::Result<Option<ExitStatus>>, waited_for: Option<&str>,
         return (ExitClass::Refused, with(why, tail));
     }
     let detail = waited_for.map_or_else(|| detail.clone(), |what| format!("{detail} (it {what})"));
-    if class == ExitClass::Clean { (class, detail) } else { (class, with(&detail, tail)) }
+    // What it printed last says nothing about a signal.
+    if class == ExitClass::Crash { (class, with(&detail, tail)) } else { (class, detail) }
 }
 
 /// A reason, and the last that a program printed.
 fn with(why: &str, tail: &str) -> String {
-    let mut lines = tail.lines().map(plain).filter(|line| !line.is_empty());
-    // The first line of a refusal says what is wrong; hints and usage follow.
-    let told = lines.clone().find(|line| line.starts_with("error:")).or_else(|| lines.next_back());
-    told.map_or_else(|| why.to_owned(), |told| format!("{why}: {told}"))
+    let lines: Vec<String> = tail.lines().map(plain).filter(|line| !line.is_empty()).collect();
+    // The first line of a refusal says what is wrong; hints and usage follow. Else the last two, as either may be the hint.
+    let refusal = lines.iter().find(|line| line.starts_with("error:")).cloned();
+    let told = refusal.unwrap_or_else(|| lines[lines.len().saturating_sub(2)..].join(" | "));
+    if told.is_empty() { why.to_owned() } else { format!("{why}: {told}") }
 }
 
 /// Without colours.
@@ -230,6 +249,16 @@ fn plain(line: &str) -> String {
     rest.fold(first, |line, part| line + part).trim().to_owned()
 }
 
+/// How long one that is asked may be silent.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+/// A connection that held this long is one.
+const STEADY: Duration = Duration::from_secs(10);
+/// How often it may break before it held that long.
+const BREAKS_MOST: u32 = 8;
+/// Before a connection is tried again, doubling with every one that did not hold.
+const CONNECT_AFTER: Duration = Duration::from_millis(20);
+const CONNECT_AFTER_MOST: Duration = Duration::from_secs(1);
+
 /// The session, with its connection.
 struct Talk {
     session: Session,
@@ -239,11 +268,17 @@ struct Talk {
     url: OsString,
     runner_dir: PathBuf,
     pid: u32,
+    ready_within: Duration,
     socket: Option<Socket>,
     /// Why the last attempt to connect failed.
     why: String,
+    /// Since when the connection is of use.
+    live: Option<Instant>,
+    /// Connections that broke one after the other.
+    breaks: u32,
     wait: Option<Instant>,
     late: Option<Instant>,
+    hangs: Option<Instant>,
     lingers: Option<Instant>,
     quiet: bool,
     ending: Option<(ExitClass, String)>,
@@ -253,7 +288,7 @@ struct Talk {
 impl Talk {
     fn new(setting: &Setting, opening: &Opening, reporter: Reporter, pid: u32) -> Self {
         let recorder = setting.spec.transcript.as_ref().and_then(|path| {
-            let opened = Recorder::open(path);
+            let opened = Recorder::open(path, reporter.clone());
             opened.map_err(|error| tracing::warn!("no transcript in {}: {error}", path.display())).ok()
         });
         let mut talk = Self {
@@ -263,10 +298,14 @@ impl Talk {
             url: setting.url(),
             runner_dir: setting.runner_dir.clone(),
             pid,
+            ready_within: setting.ready_within,
             socket: None,
             why: String::new(),
+            live: None,
+            breaks: 0,
             wait: None,
-            late: Some(clock::after(READY_WITHIN)),
+            late: Some(clock::after(setting.ready_within)),
+            hangs: None,
             lingers: None,
             quiet: false,
             ending: None,
@@ -278,24 +317,37 @@ impl Talk {
         talk
     }
 
-    fn is_ready(&self) -> bool {
-        self.session.waits_for().is_none()
-    }
-
     /// What comes over the connection, or a new one where there is none.
     async fn line(&mut self, path: &Path) -> Next {
         match &mut self.socket {
             Some(socket) => Next::Came(socket.next().await),
-            None if self.ending.is_none() => Next::Connected(Box::new(socket::connect(path, &mut self.why).await)),
+            None if self.ending.is_none() => {
+                let after = (CONNECT_AFTER * 2_u32.pow(self.breaks.min(BREAKS_MOST))).min(CONNECT_AFTER_MOST);
+                let after = if self.breaks == 0 { Duration::ZERO } else { after };
+                Next::Connected(Box::new(socket::connect(path, after, &mut self.why).await))
+            }
             None => pending().await,
         }
     }
 
-    async fn broke(&mut self, why: String) {
+    /// The connection is gone.
+    fn breaks(&mut self, why: String) {
         tracing::debug!("the connection to codex broke: {why}");
         self.socket = None;
         self.why = why;
-        self.late = Some(clock::after(READY_WITHIN));
+        self.hangs = None;
+        let held = self.live.take().is_some_and(|since| since.elapsed() >= STEADY);
+        self.breaks = if held { 1 } else { self.breaks + 1 };
+        // One that never came to be of use has no more time than it had.
+        self.late.get_or_insert(clock::after(self.ready_within));
+        if self.breaks > BREAKS_MOST && self.ending.is_none() {
+            let why = format!("its connection broke {} times one after the other ({})", self.breaks, self.why);
+            self.ending = Some((ExitClass::Crash, why));
+        }
+    }
+
+    async fn broke(&mut self, why: String) {
+        self.breaks(why);
         self.step(In::Broken).await;
     }
 
@@ -304,11 +356,23 @@ impl Talk {
         let Some(what) = self.session.waits_for() else { return };
         let why =
             if self.socket.is_none() && !self.why.is_empty() { format!(" ({})", self.why) } else { String::new() };
-        let why = format!("codex {what} within {} s{why}", READY_WITHIN.as_secs());
+        let why = format!("codex {what} within {} s{why}", self.ready_within.as_secs_f64());
         self.ending = Some((ExitClass::StartTimeout, why));
     }
 
+    fn is_hung(&mut self) {
+        self.hangs = None;
+        let why = format!(
+            "codex does not answer what it was asked {} s ago, and says nothing else",
+            ANSWERS_WITHIN.as_secs()
+        );
+        self.ending = Some((ExitClass::Hang, why));
+    }
+
     async fn step(&mut self, input: In) {
+        if matches!(input, In::Heard(_)) {
+            self.hangs = None;
+        }
         let mut next = Some(input);
         while let Some(input) = next.take() {
             let kept = self.recorder.is_some().then(|| input.clone());
@@ -317,13 +381,21 @@ impl Talk {
                 recorder.step(&input, &outputs);
             }
             for output in outputs {
+                // What was said with it has not arrived.
+                let output = if next.is_some() { undelivered(output) } else { output };
                 if let Some(broken) = self.carry_out(output).await {
                     next = Some(broken);
                 }
             }
         }
-        if self.is_ready() {
+        if self.session.waits_for().is_none() && self.socket.is_some() {
             self.late = None;
+            self.live.get_or_insert_with(Instant::now);
+        }
+        if self.socket.is_some() && self.session.awaits_an_answer() {
+            self.hangs.get_or_insert_with(|| clock::after(ANSWERS_WITHIN));
+        } else {
+            self.hangs = None;
         }
     }
 
@@ -333,10 +405,7 @@ impl Talk {
             Out::Say(value) => {
                 let socket = self.socket.as_mut()?;
                 if let Err(why) = socket.say(&value).await {
-                    tracing::debug!("the connection to codex broke: {why}");
-                    self.socket = None;
-                    self.why = why;
-                    self.late = Some(clock::after(READY_WITHIN));
+                    self.breaks(why);
                     return Some(In::Broken);
                 }
             }

@@ -218,6 +218,10 @@ pub(super) struct Session {
     limit_ends: Option<u64>,
     said_ready: bool,
     stopping: bool,
+    /// The turn that is being started is to be interrupted.
+    interrupts_next: bool,
+    /// Messages that could not be read.
+    odd: u64,
     out: Vec<Out>,
 }
 
@@ -247,6 +251,8 @@ impl Session {
             limit_ends: None,
             said_ready: false,
             stopping: false,
+            interrupts_next: false,
+            odd: 0,
             out: Vec::new(),
         }
     }
@@ -262,6 +268,16 @@ impl Session {
             Phase::Paging => Some("did not list the turns of its thread"),
             Phase::Live | Phase::Done => None,
         }
+    }
+
+    /// It was ready once.
+    pub(super) const fn was_ready(&self) -> bool {
+        self.said_ready
+    }
+
+    /// Codex owes an answer.
+    pub(super) fn awaits_an_answer(&self) -> bool {
+        !self.calls.is_empty()
     }
 
     pub(super) fn step(&mut self, input: In) -> Vec<Out> {
@@ -302,7 +318,13 @@ impl Session {
         self.out.push(Out::Note { warns, text });
     }
 
+    /// The first few are reported, then every doubling of their number.
     fn odd(&mut self, reason: String) {
+        const ALL_OF_THE_FIRST: u64 = 8;
+        self.odd += 1;
+        if self.odd > ALL_OF_THE_FIRST && !self.odd.is_power_of_two() {
+            return;
+        }
         self.report(ProviderReport::Malformed { reason: reason.into() });
     }
 
@@ -363,7 +385,7 @@ impl Session {
             (Call::Page, said) => self.paged(said),
             (Call::Start { client }, Ok(said)) => self.accepted(&client, &said["turn"]["id"]),
             (Call::Start { client }, Err(why)) => self.refused(&client, FailureKind::Provider, &why),
-            (Call::Steer { client, text }, Err(why)) if words::is_without_turn(&why) => {
+            (Call::Steer { client, text }, Err(why)) if words::is_without_turn(&why) && !self.stopping => {
                 self.turn_start(client, &text);
             }
             (Call::Steer { client, .. }, Ok(said)) => self.accepted(&client, &said["turnId"]),
@@ -398,11 +420,11 @@ impl Session {
             return;
         }
         self.phase = Phase::Apart;
-        for call in std::mem::take(&mut self.calls).into_values() {
-            // What was handed over may have arrived: that is found out on the next connection.
-            if let Some(op) = call.op() {
-                self.fail(op, FailureKind::Unreachable, "the connection to codex broke before it answered");
-            }
+        // What was handed over may have arrived: that is found out on the next connection.
+        let calls = std::mem::take(&mut self.calls).into_values();
+        let unanswered: Vec<OpId> = calls.filter_map(|call| call.op()).chain(self.compacting.take()).collect();
+        for op in unanswered {
+            self.fail(op, FailureKind::Unreachable, "the connection to codex broke before it answered");
         }
     }
 

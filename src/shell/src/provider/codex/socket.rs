@@ -35,9 +35,9 @@ pub(super) enum Came {
     End(String),
 }
 
-/// Tries again and again; the last reason is left in `why`.
-pub(super) async fn connect(path: &Path, why: &mut String) -> Socket {
-    let mut attempts = interval_at(clock::after(Duration::ZERO), CONNECT_EVERY);
+/// Tries again and again, from then on; the last reason is left in `why`.
+pub(super) async fn connect(path: &Path, after: Duration, why: &mut String) -> Socket {
+    let mut attempts = interval_at(clock::after(after), CONNECT_EVERY);
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(0)

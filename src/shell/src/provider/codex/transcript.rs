@@ -2,6 +2,7 @@
 //! is told, a transcript gives the same outputs wherever it is replayed.
 
 use super::session::{In, Opening, Out, Session};
+use crate::provider::reporter::Reporter;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Write};
@@ -23,16 +24,18 @@ enum Line {
 
 #[derive(Debug)]
 pub(super) struct Recorder {
+    /// Secrets of the run are left out: what is replayed is the same either way.
+    reporter: Reporter,
     file: File,
     left: u64,
 }
 
 impl Recorder {
     /// Goes on behind what stands there.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, reporter: Reporter) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         let left = MOST.saturating_sub(file.metadata()?.len());
-        Ok(Self { file, left })
+        Ok(Self { reporter, file, left })
     }
 
     pub(super) fn begin(&mut self, opening: &Opening) {
@@ -47,15 +50,16 @@ impl Recorder {
     }
 
     fn line(&mut self, line: &Line) {
-        let Ok(mut text) = serde_json::to_vec(line) else { return };
-        text.push(b'\n');
+        let Ok(text) = serde_json::to_string(line) else { return };
+        let mut text = self.reporter.clean(&text);
+        text.push('\n');
         let long = text.len() as u64;
         if self.left < long {
             self.left = 0;
             return;
         }
         self.left -= long;
-        if let Err(error) = self.file.write_all(&text) {
+        if let Err(error) = self.file.write_all(text.as_bytes()) {
             tracing::warn!("the transcript cannot be written any more: {error}");
             self.left = 0;
         }

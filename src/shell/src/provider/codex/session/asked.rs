@@ -33,6 +33,9 @@ impl Session {
     }
 
     pub(super) fn hand_over(&mut self, op: OpId, client: String, offers: Vec<TakenOffer>, text: &str) {
+        if self.calls.values().any(|call| matches!(call, Call::Clear { .. })) {
+            return self.fail(op, FailureKind::NotReady, "codex is about to begin another thread");
+        }
         self.pending.push(Pending { op: Some(op), client: client.clone(), offers, into: None });
         match &self.turn {
             Some(running) => {
@@ -67,17 +70,14 @@ impl Session {
     }
 
     pub(super) fn interrupt(&mut self, op: Option<OpId>) {
-        match &mut self.turn {
-            Some(running) => {
-                running.stopped_by_us = true;
-                let params = json!({"turnId": running.id});
-                self.call_thread(Call::Interrupt { op }, "turn/interrupt", params);
-            }
-            None => {
-                if let Some(op) = op {
-                    self.answer(op, OpResult::Ok);
-                }
-            }
+        if let Some(running) = &mut self.turn {
+            running.stopped_by_us = true;
+            let params = json!({"turnId": running.id});
+            return self.call_thread(Call::Interrupt { op }, "turn/interrupt", params);
+        }
+        self.interrupts_next = self.calls.values().any(|call| matches!(call, Call::Start { .. }));
+        if let Some(op) = op {
+            self.answer(op, OpResult::Ok);
         }
     }
 
@@ -131,7 +131,8 @@ impl Session {
             return self.fail(op, FailureKind::NotFound, "codex does not wait for that any more");
         };
         self.say(question.answer(decision));
-        if decision == Decision::Abort {
+        // Not that of a subagent, whose turn is another.
+        if decision == Decision::Abort && question.is_of(self.thread.as_deref()) {
             if question.aborts_by_itself() {
                 if let Some(running) = &mut self.turn {
                     running.stopped_by_us = true;

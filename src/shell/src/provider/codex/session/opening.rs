@@ -56,12 +56,16 @@ impl Session {
         } else if resumes && words::is_locked(why) {
             let thread = self.thread.clone().unwrap_or_default();
             let why = format!(
-                "codex's thread {thread} is held by another program (a codex that has it open); end that one, then \
-                 `relay-runner restart`; or begin without it with --fresh"
+                "codex's thread {thread} is held by another program: a codex that has it open, or the daemon that codex's own \
+                 terminal leaves behind (`codex app-server daemon stop`, with the same CODEX_HOME); end that, then `relay-runner \
+                 restart`; or begin without the thread with --fresh"
             );
             self.end(ExitClass::Refused, why);
         } else {
-            self.end(ExitClass::Refused, format!("codex cannot open its thread: {why}"));
+            self.end(
+                ExitClass::Refused,
+                format!("codex cannot open its thread: {why}; mend that, then `relay-runner restart`"),
+            );
         }
     }
 
@@ -133,6 +137,10 @@ impl Session {
                 continue;
             }
             self.turn_started(&turn.id);
+            if let Some(running) = self.turn.as_mut().filter(|_| !self.said_ready) {
+                // Whoever interrupted a turn that an earlier run began is not known.
+                running.stopped_by_us = true;
+            }
             for at in had.into_iter().rev() {
                 let pending = self.pending.remove(at);
                 self.shown(pending);

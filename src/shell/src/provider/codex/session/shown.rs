@@ -1,6 +1,7 @@
 //! What codex shows of itself: turns, their items, and the evidence that is in them.
 
 use super::{Out, Pending, Running, Session};
+use crate::provider::codex::asking::Question;
 use crate::provider::codex::words::{self, Ended, Item, Notice, Turn};
 use relay_runner_core::OpResult;
 use relay_runner_core::ProviderReport;
@@ -9,10 +10,13 @@ use relay_runner_core::event::{
     TimelineReport, TurnEnd,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 impl Session {
     pub(super) fn noticed(&mut self, notice: Notice) {
-        if notice.thread.is_some() && notice.thread != self.thread {
+        // Subagents have threads of their own, and ask as well.
+        let of_another = notice.thread.is_some() && notice.thread != self.thread;
+        if of_another && !matches!(notice.what, words::What::Resolved { .. }) {
             return;
         }
         match notice.what {
@@ -57,7 +61,7 @@ impl Session {
         self.turn = Some(Running { id: id.to_owned(), stopped_by_us: false, compacted: false });
         let report = StatusReport { status: ReportStatus::Busy, id: Some(id.into()), ..StatusReport::default() };
         self.report(ProviderReport::Status(Box::new(report)));
-        if self.stopping {
+        if self.stopping || std::mem::take(&mut self.interrupts_next) {
             self.interrupt(None);
         }
     }
@@ -188,7 +192,13 @@ impl Session {
     }
 
     pub(super) fn close_questions(&mut self) {
-        for id in std::mem::take(&mut self.questions).into_keys() {
+        let thread = self.thread.clone();
+        let (over, open) = std::mem::take(&mut self.questions)
+            .into_iter()
+            .partition(|(_, question)| question.is_of(thread.as_deref()));
+        self.questions = open;
+        let over: BTreeMap<String, Question> = over;
+        for id in over.into_keys() {
             self.report(ProviderReport::ApprovalClosed { id: id.into() });
         }
     }

@@ -467,6 +467,77 @@ fn a_connection_that_breaks_loses_nothing() {
 }
 
 #[test]
+fn a_connection_that_breaks_during_a_compaction_blocks_nothing() {
+    let mut stage = Stage::live();
+    stage.ask(O1, Ask::Compact);
+    stage.reply("thread/compact/start", json!({}));
+    stage.turn("v");
+    stage.step(In::Broken);
+    assert_eq!(stage.failure(O1), Some(FailureKind::Unreachable));
+    stage.out.clear();
+    stage.greet();
+    stage.reply("thread/resume", resumed("idle", json!([turn_with("v", "completed", &[])])));
+    stage.ask(O2, Ask::Clear);
+    assert!(stage.said("thread/start").is_some(), "the next one is not held up");
+}
+
+#[test]
+fn nothing_is_handed_over_while_another_thread_is_begun() {
+    let mut stage = Stage::live();
+    stage.ask(O1, Ask::Clear);
+    stage.offer(O2, 7);
+    assert_eq!(stage.failure(O2), Some(FailureKind::NotReady));
+}
+
+#[test]
+fn a_turn_that_is_being_started_is_interrupted_once_it_runs() {
+    let mut stage = Stage::live();
+    stage.offer(O1, 7);
+    stage.ask(O2, Ask::Interrupt);
+    assert_eq!(stage.said("turn/interrupt"), None);
+    stage.turn("u");
+    assert_eq!(stage.said("turn/interrupt").unwrap().1["turnId"], "u");
+    stage.ends("u", "interrupted", Value::Null);
+    assert_eq!(ended(&stage.reports()), [TurnEnd::Interrupted { by_person: false }]);
+}
+
+#[test]
+fn what_a_subagent_asks_is_its_own() {
+    let mut stage = Stage::live();
+    stage.turn("u");
+    let asks = |id: u64| json!({"id": id, "method": "item/fileChange/requestApproval", "params": {"threadId": "sub"}});
+    stage.step(In::Heard(asks(0)));
+    stage.step(In::Heard(asks(1)));
+    stage.hear("serverRequest/resolved", json!({"threadId": "sub", "requestId": 0}));
+    assert!(stage.reports().contains(&ProviderReport::ApprovalClosed { id: "g2-0".into() }));
+    stage.ask(O1, Ask::Decide { approval: "g2-1".to_owned(), decision: Decision::Abort });
+    stage.ends("u", "interrupted", Value::Null);
+    assert_eq!(ended(&stage.reports()), [TurnEnd::Interrupted { by_person: true }], "it was not our doing");
+    let mut stage = Stage::live();
+    stage.turn("u");
+    stage.step(In::Heard(asks(0)));
+    stage.ends("u", "completed", Value::Null);
+    assert!(!stage.reports().contains(&ProviderReport::ApprovalClosed { id: "g2-0".into() }), "it still waits");
+}
+
+#[test]
+fn who_interrupted_before_we_looked_is_not_known() {
+    let mut stage = adopting(&[7]);
+    let seven = words::client(&[offer(7)]);
+    stage.reply("thread/resume", resumed("idle", json!([turn_with("u", "interrupted", &[&seven])])));
+    assert_eq!(ended(&stage.reports()), [TurnEnd::Interrupted { by_person: false }]);
+}
+
+#[test]
+fn babble_is_reported_less_and_less() {
+    let mut stage = Stage::live();
+    for _ in 0..10_000 {
+        stage.step(In::Garbage { bytes: 5 });
+    }
+    assert!((8..30).contains(&stage.reports().len()));
+}
+
+#[test]
 fn a_turn_whose_end_nobody_saw_is_over_all_the_same() {
     let mut stage = Stage::live();
     stage.turn("u");
