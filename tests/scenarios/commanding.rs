@@ -1,7 +1,9 @@
 //! Commands: carried out once, one outcome each, and none gets in the way of another.
 
+use relay_runner_core::config::{Adapter, Delivery};
 use relay_runner_core::event::{BusFrame, CommandOrder, ExitClass, FailureKind, Params, ProviderReport, Signal};
-use relay_runner_core::{BodyRef, Call, Effect, OpResult, wire};
+use relay_runner_core::time::MINUTE;
+use relay_runner_core::{BodyRef, Call, Config, Effect, OpResult, wire};
 use serde_json::json;
 
 use crate::story::{Story, config, plain};
