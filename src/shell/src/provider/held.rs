@@ -25,6 +25,8 @@ pub(crate) struct Held {
     pub(crate) group: Group,
     /// Where its own output goes, when it has no pipes.
     pub(crate) log: Option<File>,
+    /// How long that was before it started.
+    pub(crate) printed: u64,
     /// The provider session that it and all that it starts is in.
     pub(crate) session: Option<String>,
 }
@@ -68,8 +70,9 @@ pub(crate) fn listening(
     let files = log::open(log_path).and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file)));
     let (stdout, stderr, file) =
         files.map_err(|e| io(format!("cannot write the provider's log {}: {e}", log_path.display())))?;
+    let printed = file.metadata().map_or(0, |is| is.len());
     let launch = Launch { argv, env, cwd, stdin: Stdio::null(), stdout: stdout.into(), stderr: stderr.into() };
-    Ok(held(process::start(launch).map_err(io)?, Some(file), env))
+    Ok(Held { printed, ..held(process::start(launch).map_err(io)?, Some(file), env) })
 }
 
 fn held(Process { mut child, group }: Process, log: Option<File>, env: &BTreeMap<OsString, OsString>) -> Held {
@@ -77,7 +80,7 @@ fn held(Process { mut child, group }: Process, log: Option<File>, env: &BTreeMap
     let pipes = Pipes { stdin: child.stdin().take(), stdout: child.stdout().take(), stderr: child.stderr().take() };
     let exit = Box::pin(async move { child.wait().await.map(Some) });
     let session = env.get(OsStr::new(SESSION)).map(|session| session.to_string_lossy().into_owned());
-    Held { process, pipes, exit, group, log, session }
+    Held { process, pipes, exit, group, log, printed: 0, session }
 }
 
 /// One that an earlier run started.
@@ -95,5 +98,6 @@ pub(crate) fn taken_up(process: ProcessRef, runner_dir: &Path, log_path: &Path) 
     });
     // Without it, what the program prints is not bounded; it goes on printing there all the same.
     let log = log::open(log_path).map_err(|error| tracing::warn!("the provider's log cannot be bounded: {error}")).ok();
-    Ok(Held { process, pipes: Pipes::default(), exit, group, log, session })
+    let printed = log.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |is| is.len());
+    Ok(Held { process, pipes: Pipes::default(), exit, group, log, printed, session })
 }

@@ -88,11 +88,10 @@ impl Running {
         let Self { setting, begin, opening, told: Told { mut said, mut stops } } = self;
         let reporter = begin.reporter().clone();
         let (op, held) = begun(begin, &setting);
-        let Held { process, mut exit, mut group, log, session, .. } = match held {
+        let Held { process, mut exit, mut group, log, printed, session, .. } = match held {
             Ok(held) => held,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
-        let printed = log.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |is| is.len());
         let noted = Noted { process, runner_dir: setting.runner_dir.clone() };
         if let Err(error) = noted.write(&setting.state_dir) {
             tracing::warn!("a start without the journal will not know of the provider's process: {error}");
@@ -228,8 +227,8 @@ fn exited(status: std::io::Result<Option<ExitStatus>>, waited_for: Option<&str>,
         return (ExitClass::Refused, with(why, tail));
     }
     let detail = waited_for.map_or_else(|| detail.clone(), |what| format!("{detail} (it {what})"));
-    // What it printed last says nothing about a signal.
-    if class == ExitClass::Crash { (class, with(&detail, tail)) } else { (class, detail) }
+    // What it printed last says nothing about a signal while it worked.
+    if class == ExitClass::Crash || waited_for.is_some() { (class, with(&detail, tail)) } else { (class, detail) }
 }
 
 /// A reason, and the last that a program printed.
