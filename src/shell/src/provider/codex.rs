@@ -16,7 +16,7 @@ use super::{Adopt, Deed, Provider, Start};
 use crate::control::terminal::Terminal;
 use crate::input::Inputs;
 use crate::runner_dir::{CODEX_SOCKET, INSTRUCTIONS};
-use generation::{Begin, Running, Say};
+use generation::{Begin, READY_WITHIN, Running, Say};
 use relay_runner_core::config::{Adapter, Approval, Identity};
 use relay_runner_core::event::TakenOffer;
 use relay_runner_core::{Generation, OpId, StopStep, format};
@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// Where codex has its settings, its credentials and its threads.
 pub(crate) const HOME: &str = "CODEX_HOME";
@@ -73,6 +74,8 @@ pub(crate) struct Setting {
     pub(crate) state_dir: PathBuf,
     /// A folder of skills that its home does not have.
     pub(crate) skills: Option<PathBuf>,
+    /// How long it may take until it is ready, from its start or from the break of its connection.
+    pub(crate) ready_within: Duration,
 }
 
 impl Setting {
@@ -85,7 +88,8 @@ impl Setting {
     ) -> Self {
         let text = |text: &Option<relay_runner_core::Text>| text.as_deref().map(str::to_owned);
         let (model, effort) = (text(&identity.model), text(&identity.effort));
-        Self { spec, cwd, model, effort, approval: identity.approval, home, runner_dir, state_dir, skills: None }
+        let (approval, skills, ready_within) = (identity.approval, None, READY_WITHIN);
+        Self { spec, cwd, model, effort, approval, home, runner_dir, state_dir, skills, ready_within }
     }
 
     pub(crate) fn with_skills(self, skills: Option<PathBuf>) -> Self {
@@ -215,3 +219,6 @@ fn ask(deed: Deed) -> Ask {
         Deed::Decide { approval, decision, .. } => Ask::Decide { approval: approval.to_string(), decision },
     }
 }
+
+#[cfg(test)]
+mod tests;

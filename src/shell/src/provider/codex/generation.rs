@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// How long an app-server may take until it is ready, from its start or from the break of its connection.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
 /// How long one that is of no use may take to end by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// Why a codex is too old, in its own words.
@@ -235,6 +235,7 @@ struct Talk {
     url: OsString,
     runner_dir: PathBuf,
     pid: u32,
+    ready_within: Duration,
     socket: Option<Socket>,
     /// Why the last attempt to connect failed.
     why: String,
@@ -259,10 +260,11 @@ impl Talk {
             url: setting.url(),
             runner_dir: setting.runner_dir.clone(),
             pid,
+            ready_within: setting.ready_within,
             socket: None,
             why: String::new(),
             wait: None,
-            late: Some(clock::after(READY_WITHIN)),
+            late: Some(clock::after(setting.ready_within)),
             lingers: None,
             quiet: false,
             ending: None,
@@ -291,7 +293,7 @@ impl Talk {
         tracing::debug!("the connection to codex broke: {why}");
         self.socket = None;
         self.why = why;
-        self.late = Some(clock::after(READY_WITHIN));
+        self.late = Some(clock::after(self.ready_within));
         self.step(In::Broken).await;
     }
 
@@ -300,7 +302,7 @@ impl Talk {
         let Some(what) = self.session.waits_for() else { return };
         let why =
             if self.socket.is_none() && !self.why.is_empty() { format!(" ({})", self.why) } else { String::new() };
-        let why = format!("codex {what} within {} s{why}", READY_WITHIN.as_secs());
+        let why = format!("codex {what} within {} s{why}", self.ready_within.as_secs_f64());
         self.ending = Some((ExitClass::StartTimeout, why));
     }
 
@@ -332,7 +334,7 @@ impl Talk {
                     tracing::debug!("the connection to codex broke: {why}");
                     self.socket = None;
                     self.why = why;
-                    self.late = Some(clock::after(READY_WITHIN));
+                    self.late = Some(clock::after(self.ready_within));
                     return Some(In::Broken);
                 }
             }
