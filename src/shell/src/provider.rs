@@ -15,6 +15,8 @@ pub(crate) mod log;
 pub(crate) mod process;
 pub(crate) mod reporter;
 pub(crate) mod shown;
+#[cfg(test)]
+pub(crate) mod tested;
 
 use crate::attachments::Files;
 use crate::control::terminal::Terminal;

@@ -224,3 +224,6 @@ fn ask(deed: Deed) -> Ask {
         Deed::Decide { approval, decision, .. } => Ask::Decide { approval: approval.to_string(), decision },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,6 +218,8 @@ pub(super) struct Session {
     limit_ends: Option<u64>,
     said_ready: bool,
     stopping: bool,
+    /// The last turn that has ended: on a new connection codex may say so again.
+    ended: Option<String>,
     /// The turn that is being started is to be interrupted.
     interrupts_next: bool,
     /// Messages that could not be read.
@@ -251,6 +253,7 @@ impl Session {
             limit_ends: None,
             said_ready: false,
             stopping: false,
+            ended: None,
             interrupts_next: false,
             odd: 0,
             out: Vec::new(),
@@ -290,7 +293,7 @@ impl Session {
             In::Heard(value) => self.heard(value),
             In::Garbage { bytes } => self.odd(format!("a message of {bytes} bytes that is no JSON")),
             In::Broken => self.broken(),
-            In::Due if self.phase == Phase::Opening => self.open(),
+            In::Due if self.phase == Phase::Opening && self.calls.is_empty() => self.open(),
             In::Due => {}
             In::Stopping => self.stop(),
             In::Over => self.over(),

@@ -3,24 +3,20 @@
 mod adopting;
 
 use super::*;
-use crate::attachments::Files;
 use crate::input::{Input, Inputs};
+use crate::provider::Provider;
 use crate::provider::living::WAITING_MOST;
 use crate::provider::reporter::Reporter;
-use crate::provider::{Handed, Provider};
+use crate::provider::tested::{LIMIT, gone, message, written};
 use crate::secret::Redactor;
-use relay_runner_core::effect::Repeat;
 use relay_runner_core::event::{ExitClass, ExitReport, Failure, FailureKind, ReportStatus};
-use relay_runner_core::ids::Nonce;
-use relay_runner_core::{Event, Offer, OpResult, ProviderReport};
+use relay_runner_core::{Event, OpResult, ProviderReport};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
 const G1: Generation = Generation(1);
-const LIMIT: Duration = Duration::from_secs(20);
 
 struct Stage {
     provider: Box<Command>,
@@ -96,44 +92,6 @@ impl Stage {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn message(id: u64) -> Handed {
-    let message = serde_json::json!({"id": id, "from": "alice", "to": "a1", "body": "Do it.", "createdAt": 0});
-    let offer = Offer { message: id, attempt: 1, nonce: Nonce(7), repeat: Repeat::First };
-    Handed { offer, message: Arc::new(serde_json::from_value(message).unwrap()), files: Files::default() }
-}
-
-/// Waits until no process has this number; signal 0 only asks.
-async fn gone(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    let check = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
-        loop {
-            looks.tick().await;
-            let zombie = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
-                .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')));
-            if zombie || rustix::process::test_kill_process(pid).is_err() {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(LIMIT, check).await.unwrap_or_else(|_| panic!("{pid:?} still lives"));
-}
-
-/// Waits until there is a line in the file.
-async fn written(path: &std::path::Path) -> String {
-    let mut looks = tokio::time::interval(Duration::from_millis(5));
-    let check = async {
-        loop {
-            looks.tick().await;
-            match std::fs::read_to_string(path) {
-                Ok(text) if text.ends_with('\n') => return text,
-                Ok(_) | Err(_) => {}
-            }
-        }
-    };
-    tokio::time::timeout(LIMIT, check).await.unwrap()
 }
 
 fn pid_in(stage: &Stage, file: &str) -> i32 {

@@ -147,6 +147,8 @@ impl Session {
             }
             if !turn.is_running() {
                 self.turn_ended(&turn);
+            } else if known && self.stopping {
+                self.interrupt(None);
             }
         }
         // One that was running when the connection broke, and is too far back to be found.

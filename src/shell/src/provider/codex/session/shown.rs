@@ -20,6 +20,7 @@ impl Session {
             return;
         }
         match notice.what {
+            words::What::TurnStarted(turn) | words::What::TurnCompleted(turn) if self.has_ended(&turn.id) => {}
             words::What::TurnStarted(turn) => self.turn_started(&turn.id),
             words::What::TurnCompleted(turn) => {
                 self.turn_started(&turn.id);
@@ -66,6 +67,10 @@ impl Session {
         }
     }
 
+    fn has_ended(&self, turn: &str) -> bool {
+        self.ended.as_deref() == Some(turn)
+    }
+
     /// A turn is over, and nobody saw how.
     pub(super) fn unseen_end(&mut self) {
         if let Some(Running { id, .. }) = &self.turn {
@@ -77,6 +82,7 @@ impl Session {
 
     pub(super) fn turn_ended(&mut self, turn: &Turn) {
         let running = self.turn.take();
+        self.ended = Some(turn.id.clone());
         let (stopped_by_us, compacted) = running.map_or((false, false), |r| (r.stopped_by_us, r.compacted));
         let ended = turn.ended(stopped_by_us);
         match &ended {

@@ -2,38 +2,16 @@
 
 use super::*;
 use crate::provider::Adopt;
-use crate::provider::leftover::reference;
-use relay_runner_core::Offers;
+use crate::provider::tested::{Agent, NONCE};
+use relay_runner_core::effect::Repeat;
 use relay_runner_core::event::{ProcessRef, TakenOffer};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command as Program};
+use relay_runner_core::{Offer, Offers};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-/// Alive, in a group of its own, and ended whatever becomes of the test.
-struct Agent(Child);
-
-impl Agent {
-    fn start() -> Self {
-        Self(Program::new("sleep").arg("1000").process_group(0).spawn().unwrap())
-    }
-
-    fn is(&self) -> ProcessRef {
-        reference(self.0.id())
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn adopt(stage: &mut Stage, process: ProcessRef) {
     let reporter = Reporter::new(stage.inputs.clone(), G1, Redactor::default());
-    let offer = |message| Offer { message, attempt: 2, nonce: Nonce(7), repeat: Repeat::Ambiguous };
+    let offer = |message| Offer { message, attempt: 2, nonce: NONCE, repeat: Repeat::Ambiguous };
     let offers: Offers = [offer(3), offer(4)].into_iter().collect();
     stage.provider.adopt(Adopt { op: OpId(1), generation: G1, process, offers, conversation: None, reporter });
 }
