@@ -340,7 +340,10 @@ mod tests {
         let mut said = crate::provider::lines::Lines::new(child.stdout().take().unwrap(), 100);
         let Some(crate::provider::lines::Line::Text(pid)) = said.next().await.unwrap() else { panic!("a number") };
         let pid: u32 = pid.parse().unwrap();
-        assert_eq!(session_of(pid).as_deref(), Some("s-1"));
+        // It has none for the moment in which it becomes another program.
+        while session_of(pid).as_deref() != Some("s-1") {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         group.kill();
         group.release();
         child.inner_mut().wait().await.unwrap();

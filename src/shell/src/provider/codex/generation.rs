@@ -16,9 +16,11 @@ use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Start, log, process};
 use relay_runner_core::event::{ExitClass, Failure, FailureKind, TurnEnd};
 use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
+use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs::File;
 use std::future::pending;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -213,8 +215,11 @@ async fn until(at: Option<Instant>) {
 
 /// Why it ended by itself.
 fn exited(status: std::io::Result<Option<ExitStatus>>, waited_for: Option<&str>, tail: &str) -> (ExitClass, String) {
-    let (class, detail) = match status {
-        Ok(Some(status)) => process::exit_class(status),
+    let ((class, detail), was_ended) = match status {
+        Ok(Some(status)) => {
+            let by_others = [Signal::KILL, Signal::TERM].map(|signal| Some(signal.as_raw()));
+            (process::exit_class(status), status.success() || by_others.contains(&status.signal()))
+        }
         Ok(None) => {
             let why = "it ended; with which code is not known, as it was started by an earlier run";
             return (ExitClass::Crash, why.to_owned());
@@ -227,8 +232,8 @@ fn exited(status: std::io::Result<Option<ExitStatus>>, waited_for: Option<&str>,
         return (ExitClass::Refused, with(why, tail));
     }
     let detail = waited_for.map_or_else(|| detail.clone(), |what| format!("{detail} (it {what})"));
-    // What it printed last says nothing about a signal while it worked.
-    if class == ExitClass::Crash || waited_for.is_some() { (class, with(&detail, tail)) } else { (class, detail) }
+    // What it printed last says nothing about an end by others.
+    if !was_ended || waited_for.is_some() { (class, with(&detail, tail)) } else { (class, detail) }
 }
 
 /// A reason, and the last that a program printed.

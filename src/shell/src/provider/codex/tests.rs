@@ -320,8 +320,8 @@ async fn a_permission_is_opened_once_and_answered_on_whichever_connection_there_
     };
     line.say(asks(0, "curl -H the-token")).await;
     let (request, input) = asked_for_permission(&mut stage).await;
-    assert_eq!((&*request.id, &*request.kind, request.reason.as_deref()), ("g1-0", "command", Some("to be done")));
-    assert_eq!(input.as_deref(), Some("curl -H [secret]"));
+    assert_eq!((&*request.id, &*request.kind, request.reason.as_deref()), ("g1-0", "command", None));
+    assert_eq!(input.as_deref(), Some("curl -H [secret] (to be done)"));
 
     drop(line);
     let mut line = stage.goes_on(&server, "active", json!([turn("u", "inProgress", &[])])).await;
