@@ -99,6 +99,11 @@ impl Follower {
         self.stages.values().any(|d| matches!(d.stage, Stage::Settled | Stage::SetAside))
     }
 
+    /// The agent that had to do with it last.
+    pub(crate) fn agent(&self) -> Option<&str> {
+        self.stages.values().max_by_key(|d| d.seq).map(|newest| newest.agent_id.as_str())
+    }
+
     /// Where it is now, for somebody who waits.
     pub(crate) fn place(&self) -> String {
         let Some(newest) = self.stages.values().max_by_key(|d| d.seq) else {

@@ -41,6 +41,10 @@ pub(crate) fn identity(
     cwd: &Path,
 ) -> Result<Identity, Failure> {
     let text = |key| Ok::<_, Failure>(given.text(key)?.map(|(text, _)| text.as_str().into()));
+    let named = |key| match given.text(key)? {
+        Some((name, source)) if name.trim().is_empty() => Err(wrong(&source, "it is empty; leave it out, or name one")),
+        name => Ok::<_, Failure>(name.map(|(name, _)| name.as_str().into())),
+    };
     let headless = (mode == Mode::Headless).then(|| "headless".to_owned());
     let of_provider = match provider {
         "command" => Some((COMMAND_TAGS, COMMAND_CAPS)),
@@ -65,8 +69,8 @@ pub(crate) fn identity(
         label: text(LABEL)?,
         tags: once(tags),
         capabilities: once(caps.into_iter()),
-        model: text(MODEL)?,
-        effort: text(EFFORT)?,
+        model: named(MODEL)?,
+        effort: named(EFFORT)?,
         approval: given.parsed(APPROVAL, word(&APPROVALS))?.unwrap_or_default(),
         cwd: cwd.to_string_lossy().into(),
         tmux_session,

@@ -8,7 +8,7 @@ use super::send::Sent;
 use super::{OK, say};
 use relay_runner_protocol::TaskStatus;
 use relay_runner_shell::ExitCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
@@ -88,7 +88,11 @@ async fn watch(books: &Books, follower: &mut Follower, sent: Sent, json: bool) -
             }
         }
         if last_word.elapsed() >= quiet {
-            say_place(follower, sent, json)?;
+            let hindrance = match follower.agent() {
+                Some(agent) => hindrance(books, agent).await,
+                None => None,
+            };
+            say_place(follower, hindrance.as_deref(), sent, json)?;
             (last_word, quiet) = (Instant::now(), (quiet * 2).min(QUIET_MOST));
         }
     }
@@ -119,11 +123,24 @@ fn say_news(news: &News, sent: Sent, json: bool) -> Result<(), Failure> {
     }
 }
 
-fn say_place(follower: &Follower, sent: Sent, json: bool) -> Result<(), Failure> {
+/// What keeps the agent from its work, where it says so: parked, or on its way to another process.
+async fn hindrance(books: &Books, agent: &str) -> Option<String> {
+    // Who cannot be asked for is no reason to fail: the message is there.
+    let seen = books.agent(agent).await.ok()??;
+    let text = |key: &str| seen.meta.get(key).and_then(Value::as_str);
+    let action = text("lifecycleAction")?;
+    let reason = text("lifecycleReason").map(|reason| format!(": {reason}")).unwrap_or_default();
+    let revive =
+        if action == "parked" { format!(" (`relay-runner restart {agent}` tries again)") } else { String::new() };
+    Some(format!("{agent} is {action}{reason}{revive}"))
+}
+
+fn say_place(follower: &Follower, hindrance: Option<&str>, sent: Sent, json: bool) -> Result<(), Failure> {
     let (at, place) = (seconds(now().saturating_sub(sent.at)), follower.place());
     if json {
-        return say::json(&json!({"event": "waiting", "place": place}));
+        return say::json(&json!({"event": "waiting", "place": place, "hindrance": hindrance}));
     }
+    let place = hindrance.map_or_else(|| place.clone(), |why| format!("{place}; {}", say::plain(why)));
     say::aside(format_args!("{at:>7} s  ... waiting: {place}"));
     Ok(())
 }

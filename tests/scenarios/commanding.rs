@@ -92,11 +92,13 @@ fn what_would_break_off_a_turn_waits_for_its_end() {
         story.expects_no(act);
         // It holds nothing up while it waits, and has its whole time once it begins.
         story.message(plain(1)).hands_over(1).takes_into_turn(1);
-        story.after(10 * MINUTE);
+        story.after(6 * MINUTE);
         story.expects_no("command,c1,failed");
-        story.message(plain(2));
         story.idle();
+        story.message(plain(2));
+        story.expects_no("offer,m2/");
         story.accepts(act).expects("command,c1,succeeded");
+        story.hands_over(2);
     }
 }
 

@@ -132,7 +132,7 @@ impl Commands {
         }
     }
 
-    pub(crate) fn adapter_is_busy(&self) -> bool {
+    fn has_operations(&self) -> bool {
         self.adapter.is_some() || !self.operations.is_empty()
     }
 
@@ -352,6 +352,20 @@ impl Core {
         }
     }
 
+    /// An operation is under way, or about to be: nothing else is handed over.
+    pub(crate) fn adapter_is_busy(&self) -> bool {
+        self.commands.has_operations() && !self.operation_waits_for_the_turn()
+    }
+
+    /// The next one would break off the turn that runs. While it waits it holds nothing up.
+    fn operation_waits_for_the_turn(&self) -> bool {
+        let breaks_off = |(operation, _): &(Operation, Waiting)| !matches!(operation, Operation::Inject(_));
+        self.config.adapter.between_turns
+            && self.commands.adapter.is_none()
+            && self.turns.running().is_some()
+            && self.commands.operations.front().is_some_and(breaks_off)
+    }
+
     /// One operation on the provider at a time: the next begins when nothing is being handed over.
     pub(crate) fn start_adapter_operation(&mut self, fx: &mut Effects) {
         // A dying process is asked for nothing: its exit is what those who wait hear.
@@ -361,11 +375,7 @@ impl Core {
         if self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_) | Op::Tell(_))) {
             return;
         }
-        let breaks_off = |(operation, _): &(Operation, Waiting)| !matches!(operation, Operation::Inject(_));
-        if self.config.adapter.between_turns
-            && self.turns.running().is_some()
-            && self.commands.operations.front().is_some_and(breaks_off)
-        {
+        if self.operation_waits_for_the_turn() {
             return;
         }
         let Some((operation, waiting)) = self.commands.operations.pop_front() else { return };

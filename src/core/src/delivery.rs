@@ -53,7 +53,7 @@ impl Core {
             && self.delivery.claiming.is_none()
             && self.prompt.is_done()
             && !self.ending.is_begun()
-            && !self.commands.adapter_is_busy()
+            && !self.adapter_is_busy()
             && !self.is_telling()
             && !self.is_fetching_attachments()
             && !self.deadlines.is_armed(TimerKey::TurnGrace)

@@ -44,7 +44,7 @@ impl Core {
             return;
         }
         let adapter = self.config.adapter;
-        let busy = self.commands.adapter_is_busy() || self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_)));
+        let busy = self.adapter_is_busy() || self.ops.any(|op| matches!(op, Op::Offer(_) | Op::Prompt(_)));
         let in_turn = self.turns.running().is_some() && !adapter.steer;
         let dialog = adapter.typed && self.approvals.any_open();
         if busy || in_turn || dialog || !self.lifecycle.is_up() {

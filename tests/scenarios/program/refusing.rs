@@ -1,6 +1,6 @@
 //! Bad input: said before anything starts, with its source, what is wrong, and what to do.
 
-use super::world::{PATIENT, Said, World, text};
+use super::world::{PATIENT, Said, World, eventually, text};
 
 #[track_caller]
 fn refused(said: &Said, exit: i32, code: &str) {
@@ -14,11 +14,12 @@ fn wrong_command_lines_are_refused_with_2() {
     let agent = world.script("agent", PATIENT);
     let not_executable = text(&world.path("file"));
     std::fs::write(&not_executable, "text").unwrap();
-    let cases: [(&[&str], &str); 28] = [
+    let cases: [(&[&str], &str); 29] = [
         (&["run", "gemini"], "unknown_provider"),
         (&["run", "claude"], "provider_not_there_yet"),
         (&["run", "codex", "--codex", "/no/such/codex"], "command_not_found"),
         (&["run", "codex", "--codex", "sh", "--interactive"], "configuration"),
+        (&["run", "codex", "--codex", "sh", "--model", ""], "configuration"),
         (&["run", "acp"], "provider_not_there_yet"),
         (&["run"], "usage"),
         (&["dance"], "usage"),
@@ -137,4 +138,19 @@ fn a_wrong_token_is_77_and_never_shown() {
     assert!(!said.err.contains("wrong-token"), "{said:?}");
     let journal = std::fs::read_to_string(world.state().join("journal/000001.jsonl")).unwrap();
     assert!(!journal.contains("wrong-token"));
+}
+
+/// Its message is held, and without a word it would be waited for in vain.
+#[test]
+fn whoever_waits_for_an_agent_that_is_parked_is_told_so() {
+    let world = World::new();
+    let codex = world.script("codex", "echo \"error: unrecognized subcommand 'app-server'\" >&2\nexit 2\n");
+    let runner = world.start(&["run", "codex", "--agent-id", "a1", "--codex", &codex], &[]);
+    eventually("it is parked", || (world.ask(&["ps", "--json"]).json()[0]["state"] == "parked").then_some(()));
+    let said = world.ask(&["send", "a1", "work", "--task", "--wait", "--timeout", "5s"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let parked = "a1 is parked: this codex has no app-server that listens on a socket";
+    assert!(said.err.contains(parked) && said.err.contains("`relay-runner restart a1` tries again"), "{}", said.err);
+    assert_eq!(world.ask(&["stop", "a1"]).code, Some(0), "{}", world.log());
+    assert_eq!(runner.ends(), Some(0), "{}", world.log());
 }

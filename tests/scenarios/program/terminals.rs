@@ -21,7 +21,10 @@ fn a_person_looks_at_the_providers_terminal_and_drives_it_only_when_asked_to() {
     let agent = world.get("/agents/a1");
     assert_eq!((&agent["meta"]["tmuxSession"], &agent["meta"]["tmuxSocket"]), (&json!("work"), &json!(inside.socket)));
     let looks = json!(["tmux", "-S", inside.socket, "attach", "-r", "-t", "=work"]);
-    assert_eq!(world.ask(&["attach", "--json"]).json(), json!({"agent": "a1", "drive": false, "argv": looks}));
+    assert_eq!(
+        world.ask(&["attach", "--json"]).json(),
+        json!({"agent": "a1", "drive": false, "argv": looks, "env": {}})
+    );
     assert_eq!(world.ask(&["attach", "a1", "--drive", "--json"]).json()["argv"], argv);
 
     let clients = || inside.say(&["list-clients"]).unwrap_or_default().lines().count();
