@@ -3,10 +3,14 @@
 use super::script::{self, Failure, Step};
 use super::server::{Dialect, json_response};
 use axum::body::Body;
-use axum::http::{HeaderValue, Response};
+use axum::http::{HeaderName, HeaderValue, Response};
 use serde_json::{Value, json};
+use std::time::SystemTime;
 
 pub(super) const DIALECT: Dialect = Dialect { prompts, next, events, failure };
+
+/// The code of a failure that is the limit of a plan.
+const USAGE_LIMIT: &str = "usage_limit_reached";
 
 fn turns(body: &Value) -> &[Value] {
     body["messages"].as_array().map_or(&[], Vec::as_slice)
@@ -95,6 +99,8 @@ fn events(number: usize, body: &Value, step: &Step) -> [Vec<Value>; 2] {
 
 fn error(failure: &Failure) -> Value {
     let kind = match (failure.code.as_deref(), failure.status) {
+        // A limit is said by headers.
+        (Some(USAGE_LIMIT), _) => "rate_limit_error",
         (Some(code), _) => code,
         (None, 400) => "invalid_request_error",
         (None, 401) => "authentication_error",
@@ -110,6 +116,16 @@ fn failure(failure: &Failure) -> Response<Body> {
     let mut response = json_response(failure.status, &error(failure));
     if let Some(retry) = failure.retry {
         response.headers_mut().insert("retry-after", HeaderValue::from(retry.as_secs()));
+        if failure.code.as_deref() == Some(USAGE_LIMIT) {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let resets = HeaderValue::from(now.saturating_add(retry).as_secs());
+            let limit = |what: &str| HeaderName::try_from(format!("anthropic-ratelimit-unified-{what}")).unwrap();
+            response.headers_mut().extend([
+                (limit("status"), HeaderValue::from_static("rejected")),
+                (limit("representative-claim"), HeaderValue::from_static("five_hour")),
+                (limit("reset"), resets),
+            ]);
+        }
     }
     response
 }
