@@ -1,5 +1,6 @@
 //! The Messages API: <https://docs.anthropic.com/en/api/messages>, as far as Claude Code uses it.
 
+use super::openai;
 use super::script::{self, Failure, Step};
 use super::server::{Dialect, json_response};
 use axum::body::Body;
@@ -7,6 +8,9 @@ use axum::http::{HeaderValue, Response};
 use serde_json::{Value, json};
 
 pub(super) const DIALECT: Dialect = Dialect { prompts, next, events, failure };
+
+/// The code of a failure that is the limit of a plan.
+const USAGE_LIMIT: &str = "usage_limit_reached";
 
 fn turns(body: &Value) -> &[Value] {
     body["messages"].as_array().map_or(&[], Vec::as_slice)
@@ -95,11 +99,12 @@ fn events(number: usize, body: &Value, step: &Step) -> [Vec<Value>; 2] {
 
 fn error(failure: &Failure) -> Value {
     let kind = match (failure.code.as_deref(), failure.status) {
+        // What makes it a limit is in the headers.
+        (Some(USAGE_LIMIT), _) | (None, 429) => "rate_limit_error",
         (Some(code), _) => code,
         (None, 400) => "invalid_request_error",
         (None, 401) => "authentication_error",
         (None, 403) => "permission_error",
-        (None, 429) => "rate_limit_error",
         (None, 529) => "overloaded_error",
         _ => "api_error",
     };
@@ -108,8 +113,14 @@ fn error(failure: &Failure) -> Value {
 
 fn failure(failure: &Failure) -> Response<Body> {
     let mut response = json_response(failure.status, &error(failure));
-    if let Some(retry) = failure.retry {
-        response.headers_mut().insert("retry-after", HeaderValue::from(retry.as_secs()));
+    if let Some((at, seconds)) = openai::resets(failure) {
+        let headers = response.headers_mut();
+        headers.insert("retry-after", HeaderValue::from(seconds));
+        if failure.code.as_deref() == Some(USAGE_LIMIT) {
+            headers.insert("anthropic-ratelimit-unified-status", HeaderValue::from_static("rejected"));
+            headers.insert("anthropic-ratelimit-unified-reset", HeaderValue::from(at));
+            headers.insert("anthropic-ratelimit-unified-representative-claim", HeaderValue::from_static("five_hour"));
+        }
     }
     response
 }

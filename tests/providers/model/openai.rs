@@ -123,7 +123,7 @@ fn message(failure: &Failure) -> &str {
 }
 
 /// The end of a limit in seconds since 1970, with how long it still is, where the failure has a time.
-fn resets(failure: &Failure) -> Option<(u64, u64)> {
+pub(super) fn resets(failure: &Failure) -> Option<(u64, u64)> {
     let retry = failure.retry?;
     #[expect(clippy::disallowed_methods, reason = "the provider compares it with its own clock")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;

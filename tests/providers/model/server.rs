@@ -90,7 +90,7 @@ fn answer(shared: &Arc<Shared>, dialect: Dialect, uri: &Uri, headers: &HeaderMap
     }
     let [first, then] = (dialect.events)(number, &body, &step);
     let answering = Answering { shared: Arc::clone(shared), number, ended: false };
-    if body["stream"] == false {
+    if body["stream"] == false && step != Step::Break {
         return whole(answering, &first, &then);
     }
     let streamed = stream::unfold((answering, 0), move |(mut answering, part)| {

@@ -1,4 +1,7 @@
-//! Claude Code: so far only that the stand-in is a model to it.
+//! Claude Code: what it does by itself, and that the stand-in is a model to it.
+
+mod facts;
+mod print;
 
 use crate::Test;
 use crate::installed::Installed;
@@ -7,7 +10,26 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
-    vec![("print::a_command_runs_and_the_model_is_told", a_command_runs_and_the_model_is_told as Test)]
+    let mut tests = vec![("print::a_command_runs_and_the_model_is_told", a_command_runs_and_the_model_is_told as Test)];
+    tests.extend(crate::tests![
+        facts:
+            a_turn_begins_with_the_receipt_of_our_message_and_ends_with_it,
+            initialize_tells_who_it_is_before_any_message,
+            a_message_while_it_speaks_is_a_turn_of_its_own,
+            a_message_while_it_asks_joins_its_turn,
+            a_request_names_the_call_and_what_would_allow_more,
+            an_interrupt_cancels_its_turn_and_keeps_what_waits,
+            a_failed_turn_names_its_class_and_the_session_lives,
+            a_usage_limit_of_a_plan_says_when_it_ends,
+            what_is_tried_again_says_so,
+            a_connection_that_breaks_fails_the_turn,
+            who_does_not_listen_fails_the_turn,
+            compaction_and_a_cleared_context_are_turns_without_a_reason,
+            a_subagent_has_a_task_and_a_turn_follows_its_end,
+            who_was_killed_in_its_turn_is_resumed_under_its_id,
+            it_ends_by_its_input_by_a_signal_and_by_what_it_cannot_read;
+    ]);
+    tests
 }
 
 fn a_command_runs_and_the_model_is_told(claude: &Installed) {
