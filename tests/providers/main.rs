@@ -39,12 +39,15 @@ fn main() {
     arguments.test_threads.get_or_insert(2);
     let mut trials = model::script::checks::trials();
     trials.extend(codex::trials());
+    trials.extend(claude::trials());
     let codex = installed::codex();
     let seen = codex.clone().and_then(installed::with_tmux);
     trials.extend(codex::tests().into_iter().map(|(name, test)| trial("codex", name, test, codex.clone())));
     trials.extend(codex::in_a_terminal().into_iter().map(|(name, test)| trial("codex", name, test, seen.clone())));
     let claude = installed::claude();
     trials.extend(claude::tests().into_iter().map(|(name, test)| trial("claude", name, test, claude.clone())));
+    let seen = claude.and_then(installed::with_tmux);
+    trials.extend(claude::in_a_terminal().into_iter().map(|(name, test)| trial("claude", name, test, seen.clone())));
     libtest_mimic::run(&arguments, trials).exit();
 }
 

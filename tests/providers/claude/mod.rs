@@ -2,10 +2,14 @@
 
 mod facts;
 mod print;
+mod recording;
+mod terminal;
+mod tui;
 
 use crate::Test;
 use crate::installed::Installed;
 use crate::model::Model;
+pub(crate) use recording::trials;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -30,6 +34,22 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             it_ends_by_its_input_by_a_signal_and_by_what_it_cannot_read;
     ]);
     tests
+}
+
+/// Those that need a terminal as well.
+pub(crate) fn in_a_terminal() -> Vec<(&'static str, Test)> {
+    crate::tests![
+        terminal:
+            what_is_pasted_is_one_prompt_and_its_hooks_follow,
+            a_hook_answers_while_the_dialog_is_shown,
+            a_person_who_says_no_ends_the_turn_without_a_hook,
+            an_escape_is_only_in_the_transcript,
+            a_line_of_the_monitor_is_a_prompt_of_at_most_500_characters,
+            a_line_while_a_dialog_is_open_waits_and_joins_the_turn,
+            first_questions_are_known_by_their_words;
+        recording:
+            hooks_can_be_recorded_anew;
+    ]
 }
 
 fn a_command_runs_and_the_model_is_told(claude: &Installed) {
