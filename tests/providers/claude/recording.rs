@@ -80,7 +80,11 @@ fn record(claude: &Installed) -> String {
     // Claude Code names the folder of a project by its path.
     let dashed = folder.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let user = format!("claude-{}", rustix::process::getuid().as_raw());
-    hooks.replace(folder, "/a-folder").replace(&dashed, "-a-folder").replace(&user, "claude-0")
+    let hooks = hooks.replace(folder, "/a-folder").replace(&dashed, "-a-folder").replace(&user, "claude-0");
+    for ours in [text(&claude.program), env!("CARGO_MANIFEST_DIR").to_owned()] {
+        assert!(!hooks.contains(&ours), "{ours} is of this machine: {hooks}");
+    }
+    hooks
 }
 
 fn version(claude: &Installed) -> String {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 
-/// The hooks that may concern an adapter.
-const HOOKS: [&str; 15] = [
+/// The hooks that may concern an adapter. Notification is none of them: whether it comes depends on the time.
+const HOOKS: [&str; 14] = [
     "SessionStart",
     "UserPromptSubmit",
     "PreToolUse",
@@ -17,7 +17,6 @@ const HOOKS: [&str; 15] = [
     "PostToolUse",
     "PostToolUseFailure",
     "PostToolBatch",
-    "Notification",
     "Stop",
     "StopFailure",
     "SubagentStart",
@@ -154,7 +153,7 @@ impl Tui<'_> {
 
     #[track_caller]
     pub(super) fn hook(&self, since: usize, name: &str) -> Value {
-        eventually(&format!("the hook {name}; on the screen: {}", self.tmux.shows("c")), || {
+        eventually(&format!("the hook {name}"), || {
             let is = |hook: &&Value| hook["hook_event_name"] == name || hook["signal"] == name;
             self.hooks().get(since..)?.iter().find(is).cloned()
         })
@@ -183,6 +182,23 @@ impl Tui<'_> {
         self.tmux.say(&["send-keys", "-t", "c", key]).unwrap();
     }
 
+    /// Escape, until the screen no longer has this: a dialog passes over the keys of its first moment. Not at every
+    /// look: a second one at once after one that was heeded opens another dialog.
+    #[track_caller]
+    pub(super) fn escape(&self, words: &str) {
+        let mut looks = 0;
+        eventually(&format!("no {words:?} after Escape"), || {
+            if !self.tmux.shows("c").contains(words) {
+                return Some(());
+            }
+            if looks % 50 == 0 {
+                self.key("Escape");
+            }
+            looks += 1;
+            None
+        });
+    }
+
     /// Pastes, waits until it is in the input, and enters it.
     #[track_caller]
     pub(super) fn enter(&self, words: &str) {
@@ -190,7 +206,12 @@ impl Tui<'_> {
         fs::write(&file, words).unwrap();
         self.tmux.say(&["load-buffer", "-b", "p", &text(&file)]).unwrap();
         self.tmux.say(&["paste-buffer", "-p", "-d", "-b", "p", "-t", "c"]).unwrap();
-        self.shows(words.lines().last().unwrap());
+        let last = words.split_whitespace().last().unwrap();
+        eventually(&format!("{last:?} in the input"), || {
+            // Earlier prompts are above it, with the same mark.
+            let shown = self.tmux.shows("c");
+            shown.rsplit('❯').next()?.contains(last).then_some(())
+        });
         self.key("Enter");
     }
 
@@ -205,5 +226,13 @@ impl Tui<'_> {
     /// A line of the monitor.
     pub(super) fn line(&self, words: &str) {
         fs::write(self.scene.world.path("plugin/lines"), format!("{words}\n")).unwrap();
+    }
+}
+
+impl Drop for Tui<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the hooks: {:?}\nthe screen:\n{}", self.names(0), self.tmux.shows("c"));
+        }
     }
 }
