@@ -103,7 +103,7 @@ impl Scene {
             self.model.url()
         );
         let command = format!(
-            "cd {} && env {environment} {} --permission-mode manual --settings {} --plugin-dir {} {more}; \
+            "trap : TERM; cd {} && env {environment} {} --permission-mode manual --settings {} --plugin-dir {} {more}; \
              echo ENDED $?; exec sleep 60",
             path("work"),
             self.claude,
@@ -229,10 +229,25 @@ impl Tui<'_> {
     }
 }
 
+impl Tui<'_> {
+    /// Claude Code has ended, and writes nothing more: it would make its folders again.
+    fn ends(&self) {
+        if self.tmux.shows("c").contains("ENDED") {
+            return;
+        }
+        let pid = self.tmux.say(&["display-message", "-p", "-t", "c", "#{pane_pid}"]).unwrap();
+        let group = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::TERM).unwrap();
+        self.shows("ENDED");
+    }
+}
+
 impl Drop for Tui<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the hooks: {:?}\nthe screen:\n{}", self.names(0), self.tmux.shows("c"));
+        } else {
+            self.ends();
         }
     }
 }
