@@ -1,4 +1,4 @@
-//! A provider that may not work for now: at a usage limit, with an end that is known or not, or refused for good. What it
+//! A provider that may not work: at a usage limit, with an end that is known or not, or refused for good. What it
 //! had waits, and comes again, marked.
 
 use relay_runner_core::config::Config;

@@ -12,6 +12,7 @@ pub(crate) mod leftover;
 pub(crate) mod lines;
 pub(crate) mod living;
 pub(crate) mod log;
+pub(crate) mod oddities;
 pub(crate) mod process;
 pub(crate) mod reporter;
 pub(crate) mod shown;

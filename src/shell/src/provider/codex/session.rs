@@ -11,6 +11,7 @@ mod shown;
 
 use super::asking::Question;
 use super::words::{self, Heard, Turn};
+use crate::provider::oddities::Oddities;
 use relay_runner_core::effect::Decision;
 use relay_runner_core::event::{ApprovalRequest, ExitClass, Failure, FailureKind, TakenOffer};
 use relay_runner_core::{OpId, OpResult, ProviderReport};
@@ -222,8 +223,7 @@ pub(super) struct Session {
     ended: Option<String>,
     /// The turn that is being started is to be interrupted.
     interrupts_next: bool,
-    /// Messages that could not be read.
-    odd: u64,
+    oddities: Oddities,
     out: Vec<Out>,
 }
 
@@ -255,7 +255,7 @@ impl Session {
             stopping: false,
             ended: None,
             interrupts_next: false,
-            odd: 0,
+            oddities: Oddities::default(),
             out: Vec::new(),
         }
     }
@@ -321,13 +321,8 @@ impl Session {
         self.out.push(Out::Note { warns, text });
     }
 
-    /// The first few are reported, then every doubling of their number.
     fn odd(&mut self, reason: String) {
-        const ALL_OF_THE_FIRST: u64 = 8;
-        self.odd += 1;
-        if self.odd > ALL_OF_THE_FIRST && !self.odd.is_power_of_two() {
-            return;
-        }
+        let Some(reason) = self.oddities.worth_saying(reason) else { return };
         self.report(ProviderReport::Malformed { reason: reason.into() });
     }
 

@@ -3,6 +3,7 @@
 use super::Say;
 use super::words::{self, Heard, Level};
 use crate::provider::lines::{Line, Lines};
+use crate::provider::oddities::Oddities;
 use crate::provider::reporter::Reporter;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::{OpId, OpResult, ProviderReport};
@@ -251,35 +252,5 @@ fn log(level: Level, message: &str, reporter: &Reporter) {
         Level::Info => tracing::info!(generation, "provider: {message}"),
         Level::Warn => tracing::warn!(generation, "provider: {message}"),
         Level::Error => tracing::error!(generation, "provider: {message}"),
-    }
-}
-
-/// Lines that cannot be read: the first few are reported, then every doubling of their number.
-#[derive(Debug, Default)]
-struct Oddities {
-    seen: u64,
-}
-
-impl Oddities {
-    const ALL_OF_THE_FIRST: u64 = 8;
-
-    fn worth_saying(&mut self, reason: String) -> Option<String> {
-        self.seen += 1;
-        if self.seen <= Self::ALL_OF_THE_FIRST {
-            return Some(reason);
-        }
-        self.seen.is_power_of_two().then(|| format!("{reason} ({} such lines so far)", self.seen))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_babbling_program_is_reported_less_and_less() {
-        let mut oddities = Oddities::default();
-        let said = (0..10_000).filter(|_| oddities.worth_saying("odd".to_owned()).is_some()).count();
-        assert!((8..30).contains(&said), "{said}");
     }
 }
