@@ -326,7 +326,7 @@ fn unknown(path: &str, section: &str) -> String {
             .to_owned();
     }
     if section == "providers" {
-        return "this is no provider that is configured here; known are `command` and `codex`".to_owned();
+        return "this is no provider that is configured here; known are `command`, `codex` and `claude`".to_owned();
     }
     let name = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     let near = |entry: &&Entry| distance(&name(entry.key.path), &name(path)) <= 2;

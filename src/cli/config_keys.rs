@@ -49,6 +49,11 @@ pub(crate) const CODEX: Key = setting("providers.codex.command", "--codex", "AGE
 pub(crate) const CODEX_TAGS: Key = setting("providers.codex.tags", "", "");
 pub(crate) const CODEX_CAPS: Key = setting("providers.codex.caps", "", "");
 pub(crate) const CODEX_TRANSCRIPT: Key = setting("providers.codex.transcript", "", "AGENT_RELAY_CODEX_TRANSCRIPT");
+pub(crate) const CLAUDE: Key = setting("providers.claude.command", "--claude", "AGENT_RELAY_CLAUDE");
+pub(crate) const CLAUDE_MODE: Key = setting("providers.claude.mode", "--claude-mode", "AGENT_RELAY_CLAUDE_MODE");
+pub(crate) const CLAUDE_TAGS: Key = setting("providers.claude.tags", "", "");
+pub(crate) const CLAUDE_CAPS: Key = setting("providers.claude.caps", "", "");
+pub(crate) const CLAUDE_TRANSCRIPT: Key = setting("providers.claude.transcript", "", "AGENT_RELAY_CLAUDE_TRANSCRIPT");
 
 /// What a path has to be for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +155,7 @@ impl Entry {
 }
 
 /// What each section is about; the first holds the keys before all sections.
-pub(crate) const SECTIONS: [(&str, &str); 8] = [
+pub(crate) const SECTIONS: [(&str, &str); 9] = [
     (
         "",
         "The run. Each of these keys, and each section, may also stand in a table of one agent: [agents.NAME], [agents.NAME.timing].",
@@ -165,6 +170,7 @@ pub(crate) const SECTIONS: [(&str, &str); 8] = [
     ("environment", "What the provider finds in its environment."),
     ("providers.command", "The provider `command`."),
     ("providers.codex", "The provider `codex` (docs/codex-provider.md)."),
+    ("providers.claude", "The provider `claude` (docs/claude-provider.md)."),
 ];
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Entry> {

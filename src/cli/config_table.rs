@@ -1,11 +1,11 @@
 //! Every key of the configuration file, with its kind and bounds, its default, and what it means.
 
 use super::config_keys::{
-    AGENT_ID, ALLOW, APPROVAL, AUTOMATION, AUTOMATION_RUN, BODIES, BuiltIn, CAPS, CHANNELS, CODEX, CODEX_CAPS,
-    CODEX_TAGS, CODEX_TRANSCRIPT, COMMAND, COMMAND_CAPS, COMMAND_TAGS, CWD, DELIVER, EFFORT, EXPORT_TOKEN, Entry,
-    FAIL_FAST, INFO_FILE, INHERIT, Kind, LABEL, LISTEN, LOG, MACHINE, MARK_READ, MODE, MODEL, Must, OFFERS, ON_GIVE_UP,
-    POLICY, PROFILE, PROMPT, RELAY, RELAY_CONTEXT, SET, SPAWN_REQUEST, STATE_DIR, TAGS, TOKEN_FILE, WAIT_FOR_USAGE,
-    WORKSPACE_MODE,
+    AGENT_ID, ALLOW, APPROVAL, AUTOMATION, AUTOMATION_RUN, BODIES, BuiltIn, CAPS, CHANNELS, CLAUDE, CLAUDE_CAPS,
+    CLAUDE_MODE, CLAUDE_TAGS, CLAUDE_TRANSCRIPT, CODEX, CODEX_CAPS, CODEX_TAGS, CODEX_TRANSCRIPT, COMMAND,
+    COMMAND_CAPS, COMMAND_TAGS, CWD, DELIVER, EFFORT, EXPORT_TOKEN, Entry, FAIL_FAST, INFO_FILE, INHERIT, Kind, LABEL,
+    LISTEN, LOG, MACHINE, MARK_READ, MODE, MODEL, Must, OFFERS, ON_GIVE_UP, POLICY, PROFILE, PROMPT, RELAY,
+    RELAY_CONTEXT, SET, SPAWN_REQUEST, STATE_DIR, TAGS, TOKEN_FILE, WAIT_FOR_USAGE, WORKSPACE_MODE,
 };
 use super::given::{Key, setting};
 use relay_runner_core::config::{Limits, Timing};
@@ -450,5 +450,21 @@ const AROUND: &[Entry] = &[
         "none",
         "\"~/codex.transcript\"",
         "A file in which all that runner and codex say to each other is written down, with the words of messages: for reports of bugs. 64 MiB at most.",
+    ),
+    text(CLAUDE, Kind::Text, "claude", "The program of Claude Code. A name without a slash is looked for in PATH."),
+    text(
+        CLAUDE_MODE,
+        Kind::Word(&["terminal", "stream"]),
+        "terminal",
+        "How Claude Code is run headless: in a tmux server of the runner's own, or as `claude -p` on pipes, which needs no tmux.",
+    ),
+    list(CLAUDE_TAGS, Kind::List, &[], "Tags that every agent of this provider has besides."),
+    list(CLAUDE_CAPS, Kind::List, &[], "Capabilities that every agent of this provider has besides."),
+    none(
+        CLAUDE_TRANSCRIPT,
+        Kind::Path(Must::Nothing),
+        "none",
+        "\"~/claude.transcript\"",
+        "A file in which all that runner and Claude Code say to each other is written down, with the words of messages: for reports of bugs. 64 MiB at most.",
     ),
 ];

@@ -1,8 +1,8 @@
 //! Who the agent is, and what its registration says about it (behaviour 1, 2).
 
 use super::config_keys::{
-    AGENT_ID, APPROVAL, AUTOMATION, AUTOMATION_RUN, CAPS, CODEX_CAPS, CODEX_TAGS, COMMAND_CAPS, COMMAND_TAGS, EFFORT,
-    LABEL, MACHINE, MODEL, POLICY, SPAWN_REQUEST, TAGS, WORKSPACE_MODE,
+    AGENT_ID, APPROVAL, AUTOMATION, AUTOMATION_RUN, CAPS, CLAUDE_CAPS, CLAUDE_TAGS, CODEX_CAPS, CODEX_TAGS,
+    COMMAND_CAPS, COMMAND_TAGS, EFFORT, LABEL, MACHINE, MODEL, POLICY, SPAWN_REQUEST, TAGS, WORKSPACE_MODE,
 };
 use super::failure::Failure;
 use super::given::{Given, Key, Source, word, wrong};
@@ -49,6 +49,7 @@ pub(crate) fn identity(
     let of_provider = match provider {
         "command" => Some((COMMAND_TAGS, COMMAND_CAPS)),
         "codex" => Some((CODEX_TAGS, CODEX_CAPS)),
+        "claude" => Some((CLAUDE_TAGS, CLAUDE_CAPS)),
         _ => None,
     };
     let own = |key: Option<Key>| key.map_or_else(|| Ok(Vec::new()), |key| given.items(key));

@@ -12,7 +12,8 @@ Providers:
   command   any program that speaks JSON lines, named behind -- (docs/command-provider.md)
   demo      an agent built into this program, to try things with
   codex     Codex through its app-server (docs/codex-provider.md); what stands behind -- is codex's own
-  claude, acp: not there yet; `command` can drive them through a program of your own
+  claude    Claude Code in a terminal of the runner's own (tmux), on pipes, or in yours (docs/claude-provider.md)
+  acp: not there yet; `command` can drive it through a program of your own
 
 Examples:
   relay-runner run command -- ./agent.sh
@@ -20,6 +21,8 @@ Examples:
   relay-runner run command --relay https://relay.example --token-file token.txt -- ./agent.sh
   relay-runner run command --agent-id a1 --profile reviewer     with what the configuration says of a1
   relay-runner run codex --agent-id c1 --approval guarded
+  relay-runner run claude --agent-id c2 --claude-mode stream
+  relay-runner run claude --interactive
   relay-runner run demo --agent-id d1
 
 Without --relay, a relay on the default port is used; when there is none, this process serves one.
@@ -42,8 +45,8 @@ pub(crate) struct Args {
     /// Print start and end as lines of JSON, and log as JSON
     #[arg(long, env = JSON, hide_env_values = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
-    /// Of `command`: the program and its arguments [default: providers.command.command of the configuration]; of `codex`:
-    /// what codex is given besides
+    /// Of `command`: the program and its arguments [default: providers.command.command of the configuration]; of `codex` and
+    /// `claude`: what the program is given besides
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
 }
@@ -136,6 +139,13 @@ pub(crate) struct Options {
     /// The codex program [env: AGENT_RELAY_CODEX] [default: codex]
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) codex: Option<String>,
+    /// The program of Claude Code [env: AGENT_RELAY_CLAUDE] [default: claude]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) claude: Option<String>,
+    /// How Claude Code is run headless: terminal, in a tmux server of its own, or stream, on pipes without a terminal
+    /// [env: AGENT_RELAY_CLAUDE_MODE] [default: terminal]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) claude_mode: Option<String>,
     /// Forget what earlier runs of the agent knew; their journal is moved aside [env: AGENT_RELAY_FRESH]
     #[arg(long)]
     pub(crate) fresh: bool,
@@ -173,6 +183,8 @@ impl Options {
             (TMUX_SOCKET.flag, self.tmux_socket.clone()),
             (keys::OFFERS.flag, self.offers.clone()),
             (keys::CODEX.flag, self.codex.clone()),
+            (keys::CLAUDE.flag, self.claude.clone()),
+            (keys::CLAUDE_MODE.flag, self.claude_mode.clone()),
             (FRESH.flag, on(self.fresh)),
         ];
         flags.extend(own.into_iter().filter_map(|(flag, value)| Some((flag, value?))));

@@ -12,7 +12,8 @@ use relay_runner_core::journal::KeptBodies;
 use relay_runner_core::{Config, Text, TokenRecord};
 use relay_runner_shell::profile::Profile;
 use relay_runner_shell::{
-    CodexSpec, CommandSpec, EnvironmentPolicy, Inherit, Options, Program, ProviderSpec, RelayUrl, SettingsSource,
+    ClaudeSpec, ClaudeWay, CodexSpec, CommandSpec, EnvironmentPolicy, Inherit, Options, Program, ProviderSpec,
+    RelayUrl, SettingsSource,
 };
 use secrecy::SecretString;
 use std::ffi::OsString;
@@ -26,6 +27,7 @@ const OFFERS: [(&str, bool); 2] = [("stdin", false), ("monitor", true)];
 /// Which provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    Claude,
     Codex,
     Command,
     Demo,
@@ -34,10 +36,11 @@ pub(crate) enum Kind {
 impl Kind {
     fn parse(name: &str) -> Result<Self, Failure> {
         match name {
+            "claude" => Ok(Self::Claude),
             "codex" => Ok(Self::Codex),
             "command" => Ok(Self::Command),
             "demo" => Ok(Self::Demo),
-            "claude" | "acp" => Err(Failure::usage(
+            "acp" => Err(Failure::usage(
                 "provider_not_there_yet",
                 format!(
                     "the provider `{name}` is not there yet in this version; until then `relay-runner run command -- COMMAND` \
@@ -55,6 +58,7 @@ impl Kind {
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::Claude => "claude",
             Self::Codex => "codex",
             Self::Command => "command",
             Self::Demo => "demo",
@@ -94,13 +98,13 @@ impl Asked {
         given.agent = Some(agent_id.as_str().into());
         let profile = Chosen::find(&given)?;
         given.profile = Arc::new(profile.as_ref().map(Chosen::layer).unwrap_or_default());
-        let provider = provider(kind, &args.command, &given)?;
         let relay = books::relay(&given)?;
         let token = books::token(&given)?;
         let credential = token.as_ref().map(|token| credential(&token.token.record, env)).transpose()?;
         let (token, token_file) = token.map_or((None, None), |given| (Some(given.token.secret), given.file));
         let cwd = cwd(&given)?;
         let mode = mode(&given)?;
+        let provider = provider(kind, &args.command, mode, &given)?;
         if kind == Kind::Codex && mode == Mode::Interactive {
             return Err(Failure::usage(
                 "configuration",
@@ -181,8 +185,9 @@ impl Asked {
     }
 }
 
-fn provider(kind: Kind, command: &[OsString], given: &Given<'_>) -> Result<ProviderSpec, Failure> {
+fn provider(kind: Kind, command: &[OsString], mode: Mode, given: &Given<'_>) -> Result<ProviderSpec, Failure> {
     let argv = match kind {
+        Kind::Claude => return claude(command, mode, given),
         Kind::Codex => return codex(command, given),
         Kind::Command if command.is_empty() => match given.said(keys::COMMAND)? {
             Some((configured, source)) => {
@@ -215,6 +220,29 @@ fn codex(more: &[OsString], given: &Given<'_>) -> Result<ProviderSpec, Failure> 
     })?;
     let transcript = given.text(keys::CODEX_TRANSCRIPT)?.map(|(path, _)| PathBuf::from(path));
     Ok(ProviderSpec::Codex(CodexSpec { argv: argv.into_iter().chain(more.iter().cloned()).collect(), transcript }))
+}
+
+fn claude(more: &[OsString], mode: Mode, given: &Given<'_>) -> Result<ProviderSpec, Failure> {
+    const MODES: [(&str, ClaudeWay); 2] = [("terminal", ClaudeWay::Terminal), ("stream", ClaudeWay::Stream)];
+    let (program, whence) = match given.text(keys::CLAUDE)? {
+        Some((program, source)) => (program, source.to_string()),
+        None => ("claude".to_owned(), "the provider `claude`".to_owned()),
+    };
+    let argv = program::found(&[program.into()], &whence, given.env).map_err(|failure| {
+        failure
+            .and("claude comes with `npm install -g @anthropic-ai/claude-code`; --claude names one that is elsewhere")
+    })?;
+    let headless = given.parsed(keys::CLAUDE_MODE, word(&MODES))?.unwrap_or(ClaudeWay::Terminal);
+    let way = if mode == Mode::Interactive { ClaudeWay::Interactive } else { headless };
+    let tmux = if way == ClaudeWay::Terminal {
+        let found = program::found(&["tmux".into()], "the provider `claude` in a terminal", given.env);
+        found.map_err(|failure| failure.and("install tmux, or run without a terminal: --claude-mode stream"))?.pop()
+    } else {
+        None
+    };
+    let transcript = given.text(keys::CLAUDE_TRANSCRIPT)?.map(|(path, _)| PathBuf::from(path));
+    let argv = argv.into_iter().chain(more.iter().cloned()).collect();
+    Ok(ProviderSpec::Claude(ClaudeSpec { argv, way, tmux, transcript }))
 }
 
 /// The command line of the built-in agent.
@@ -265,6 +293,7 @@ fn bodies(given: &Given<'_>) -> Result<KeptBodies, Failure> {
 fn environment(kind: Kind, given: &Given<'_>, profile: Option<&Profile>) -> Result<EnvironmentPolicy, Failure> {
     const WAYS: [(&str, Inherit); 2] = [("listed", Inherit::Listed), ("all", Inherit::All)];
     let needs: &[&str] = match kind {
+        Kind::Claude => &ClaudeSpec::NEEDS,
         Kind::Codex => &CodexSpec::NEEDS,
         Kind::Command | Kind::Demo => &[],
     };

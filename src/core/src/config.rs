@@ -203,6 +203,9 @@ pub struct Adapter {
     /// A person can open a terminal of the provider's own on the live conversation.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub attach: bool,
+    /// The provider runs in a terminal that a person can look at, and type into.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub live: bool,
 }
 
 /// What happens to a message that arrives during a turn (behaviour 6).

@@ -123,11 +123,13 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
 /// prompt the headings, of what a tool is called with at most `most` bytes and its digest, of other words 300 characters, and
 /// nothing of its answer.
 pub fn slim(payload: &Map<String, Value>, most: usize) -> Map<String, Value> {
-    const KEPT: [&str; 16] = [
+    const KEPT: [&str; 18] = [
         "providerSessionId",
         "pid",
         "pids",
         "session_id",
+        "transcript_path",
+        "model",
         "source",
         "prompt_id",
         "turn_id",

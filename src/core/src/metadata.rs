@@ -213,6 +213,8 @@ impl Core {
         if adapter.attach {
             let attach = json!({"create": true, "read": true, "write": true, "detach": true});
             capabilities.insert("terminal".to_string(), json!({"attach": attach}));
+        } else if adapter.live {
+            capabilities.insert("terminal".to_string(), json!({"live": {"read": true, "write": true}}));
         }
         Value::Object(capabilities)
     }

@@ -14,6 +14,7 @@ mod unheard;
 mod verbs;
 pub(crate) mod why;
 
+use crate::hooked::Hooked;
 use crate::http::Relay;
 use crate::input::{Inputs, Task};
 use crate::monitor::Monitor;
@@ -39,6 +40,7 @@ pub(crate) struct Beside {
     /// With the token in force.
     pub(crate) relay: watch::Receiver<Relay>,
     pub(crate) monitor: Monitor,
+    pub(crate) hooked: Hooked,
 }
 
 /// The running server. Dropping it ends it.

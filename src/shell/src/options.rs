@@ -2,6 +2,7 @@
 
 use crate::environment::EnvironmentPolicy;
 use crate::profile::Profile;
+use crate::provider::claude::ClaudeSpec;
 use crate::provider::codex::CodexSpec;
 use crate::provider::command::CommandSpec;
 use crate::relay_url::RelayUrl;
@@ -81,18 +82,21 @@ pub enum ProviderSpec {
     Command(CommandSpec),
     /// Codex, through its app-server.
     Codex(CodexSpec),
+    /// Claude Code, in a terminal or in its print mode.
+    Claude(ClaudeSpec),
 }
 
 impl Options {
     /// A number that stands for all that a process is started with and cannot be told later: one that was started with
     /// something else is not taken up.
     pub(crate) fn launch(&self) -> u64 {
-        let codex = [self.config.identity.model.as_deref(), self.config.identity.effort.as_deref()];
+        let model = [self.config.identity.model.as_deref(), self.config.identity.effort.as_deref()];
         let (argv, way, monitor, more_of_it) = match &self.provider {
             ProviderSpec::Command(CommandSpec { argv, listen, monitor, .. }) => {
                 (argv, if *listen { &b"listens"[..] } else { b"pipes" }, *monitor, None)
             }
-            ProviderSpec::Codex(CodexSpec { argv, .. }) => (argv, &b"codex"[..], false, Some(codex)),
+            ProviderSpec::Codex(CodexSpec { argv, .. }) => (argv, &b"codex"[..], false, Some(model)),
+            ProviderSpec::Claude(ClaudeSpec { argv, way, .. }) => (argv, way.name().as_bytes(), false, Some(model)),
         };
         let words = argv.iter().map(|word| word.as_encoded_bytes());
         let more = [
@@ -117,6 +121,7 @@ impl ProviderSpec {
         match self {
             Self::Command(spec) => spec.can,
             Self::Codex(_) => CodexSpec::adapter(),
+            Self::Claude(spec) => spec.way.adapter(),
         }
     }
 
@@ -125,6 +130,7 @@ impl ProviderSpec {
         match self {
             Self::Command(spec) => spec.monitor,
             Self::Codex(_) => false,
+            Self::Claude(spec) => spec.way.is_monitored(),
         }
     }
 }

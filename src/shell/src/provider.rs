@@ -5,6 +5,7 @@
 //! every process that was spawned has exactly one exit, as its last report; and after an exit, or when the adapter is
 //! dropped, nothing is left of the process group.
 
+pub(crate) mod claude;
 pub(crate) mod codex;
 pub(crate) mod command;
 pub(crate) mod held;

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::error::RunError;
 use crate::handle::Handle;
+use crate::hooked::Hooked;
 use crate::http::Http;
 use crate::info::InfoFile;
 use crate::input::{Input, Inputs, Task, panic_text};
@@ -71,6 +72,7 @@ pub struct Runner {
     http: Http,
     provider: Box<dyn Provider>,
     monitor: Monitor,
+    hooked: Hooked,
     /// None once the monitor runs.
     monitor_words: Option<monitor::Words>,
     monitoring: Option<Task>,

@@ -15,6 +15,8 @@ pub const CONTROL_SOCKET: &str = "control.sock";
 pub const COMMAND_SOCKET: &str = "command.sock";
 /// Where codex listens.
 pub const CODEX_SOCKET: &str = "codex.sock";
+/// The tmux server that Claude Code runs in.
+pub const TMUX_SOCKET: &str = "tmux.sock";
 /// What the provider is told first.
 pub(crate) const INSTRUCTIONS: &str = "instructions.md";
 /// How others find the runner: agent, process, control server and its secret.

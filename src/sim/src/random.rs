@@ -108,6 +108,7 @@ pub fn config(seed: u64) -> Config {
         inject: true,
         between_turns: false,
         attach: false,
+        live: false,
     };
     Config {
         delivery: if seed.is_multiple_of(3) { Delivery::Steer } else { Delivery::Queue },

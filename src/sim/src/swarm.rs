@@ -97,6 +97,7 @@ fn setup(chance: &mut Chance) -> Setup {
         between_turns: false,
         // It changes words only.
         attach: false,
+        live: false,
     };
     let adapter = Adapter { between_turns: adapter.adoptable && adapter.compact, ..adapter };
     Setup {

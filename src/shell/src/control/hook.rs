@@ -4,8 +4,10 @@
 use super::permission::{Decided, held};
 use super::routes::{ending, look, read, refusal};
 use super::unheard::Unheard;
+use crate::hooked::Hooked;
 use crate::input::{Input, Inputs};
 use crate::secret;
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -20,6 +22,7 @@ use tokio::sync::oneshot;
 
 pub(super) async fn hook(
     State(inputs): State<Inputs>,
+    Extension(hooked): Extension<Hooked>,
     event: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -29,6 +32,9 @@ pub(super) async fn hook(
         Ok(payload) => payload,
         Err(refusal) => return refusal,
     };
+    if hooked.say(&event, &payload) {
+        return told(&event, &[], &[], false);
+    }
     match hooks::read(&event, &payload) {
         Some(Posted::Report(hook)) => {
             let (answer, answered) = oneshot::channel();

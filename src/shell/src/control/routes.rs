@@ -8,13 +8,13 @@ use super::{events, metrics, terminal, why};
 use crate::input::{Input, Inputs};
 use crate::secret;
 use crate::tokens::Token;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use relay_runner_core::event::CommandOrder;
 use relay_runner_core::{Answer, Outcome, Text, wire};
 use relay_runner_protocol::token::RecordGiven;
@@ -49,6 +49,7 @@ pub(super) fn router(inputs: &Inputs, beside: &Beside) -> Router {
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method")
         })
+        .layer(Extension(beside.hooked.clone()))
         .layer(DefaultBodyLimit::max(BODY_MOST))
         .with_state(inputs.clone())
 }

@@ -28,7 +28,7 @@ fn stage() -> Stage {
 fn nothing_beside() -> Beside {
     let url = crate::relay_url::RelayUrl::parse("http://127.0.0.1:1").unwrap();
     let relay = watch::channel(Relay::new(&url, None, "a1".into()).unwrap()).1;
-    Beside { relay, monitor: Monitor::new(false).0 }
+    Beside { relay, monitor: Monitor::new(false).0, hooked: Hooked::new() }
 }
 
 fn http() -> reqwest::Client {

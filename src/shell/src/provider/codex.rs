@@ -61,6 +61,7 @@ impl CodexSpec {
             inject: true,
             between_turns: true,
             attach: true,
+            live: false,
         }
     }
 }

@@ -49,6 +49,7 @@ impl CommandSpec {
             inject: true,
             between_turns: false,
             attach: false,
+            live: false,
         };
         Self { argv, listen, monitor: false, can }
     }

@@ -61,7 +61,7 @@ impl Runner {
     }
 
     fn start_control(&mut self, op: OpId) {
-        let beside = Beside { relay: self.http.watch(), monitor: self.monitor.clone() };
+        let beside = Beside { relay: self.http.watch(), monitor: self.monitor.clone(), hooked: self.hooked.clone() };
         match Control::start(&self.runner_dir, &self.inputs, &beside) {
             Ok(control) => {
                 self.control = Some(control);

@@ -56,6 +56,22 @@ pub(super) fn skills(options: &Options, home: Option<&Path>, runner_dir: &Path) 
     skills
 }
 
+/// Writes the plugin that Claude Code is given for this run: its hooks, which the runner cannot do without, the monitor, and
+/// the skills where its home does not have them. None: it cannot be written.
+pub(super) fn claude_plugin(options: &Options, home: Option<&Path>, runner_dir: &Path) -> Option<PathBuf> {
+    let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
+    let program = host.program.as_deref().unwrap_or_else(|| Path::new("relay-runner"));
+    let dir = runner_dir.join(PLUGIN);
+    let _ = (options, home);
+    match plugin::write(&dir, Provider::Claude, program) {
+        Ok(_) => Some(dir),
+        Err(error) => {
+            tracing::warn!("Claude Code has no plugin of the runner, and says nothing of what it does: {error}");
+            None
+        }
+    }
+}
+
 impl Runner {
     /// Writes what the next process is told first. None: there is nothing to tell, or it cannot be written.
     pub(super) fn introduction(&self) -> Option<OsString> {

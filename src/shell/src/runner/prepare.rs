@@ -1,7 +1,7 @@
 //! Before the loop: the folders, the lock, what the last run knew, and the journal.
 
 use super::Runner;
-use super::introducing::{ProfileHome, profile_home, skills};
+use super::introducing::{ProfileHome, claude_plugin, profile_home, skills};
 use crate::asked::Asked;
 use crate::attachments::Attachments;
 use crate::bodies::Bodies;
@@ -9,6 +9,7 @@ use crate::bus::{BusTarget, BusTiming};
 use crate::clock::Clock;
 use crate::error::StartError;
 use crate::handle::Handle;
+use crate::hooked::Hooked;
 use crate::http::{Http, Relay};
 use crate::info::InfoFile;
 use crate::input::Inputs;
@@ -18,6 +19,7 @@ use crate::monitor::Monitor;
 use crate::observed::Observed;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
+use crate::provider::claude::{self, ClaudeSpec};
 use crate::provider::codex::{self, Codex, CodexSpec, Setting};
 use crate::provider::command::{Command, CommandSpec};
 use crate::provider::leftover::{Noted, kill_leftover, kill_rest, kill_unknown};
@@ -36,8 +38,9 @@ use tokio::sync::watch;
 
 pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartError> {
     let clock = Clock::start();
-    let (ProviderSpec::Command(CommandSpec { argv, .. }) | ProviderSpec::Codex(CodexSpec { argv, .. })) =
-        &options.provider;
+    let (ProviderSpec::Command(CommandSpec { argv, .. })
+    | ProviderSpec::Codex(CodexSpec { argv, .. })
+    | ProviderSpec::Claude(ClaudeSpec { argv, .. })) = &options.provider;
     if argv.is_empty() {
         return Err(StartError::NoCommand);
     }
@@ -76,6 +79,7 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
 
     let observed = Observed::new(at, core.glance(), options.config.identity.started_at);
     let (inputs, waiting) = Inputs::channel();
+    let hooked = Hooked::new();
     let (monitor, monitor_words) = Monitor::new(options.provider.is_monitored());
     let states = Arc::new(watch::channel(Arc::from("")).0);
     let handle = Handle {
@@ -106,8 +110,9 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         bus: None,
         farewell: None,
         http: Http::new(relay, inputs.clone()),
-        provider: provider(&options, &profile_home, [&runner_dir, &state_dir], &inputs, &monitor),
+        provider: provider(&options, &profile_home, [&runner_dir, &state_dir], &inputs, (&monitor, &hooked)),
         monitor,
+        hooked,
         monitor_words: Some(monitor_words),
         monitoring: None,
         fetches: BTreeMap::new(),
@@ -147,8 +152,10 @@ fn clean_up(facts: &DurableFacts, options: &Options, state_dir: &Path, runner_di
         }
         None => kill_unknown(&provider_session(&facts.run_id, *generation), runner_dir),
     });
-    // A child of any command may leave its group to survive; with codex, every command does.
-    if let (Some(ProviderFact { generation, .. }), ProviderSpec::Codex(_)) = (&facts.provider, &options.provider) {
+    // A child of any command may leave its group to survive; with codex and Claude Code, every command does.
+    if let (Some(ProviderFact { generation, .. }), ProviderSpec::Codex(_) | ProviderSpec::Claude(_)) =
+        (&facts.provider, &options.provider)
+    {
         kill_rest(&provider_session(&facts.run_id, *generation), runner_dir);
     }
     let noted = Noted::read(state_dir);
@@ -163,7 +170,7 @@ fn provider(
     home: &ProfileHome,
     [runner_dir, state_dir]: [&Path; 2],
     inputs: &Inputs,
-    monitor: &Monitor,
+    (monitor, hooked): (&Monitor, &Hooked),
 ) -> Box<dyn Provider> {
     let (runner_dir, state_dir) = (runner_dir.to_owned(), state_dir.to_owned());
     match &options.provider {
@@ -174,6 +181,26 @@ fn provider(
             let skills = skills(options, home.as_deref().map(Path::new), &runner_dir);
             let setting = Setting::new(spec.clone(), identity, cwd, home, [runner_dir, state_dir]).with_skills(skills);
             Box::new(Codex::new(setting, inputs.clone()))
+        }
+        ProviderSpec::Claude(spec) => {
+            let home =
+                home.as_ref().map(|(_, dir)| dir.clone()).or_else(|| std::env::var_os(claude::HOME).map(PathBuf::from));
+            let plugin = claude_plugin(options, home.as_deref(), &runner_dir);
+            let identity = &options.config.identity;
+            let setting = claude::Setting {
+                spec: spec.clone(),
+                cwd: options.cwd.clone(),
+                model: identity.model.as_deref().map(str::to_owned),
+                effort: identity.effort.as_deref().map(str::to_owned),
+                approval: identity.approval,
+                profile: options.profile.clone(),
+                home,
+                runner_dir,
+                state_dir,
+                plugin,
+                ready_within: claude::READY_WITHIN,
+            };
+            claude::provider(setting, inputs.clone(), monitor.clone(), hooked.clone())
         }
         ProviderSpec::Command(spec) => {
             Box::new(Command::new(spec.clone(), runner_dir, state_dir, inputs.clone(), monitor.clone()))

@@ -21,6 +21,9 @@ pub(super) struct Messages {
     unseen: BTreeSet<MessageId>,
     /// The core was shown that the living process has it.
     shown: BTreeSet<MessageId>,
+    /// It was shown in a turn that the core knew to run, by an adapter without evidence: the core has to take it for one that
+    /// waits for the next turn.
+    waiting: BTreeSet<MessageId>,
     /// The core knows that it was worked.
     known: BTreeSet<MessageId>,
     /// It was handed over, and is not over.
@@ -76,6 +79,7 @@ impl Messages {
     pub(super) fn starts(&mut self, facts: &DurableFacts) {
         self.turn = false;
         self.shown.clear();
+        self.waiting.clear();
         self.known.clear();
         self.under_way.clear();
         self.telling.clear();
@@ -295,6 +299,9 @@ impl Messages {
                 had.shown = true;
                 if self.offered.contains(&offer.message) && !self.lost.contains(&offer.message) {
                     self.shown.insert(offer.message);
+                    if self.turn && !truth.setup.adapter.evidence {
+                        self.waiting.insert(offer.message);
+                    }
                 }
             }
         }
@@ -322,8 +329,10 @@ impl Messages {
     }
 
     /// The core hears the beginning of a turn.
-    pub(super) const fn busy(&mut self) {
-        self.turn = true;
+    pub(super) fn busy(&mut self) {
+        if !std::mem::replace(&mut self.turn, true) {
+            self.waiting.clear();
+        }
     }
 
     /// Nothing shows that it still runs.
@@ -349,7 +358,7 @@ impl Messages {
             return;
         }
         let of_turn = process.had.iter().filter(|had| had.turn == Some(last)).map(|had| had.offer.message);
-        self.known.extend(of_turn.filter(|id| self.shown.contains(id)));
+        self.known.extend(of_turn.filter(|id| self.shown.contains(id) && !self.waiting.contains(id)));
     }
 
     pub(super) fn tells(&mut self, op: OpId, message: MessageId) -> Watched {

@@ -1,0 +1,116 @@
+//! How Claude Code is started: its command line and its environment, the same in every way of running it.
+
+use super::{ClaudeWay, Setting};
+use crate::error::StartError;
+use crate::runner_dir::INSTRUCTIONS;
+use crate::secret::random_id;
+use relay_runner_core::config::Approval;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Tools that change something, by the names that Claude Code gives them; allowed without a question where everything is.
+const ALLOWED_WHERE_OPEN: &str =
+    "Bash,Edit,Write,NotebookEdit,WebFetch,WebSearch,Skill,Task,Agent,TodoWrite,KillShell,BashOutput,mcp__*";
+const DENIED_WHERE_READ_ONLY: &str = "Edit,Write,NotebookEdit";
+
+/// The conversation that a process is started in. Claude Code takes an id of ours for a new one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Conversation {
+    New(String),
+    Resumed(String),
+}
+
+impl Conversation {
+    /// One that has no transcript is not there any more, or nothing was said in it: it cannot be resumed.
+    pub(super) fn of(resume: Option<&str>, setting: &Setting) -> Result<Self, StartError> {
+        match resume {
+            Some(id) if transcript(&home(setting), id).is_some() => Ok(Self::Resumed(id.to_owned())),
+            Some(_) | None => random_id().map(Self::New),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Self::New(id) | Self::Resumed(id) => id,
+        }
+    }
+
+    fn arguments(&self) -> [OsString; 2] {
+        match self {
+            Self::New(id) => ["--session-id".into(), id.into()],
+            Self::Resumed(id) => ["--resume".into(), id.into()],
+        }
+    }
+}
+
+/// Where Claude Code keeps its transcripts.
+pub(super) fn home(setting: &Setting) -> PathBuf {
+    let usual = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".claude")).unwrap_or_default();
+    setting.home.clone().unwrap_or_else(usual)
+}
+
+/// The transcript of a conversation. Its folder is named by the working directory, in Claude Code's own way.
+pub(super) fn transcript(home: &Path, conversation: &str) -> Option<PathBuf> {
+    let name = format!("{conversation}.jsonl");
+    let folders = std::fs::read_dir(home.join("projects")).ok()?;
+    folders.flatten().map(|folder| folder.path().join(&name)).find(|path| path.is_file())
+}
+
+/// The whole command line.
+pub(super) fn argv(setting: &Setting, conversation: &Conversation) -> Vec<OsString> {
+    let (program, more) =
+        setting.spec.argv.split_first().map_or((None, &[][..]), |(program, more)| (Some(program), more));
+    let mut argv: Vec<OsString> = program.cloned().into_iter().collect();
+    let mut add = |words: &[&OsStr]| argv.extend(words.iter().map(|word| (*word).to_owned()));
+    let word = |text: &'static str| OsStr::new(text);
+    if setting.spec.way == ClaudeWay::Stream {
+        for text in ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"] {
+            add(&[word(text)]);
+        }
+        add(&[word("--replay-user-messages"), word("--permission-prompt-tool"), word("stdio")]);
+    }
+    let id = conversation.arguments();
+    add(&[&id[0], &id[1]]);
+    for (flag, value) in [("--model", &setting.model), ("--effort", &setting.effort)] {
+        if let Some(value) = value {
+            add(&[word(flag), OsStr::new(value)]);
+        }
+    }
+    match setting.approval {
+        Approval::Open => {
+            add(&[word("--permission-mode"), word("acceptEdits"), word("--allowedTools"), word(ALLOWED_WHERE_OPEN)]);
+        }
+        Approval::Guarded => add(&[word("--permission-mode"), word("manual")]),
+        Approval::ReadOnly => {
+            add(&[word("--permission-mode"), word("dontAsk"), word("--disallowedTools"), word(DENIED_WHERE_READ_ONLY)]);
+        }
+    }
+    if let Some(instructions) = instructions(setting) {
+        add(&[word("--append-system-prompt"), OsStr::new(&instructions)]);
+    }
+    if let Some(plugin) = &setting.plugin {
+        add(&[word("--plugin-dir"), plugin.as_os_str()]);
+    }
+    add(&more.iter().map(OsString::as_os_str).collect::<Vec<_>>());
+    argv
+}
+
+/// What the agent is told of the relay, and by its profile.
+fn instructions(setting: &Setting) -> Option<String> {
+    let text = std::fs::read_to_string(setting.runner_dir.join(INSTRUCTIONS)).ok()?;
+    Some(text).filter(|text| !text.trim().is_empty())
+}
+
+/// What is changed in the environment that every provider gets.
+pub(super) fn environment(mut env: BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+    // It stands in the system prompt, so that no hook need say it again.
+    env.remove(OsStr::new("AGENT_RELAY_INSTRUCTIONS_FILE"));
+    // A program that replaces itself under way is another one at the next start.
+    env.entry("DISABLE_AUTOUPDATER".into()).or_insert_with(|| "1".into());
+    // The terminal that the runner was started in is not the one that it runs in.
+    for name in ["TMUX", "TMUX_PANE"] {
+        env.remove(OsStr::new(name));
+    }
+    env
+}
