@@ -2,7 +2,11 @@
 
 use relay_runner_core::event::{ExitClass, ReportStatus, StatusReport, TimelineReport, TurnEnd};
 
-use crate::story::Story;
+use relay_runner_core::config::{Config, Delivery};
+use relay_runner_core::flags::{Flag, Flags};
+use serde_json::json;
+
+use crate::story::{Story, config, plain};
 
 fn busy_with(reason: &str, id: &str) -> StatusReport {
     let (reason, id) = (Some(reason.into()), Some(id.into()));
@@ -190,4 +194,34 @@ fn a_session_that_begins_in_mid_turn_ends_no_turn() {
     story.never(",done");
     story.hook(&session, idle());
     story.expects("task,t50,m5,done");
+}
+
+/// A turn runs that the provider named, and message 6 is handed over into it.
+fn steered_into_a_turn(flags: &[Flag]) -> Story {
+    let mut steering = Config { delivery: Delivery::Steer, flags: Flags::of(flags), ..config() };
+    steering.adapter.steer = true;
+    let mut story = Story::up_with(steering);
+    story.posts("UserPromptSubmit", json!({"prompt": "of a person", "prompt_id": "p1"}));
+    story.message(plain(6));
+    story.hands_over(6);
+    let prompt = story.heading(6);
+    story.posts("UserPromptSubmit", json!({"prompt": prompt, "prompt_id": "p1"}));
+    story.posts("Stop", json!({"prompt_id": "p1"}));
+    story
+}
+
+#[test]
+fn what_a_hook_shows_in_the_turn_that_runs_is_worked_by_it() {
+    let mut story = steered_into_a_turn(&Flag::ALL);
+    story.expects("delivery,m6,worked");
+}
+
+#[test]
+fn without_the_flag_what_a_hook_shows_in_a_turn_waits_for_the_next() {
+    let flags: Vec<Flag> = Flag::ALL.into_iter().filter(|flag| *flag != Flag::JoinsTheTurnOfItsHook).collect();
+    let mut story = steered_into_a_turn(&flags);
+    story.never("delivery,m6,worked");
+    story.posts("UserPromptSubmit", json!({"prompt": "another", "prompt_id": "p2"}));
+    story.posts("Stop", json!({"prompt_id": "p2"}));
+    story.expects("delivery,m6,worked");
 }

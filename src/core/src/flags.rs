@@ -45,11 +45,14 @@ pub enum Flag {
     /// counted; without it, that counts like a crash, and a provider that meets its limit over and over is given up within
     /// seconds.
     WaitsForLimitsWithoutEnd = 8,
+    /// What a hook shows to be taken belongs to the turn that runs where the hook names that turn: it was steered into it.
+    /// Without it, it is believed to wait for the next turn, and is in doubt when none comes.
+    JoinsTheTurnOfItsHook = 9,
 }
 
 impl Flag {
     /// In the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DeniesApprovalsBeyondTheLimit,
         Self::LeavesAGapBehindAnotherRun,
         Self::DoubtsThatTheRelayKnowsTheAgent,
@@ -58,6 +61,7 @@ impl Flag {
         Self::BelievesOnlyEnds,
         Self::RemembersWhatIsOwed,
         Self::WaitsForLimitsWithoutEnd,
+        Self::JoinsTheTurnOfItsHook,
     ];
 
     pub const fn number(self) -> u32 {
@@ -115,7 +119,8 @@ mod tests {
                 | Flag::BelievesLess
                 | Flag::BelievesOnlyEnds
                 | Flag::RemembersWhatIsOwed
-                | Flag::WaitsForLimitsWithoutEnd => {}
+                | Flag::WaitsForLimitsWithoutEnd
+                | Flag::JoinsTheTurnOfItsHook => {}
             }
         }
         assert!(Flag::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));

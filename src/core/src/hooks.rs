@@ -14,6 +14,7 @@ use crate::effect::{Answer, Effect, Effects};
 use crate::event::{
     ApprovalRequest, HookReport, PermissionAsk, ReportStatus, StatusReport, TakenOffer, TimelineReport, TurnEnd,
 };
+use crate::flags::Flag;
 use crate::format::offers_in;
 use crate::ids::{RequestId, Text};
 use crate::note::Note;
@@ -266,8 +267,10 @@ impl Core {
             fx.push(Effect::Answer { request, answer: Answer::Stale });
             return;
         }
-        // Taken before the turn begins that has them.
-        self.taken(&hook.taken, false, fx);
+        // Else taken before the turn begins that has them.
+        let turn = hook.report.as_ref().and_then(|report| report.id.as_ref());
+        let joins = self.turns.is_current(turn) && self.config.flags.has(Flag::JoinsTheTurnOfItsHook);
+        self.taken(&hook.taken, joins, fx);
         if let Some(approval) = &hook.answered {
             self.approval_answered_elsewhere(approval, fx);
         }

@@ -53,6 +53,11 @@ impl Turns {
         self.current.as_ref().map(|turn| turn.number)
     }
 
+    /// Whether this is the provider's own name of the turn that runs.
+    pub(crate) fn is_current(&self, id: Option<&Text>) -> bool {
+        id.is_some() && self.current.as_ref().is_some_and(|turn| turn.id.as_ref() == id)
+    }
+
     /// The turn that keeps the provider from taking something else. One that cannot be confirmed does not.
     pub(crate) fn running(&self) -> Option<TurnNumber> {
         self.current.as_ref().filter(|turn| !turn.unverified).map(|turn| turn.number)

@@ -30,13 +30,17 @@ impl Terminal {
     pub(crate) fn of(identity: &Identity) -> Option<Self> {
         let session = identity.tmux_session.as_deref()?.to_owned();
         let socket = identity.tmux_socket.as_deref().map(str::to_owned);
-        let mut argv = vec!["tmux".to_owned()];
+        Some(Self::tmux("tmux".to_owned(), socket, session))
+    }
+
+    pub(crate) fn tmux(program: String, socket: Option<String>, session: String) -> Self {
+        let mut argv = vec![program];
         if let Some(socket) = &socket {
             argv.extend(["-S".to_owned(), socket.clone()]);
         }
         // With `=`, tmux takes no other session whose name only begins so.
         argv.extend(["attach".to_owned(), "-t".to_owned(), format!("={session}")]);
-        Some(Self::Tmux { socket, session, argv })
+        Self::Tmux { socket, session, argv }
     }
 }
 

@@ -5,6 +5,7 @@
 //! does by itself was measured: `docs/claude-provider.md`.
 
 mod launch;
+mod terminal;
 
 use super::Provider;
 use crate::hooked::Hooked;
@@ -15,11 +16,14 @@ use relay_runner_core::config::{Adapter, Approval};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use terminal::Terminal;
+
+pub(crate) use terminal::SESSION;
 
 /// Where Claude Code has its settings, its credentials and its transcripts.
 pub(crate) const HOME: &str = "CLAUDE_CONFIG_DIR";
 /// How long it may take from its start until it is ready.
-pub(crate) const READY_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// How Claude Code is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +136,7 @@ pub(crate) struct Setting {
 pub(crate) fn provider(setting: Setting, inputs: Inputs, monitor: Monitor, hooked: Hooked) -> Box<dyn Provider> {
     match setting.spec.way {
         ClaudeWay::Stream => todo!("stream {inputs:?}"),
-        ClaudeWay::Terminal | ClaudeWay::Interactive => todo!("{monitor:?} {hooked:?}"),
+        ClaudeWay::Terminal => Box::new(Terminal::new(setting, inputs, monitor, hooked)),
+        ClaudeWay::Interactive => todo!("interactive"),
     }
 }

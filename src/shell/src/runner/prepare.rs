@@ -19,7 +19,7 @@ use crate::monitor::Monitor;
 use crate::observed::Observed;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
-use crate::provider::claude::{self, ClaudeSpec};
+use crate::provider::claude::{self, ClaudeSpec, ClaudeWay};
 use crate::provider::codex::{self, Codex, CodexSpec, Setting};
 use crate::provider::command::{Command, CommandSpec};
 use crate::provider::leftover::{Noted, kill_leftover, kill_rest, kill_unknown};
@@ -55,6 +55,11 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
     let identity = &options.config.identity;
     let agent_id = identity.agent_id.clone();
     let runner_dir = runner_folder(&options, &agent_id, &state_dir)?;
+    if let ProviderSpec::Claude(ClaudeSpec { way: ClaudeWay::Terminal, .. }) = &options.provider {
+        let socket = runner_dir.join(runner_dir::TMUX_SOCKET);
+        options.config.identity.tmux_session = Some(claude::SESSION.into());
+        options.config.identity.tmux_socket = Some(socket.to_string_lossy().into());
+    }
     let profile_home = profile_home(&options, &state_dir)?;
     let (tokens, record) =
         Tokens::begin(&state_dir, options.token.take(), options.config.credential.take(), clock.stamp().wall);

@@ -5,6 +5,7 @@ use crate::error::StartError;
 use crate::runner_dir::INSTRUCTIONS;
 use crate::secret::random_id;
 use relay_runner_core::config::Approval;
+use relay_runner_core::event::ProcessRef;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,14 @@ pub(super) fn transcript(home: &Path, conversation: &str) -> Option<PathBuf> {
     let name = format!("{conversation}.jsonl");
     let folders = std::fs::read_dir(home.join("projects")).ok()?;
     folders.flatten().map(|folder| folder.path().join(&name)).find(|path| path.is_file())
+}
+
+/// The conversation that a process was started in, by its command line.
+pub(super) fn started_in(process: &ProcessRef) -> Option<String> {
+    let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).ok()?;
+    let mut words = line.split(|byte| *byte == 0);
+    words.find(|word| matches!(*word, b"--session-id" | b"--resume"))?;
+    String::from_utf8(words.next()?.to_vec()).ok()
 }
 
 /// The whole command line.

@@ -1,0 +1,169 @@
+//! What stands on Claude Code's screen, as far as it matters before something is typed: whether its input is there and empty, whether
+//! it works, and whether it asks something that only a person may answer.
+
+use serde::{Deserialize, Serialize};
+
+/// A screen, read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Screen {
+    /// Its input is there.
+    Input { empty: bool, works: bool },
+    /// A first question: nothing else happens before a person has answered it.
+    Question(Question),
+    /// Something else has the keys: a permission dialog, a menu, or nothing yet.
+    Other,
+}
+
+/// What it asks before a session begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Question {
+    Onboarding,
+    Trust,
+    ApiKey,
+    Settings,
+    Bypass,
+    Login,
+}
+
+impl Question {
+    /// Known by these words.
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Trust, "Is this a project you created or one you trust?"),
+        (Self::Trust, "Do you trust the files in this folder?"),
+        (Self::ApiKey, "Do you want to use this API key?"),
+        (Self::Settings, "Settings Warning"),
+        (Self::Bypass, "Bypass Permissions mode"),
+        (Self::Login, "Select login method"),
+        (Self::Onboarding, "Choose the text style that looks best"),
+        (Self::Onboarding, "Unable to connect to Anthropic services"),
+    ];
+
+    /// For people: what it asks, and what to do.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Onboarding => {
+                "Claude Code was never set up here, and asks its first questions: run `claude` once in a terminal (with the same \
+                 CLAUDE_CONFIG_DIR) and answer them"
+            }
+            Self::Trust => {
+                "Claude Code asks whether the folder is trusted: run `claude` in that folder once (with the same CLAUDE_CONFIG_DIR) and \
+                 answer; nothing is approved on your behalf"
+            }
+            Self::ApiKey => {
+                "Claude Code asks whether to use the key in ANTHROPIC_API_KEY: run `claude` once with it (and the same \
+                 CLAUDE_CONFIG_DIR) and answer"
+            }
+            Self::Settings => {
+                "Claude Code warns of its settings and waits: run `claude` in that folder once, read what it says, and mend the file"
+            }
+            Self::Bypass => {
+                "Claude Code asks whether to work without any permission: run `claude` once with the same options and answer"
+            }
+            Self::Login => {
+                "Claude Code is not logged in: run `claude` once (with the same CLAUDE_CONFIG_DIR) and log in, or set ANTHROPIC_API_KEY"
+            }
+        }
+    }
+}
+
+const PROMPT: char = '❯';
+const SHELL: char = '!';
+const RULE: char = '─';
+/// Lines that may stand below the input.
+const BELOW_MOST: usize = 4;
+/// What stands before the word for what it does.
+const SPINNERS: [char; 8] = ['·', '✢', '✳', '✶', '✻', '✽', '∗', '*'];
+
+/// Reads what `capture-pane -p` gives.
+pub(crate) fn read(screen: &str) -> Screen {
+    let lines: Vec<&str> = screen.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).collect();
+    if let Some(input) = input(&lines) {
+        return input;
+    }
+    let asked = Question::ALL.iter().find(|(_, words)| screen.contains(words));
+    asked.map_or(Screen::Other, |(question, _)| Screen::Question(*question))
+}
+
+/// The input: lines between the last two rules, of which the first begins with its mark.
+fn input(lines: &[&str]) -> Option<Screen> {
+    let is_rule = |line: &&str| line.chars().all(|c| c == RULE) && line.chars().count() > 8;
+    let end = lines.iter().rposition(is_rule)?;
+    if lines.len() - end - 1 > BELOW_MOST {
+        return None;
+    }
+    let start = lines[..end].iter().rposition(is_rule)?;
+    let (first, more) = lines[start + 1..end].split_first()?;
+    let text = first.strip_prefix(PROMPT);
+    if text.is_none() && !first.starts_with(SHELL) {
+        return None;
+    }
+    let empty = more.is_empty() && text.is_some_and(|text| text.trim().is_empty());
+    let above = &lines[..start];
+    let works = lines[end..].iter().any(|line| line.contains("esc to interrupt"))
+        || above.iter().rev().take(6).any(|line| line.trim_start().starts_with(SPINNERS) && line.contains('…'));
+    Some(Screen::Input { empty, works })
+}
+
+/// The last words on it, for people: why a program ended.
+pub(crate) fn last_words(screen: &str) -> String {
+    let said = |line: &&str| line.chars().any(char::is_alphanumeric) && !line.starts_with("Pane is dead");
+    let lines: Vec<&str> = screen.lines().map(str::trim).filter(said).collect();
+    lines[lines.len().saturating_sub(2)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = "────────────────────────────────";
+
+    fn boxed(above: &str, text: &str, below: &str) -> String {
+        format!("{above}\n\n{RULES}\n{text}\n{RULES}\n{below}\n\n\n")
+    }
+
+    #[test]
+    fn an_input_is_empty_or_not_and_it_works_or_not() {
+        let idle = "  ⏸ manual mode on · ? for shortcuts";
+        let read = |above, text, below| read(&boxed(above, text, below));
+        assert_eq!(
+            read("● TOOL-DONE\n✻ Worked for 0s · done 2:18 PM", "❯ ", idle),
+            Screen::Input { empty: true, works: false }
+        );
+        assert_eq!(read("● well", "❯\u{a0}half typed", idle), Screen::Input { empty: false, works: false });
+        assert_eq!(read("● well", "❯ one\n  two", idle), Screen::Input { empty: false, works: false });
+        assert_eq!(read("x", "! ", "  ! for shell mode"), Screen::Input { empty: false, works: false });
+        let busy = "  ⏸ manual mode on · esc to interrupt";
+        assert_eq!(read("x", "❯", busy), Screen::Input { empty: true, works: true });
+        let spins = "✢ Deciphering… (1s · ↓ 20 tokens)\n  ⎿  Tip: Press Enter";
+        assert_eq!(read(spins, "❯ half typed", "  ⏸ manual mode on"), Screen::Input { empty: false, works: true });
+    }
+
+    #[test]
+    fn a_dialog_has_no_input() {
+        let dialog = format!(
+            "{RULES}\n Bash command\n touch here\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n Esc to cancel · Tab to amend\n"
+        );
+        assert_eq!(read(&dialog), Screen::Other);
+        assert_eq!(read(""), Screen::Other);
+        // Marks in what the agent printed are no input.
+        assert_eq!(read(&format!("{RULES}\n❯ a\n{RULES}\n1\n2\n3\n4\n5\n")), Screen::Other);
+    }
+
+    #[test]
+    fn first_questions_are_known_and_say_what_to_do() {
+        let shown = "Quick safety check: Is this a project you created or one you trust?\n ❯ 1. No, exit\n   2. Yes, I trust this folder";
+        assert_eq!(read(shown), Screen::Question(Question::Trust));
+        for (question, words) in Question::ALL {
+            assert_eq!(read(&format!("┃ {words}\n❯ 1. No")), Screen::Question(question));
+            assert!(question.words().contains("run `claude`"), "{question:?}");
+        }
+        // What an agent prints in a session is no question.
+        assert_eq!(read(&boxed("Select login method", "❯ ", "")), Screen::Input { empty: true, works: false });
+    }
+
+    #[test]
+    fn the_last_words_are_for_people() {
+        let screen = "x\nNo conversation found with session ID: 1\n\n──────\nPane is dead (status 1, Sat)\n";
+        assert_eq!(last_words(screen), "x | No conversation found with session ID: 1");
+    }
+}
