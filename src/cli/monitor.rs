@@ -9,8 +9,9 @@ use relay_runner_shell::ExitCode;
 use relay_runner_shell::client::{Client, ClientError, Lines};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::time::Duration;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// Between two looks for the runner, and for whoever reads.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -19,9 +20,13 @@ const AFTER_HELP: &str = "\
 Examples:
   relay-runner monitor                  inside a provider (run with --offers monitor)
   relay-runner monitor --agent a1       another one's
+  relay-runner monitor --lines          for a provider that shows its model each line, and cuts long ones
 
-Each line is JSON: messageId, nonce, attempt, and text, which is the whole message as an agent reads
-it. A line that was printed is handed over; what was not comes again. Of two monitors of one
+Each line is JSON: messageId, nonce, attempt, text, which is the whole message as an agent reads it,
+and line, which is the same on one line of at most 480 characters, with the command that shows the
+rest. A line with `words` instead of messageId is said to the agent, and is no message. With --lines
+only `line` is printed, and never more than 5 of them within 1.5 s.
+A line that was printed is handed over; what was not comes again. Of two monitors of one
 agent the newer one has the lines, the other waits.
 It ends when nobody reads its output any more, or by a signal.";
 
@@ -31,6 +36,28 @@ It ends when nobody reads its output any more, or by a signal.";
 pub(crate) struct Args {
     #[command(flatten)]
     agent: AgentArgs,
+    /// Print each message as one short line instead of JSON, no faster than a provider takes them
+    #[arg(long)]
+    lines: bool,
+}
+
+/// When lines were printed last. Claude Code takes 20 lines in a second, and drops some of 100.
+#[derive(Debug, Default)]
+struct Pace(VecDeque<Instant>);
+
+impl Pace {
+    const LINES: usize = 5;
+    const WITHIN: Duration = Duration::from_millis(1_500);
+
+    /// Returns when one more may be printed.
+    async fn line(&mut self) {
+        if self.0.len() >= Self::LINES
+            && let Some(first) = self.0.pop_front()
+        {
+            tokio::time::sleep_until(first + Self::WITHIN).await;
+        }
+        self.0.push_back(Instant::now());
+    }
 }
 
 /// Why one connection is over.
@@ -50,6 +77,7 @@ pub(crate) async fn run(args: &Args) -> Done {
     let mut takes_over = true;
     let mut told = false;
     let mut of: Option<String> = None;
+    let mut pace = args.lines.then(Pace::default);
     loop {
         looks.tick().await;
         if is_unread() {
@@ -67,7 +95,7 @@ pub(crate) async fn run(args: &Args) -> Done {
             Err(_) => continue,
         };
         match client.monitor(takes_over).await {
-            Ok(lines) => match listen(&client, lines, &mut looks).await? {
+            Ok(lines) => match listen(&client, lines, &mut looks, pace.as_mut()).await? {
                 Over::Lost => takes_over = true,
                 Over::Replaced => takes_over = false,
                 Over::Unread => return Ok(OK),
@@ -82,7 +110,12 @@ pub(crate) async fn run(args: &Args) -> Done {
     }
 }
 
-async fn listen(client: &Client, mut lines: Lines, looks: &mut Interval) -> Result<Over, Failure> {
+async fn listen(
+    client: &Client,
+    mut lines: Lines,
+    looks: &mut Interval,
+    mut pace: Option<&mut Pace>,
+) -> Result<Over, Failure> {
     loop {
         let line = tokio::select! {
             line = lines.next() => line,
@@ -98,16 +131,33 @@ async fn listen(client: &Client, mut lines: Lines, looks: &mut Interval) -> Resu
         if offer["replaced"] == true {
             return Ok(Over::Replaced);
         }
-        let Some(message) = offer["messageId"].as_u64() else { continue };
-        match say::line(&line) {
+        let read = match (offer["messageId"].as_u64(), offer["words"].as_u64()) {
+            (Some(message), _) => json!({"ids": [message]}),
+            (None, Some(words)) => json!({"ids": [], "words": [words]}),
+            (None, None) => continue,
+        };
+        let printed = match &mut pace {
+            // A runner of an earlier version has no line.
+            Some(pace) => print(offer["line"].as_str().or(offer["text"].as_str()).unwrap_or_default(), pace).await,
+            None => say::line(&line),
+        };
+        match printed {
             Ok(()) => {}
             Err(failure) if failure.code == "output_closed" => return Ok(Over::Unread),
             Err(failure) => return Err(failure),
         }
-        if client.post("/monitor/ack", &json!({"ids": [message]})).await.is_err() {
+        if client.post("/monitor/ack", &read).await.is_err() {
             return Ok(Over::Lost);
         }
     }
+}
+
+async fn print(lines: &str, pace: &mut Pace) -> Result<(), Failure> {
+    for line in lines.lines() {
+        pace.line().await;
+        say::line(line)?;
+    }
+    Ok(())
 }
 
 /// Whether the other end of standard output is closed: also while there is nothing to print.
@@ -116,4 +166,20 @@ fn is_unread() -> bool {
     let mut fds = [PollFd::new(&out, PollFlags::empty())];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&now)).is_ok_and(|_| fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_come_in_small_batches() {
+        let (mut pace, start, mut at) = (Pace::default(), Instant::now(), Vec::new());
+        for _ in 0..12 {
+            pace.line().await;
+            at.push(start.elapsed().as_millis());
+        }
+        assert_eq!(at[..5], [0; 5]);
+        assert!(at[5..10].iter().all(|at| (1_500..1_510).contains(at)) && at[10] >= 3_000, "{at:?}");
+    }
 }

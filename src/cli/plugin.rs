@@ -19,11 +19,17 @@ Examples:
   relay-runner plugin install codex --home /srv/codex     into another home of codex
   relay-runner plugin install codex --profile reviewer    into the homes that runs with this profile have
   relay-runner plugin uninstall codex --user
+  relay-runner plugin install claude --user               the skills, into CLAUDE_CONFIG_DIR, or ~/.claude
 
-`run codex` gives codex the skills without any of this. In a home of its own, which a profile gives it, they are there by
-themselves; in the user's own home, which nothing writes to unless it is told to, `install --user` puts also the rules that
-let codex's sandbox through to the runner. A second `install` changes nothing; a newer program brings up to date what an older one
+`run codex` and `run claude` give their agents the skills without any of this. In a home of its own, which a profile gives
+codex, they are there by themselves; in the user's own home, which nothing writes to unless it is told to, `install codex
+--user` puts also the rules that let codex's sandbox through to the runner. Claude Code has its hooks and its monitor from
+each run, in whatever home: only the skills can be installed, for those that are started without a runner, and no run lists
+them twice. A second `install` changes nothing; a newer program brings up to date what an older one
 wrote; files that somebody changed are kept and named, unless --force is given.";
+
+/// Whose there are, in words.
+const PLUGINS: &str = "codex and claude";
 
 /// Put the skills of a provider into a home of it, or take them away
 #[derive(Debug, clap::Args)]
@@ -45,7 +51,7 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// Only of this provider: codex
+    /// Only of this provider: codex or claude
     #[arg(value_name = "PROVIDER")]
     provider: Option<String>,
     /// Answer as JSON
@@ -55,7 +61,7 @@ struct List {
 
 #[derive(Debug, clap::Args)]
 struct Put {
-    /// codex
+    /// codex or claude
     #[arg(value_name = "PROVIDER")]
     provider: String,
     #[command(flatten)]
@@ -74,7 +80,7 @@ struct Put {
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 struct Place {
-    /// The user's own home of the provider: CODEX_HOME, else ~/.codex
+    /// The user's own home of the provider: CODEX_HOME, else ~/.codex; CLAUDE_CONFIG_DIR, else ~/.claude
     #[arg(long)]
     user: bool,
     /// A home of the provider
@@ -108,11 +114,11 @@ fn provider(name: &str) -> Result<Provider, Failure> {
     let known = Provider::named(name).ok_or_else(|| {
         Failure::usage(
             "unknown_provider",
-            format!("`{}` is not a provider; there is a plugin for codex", say::plain(name)),
+            format!("`{}` is not a provider; there is a plugin for {PLUGINS}", say::plain(name)),
         )
     })?;
     if plugin::files(known, Path::new("")).is_empty() {
-        let why = format!("there is no plugin for {name} in this version, only for codex");
+        let why = format!("there is no plugin for {name} in this version, only for {PLUGINS}");
         return Err(Failure::usage("no_plugin", why));
     }
     Ok(known)
@@ -133,7 +139,9 @@ fn homes(place: &Place, provider: Provider, env: Environment<'_>) -> Result<Vec<
     }
     if place.user {
         let own = host(env).folder(provider).cloned();
-        let why = || Failure::usage("plugin_home", "neither HOME nor CODEX_HOME is set; set one, or give --home");
+        let variable = home::variable(provider).unwrap_or_default();
+        let why =
+            || Failure::usage("plugin_home", format!("neither HOME nor {variable} is set; set one, or give --home"));
         return own.map(|home| vec![home]).ok_or_else(why);
     }
     Err(Failure::usage(
@@ -159,6 +167,11 @@ fn of_profile(name: &str, provider: Provider, env: Environment<'_>) -> Result<Ve
         }
         Some(document) if !document.relay.skills => {
             return Err(refused("it leaves the skills out, and the next run would too: set relay.skills to true"));
+        }
+        Some(_) if provider == Provider::Claude => {
+            return Err(refused(
+                "its runs have the plugin by themselves, and not in the home: there is nothing to install",
+            ));
         }
         Some(_) => {}
     }
@@ -226,7 +239,7 @@ fn show(home: &Path, actions: &[Action], dry_run: bool) -> Result<(), Failure> {
 fn list(asked: &List, env: Environment<'_>) -> Result<(), Failure> {
     let providers = match &asked.provider {
         Some(name) => vec![provider(name)?],
-        None => vec![Provider::Codex],
+        None => vec![Provider::Codex, Provider::Claude],
     };
     let (program, host) = (program()?, host(env));
     let mut listed = Vec::new();

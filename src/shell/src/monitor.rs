@@ -13,6 +13,8 @@ use relay_runner_core::event::FailureKind;
 use relay_runner_core::{Generation, OpId, OpResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -28,10 +30,20 @@ const WORDS_MOST: usize = 64;
 /// The last line of a connection that another took over.
 const REPLACED: &str = "{\"replaced\":true}\n";
 
-/// A message as a line.
+/// What a line is acknowledged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    /// Its message's id.
+    Message(u64),
+    /// The operation that says something else than a message.
+    Words(u64),
+}
+
+/// What is said to whoever listens.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    pub(crate) message: u64,
+    pub(crate) key: Key,
+    /// Of this attempt to hand a message over; empty where it is none.
     pub(crate) nonce: String,
     /// With its end.
     pub(crate) text: String,
@@ -42,6 +54,7 @@ pub(crate) struct Line {
 pub(crate) struct Monitor {
     words: mpsc::Sender<Word>,
     is_on: bool,
+    is_connected: Arc<AtomicBool>,
 }
 
 /// What becomes of somebody who wants to listen.
@@ -60,14 +73,21 @@ enum Word {
     Offer { op: OpId, generation: Generation, lines: Vec<Line>, reporter: Reporter },
     Over(Generation),
     Connect { lines: mpsc::Sender<String>, takes_over: bool, answer: oneshot::Sender<bool> },
-    Acknowledge { messages: Vec<u64>, answer: oneshot::Sender<()> },
+    Acknowledge { keys: Vec<Key>, answer: oneshot::Sender<()> },
 }
 
 impl Monitor {
     /// Its words are to be taken by [`serve`]. `is_on`: offers go this way.
     pub(crate) fn new(is_on: bool) -> (Self, Words) {
         let (words, taken) = mpsc::channel(WORDS_MOST);
-        (Self { words, is_on }, Words(taken))
+        let is_connected = Arc::new(AtomicBool::new(false));
+        let taken = Words { taken, is_connected: Arc::clone(&is_connected) };
+        (Self { words, is_on, is_connected }, taken)
+    }
+
+    /// Whether somebody listens, as far as is known.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
     }
 
     pub(crate) const fn is_on(&self) -> bool {
@@ -108,15 +128,18 @@ impl Monitor {
     }
 
     /// These were read. False when the run is over.
-    pub(crate) async fn acknowledge(&self, messages: Vec<u64>) -> bool {
+    pub(crate) async fn acknowledge(&self, keys: Vec<Key>) -> bool {
         let (answer, answered) = oneshot::channel();
-        self.words.send(Word::Acknowledge { messages, answer }).await.is_ok() && answered.await.is_ok()
+        self.words.send(Word::Acknowledge { keys, answer }).await.is_ok() && answered.await.is_ok()
     }
 }
 
 /// What the task takes in.
 #[derive(Debug)]
-pub(crate) struct Words(mpsc::Receiver<Word>);
+pub(crate) struct Words {
+    taken: mpsc::Receiver<Word>,
+    is_connected: Arc<AtomicBool>,
+}
 
 /// `deadline` is that of an offer, in milliseconds: it goes back before the core stops waiting for it.
 pub(crate) fn serve(words: Words, deadline: u64, inputs: &Inputs) -> Task {
@@ -125,9 +148,10 @@ pub(crate) fn serve(words: Words, deadline: u64, inputs: &Inputs) -> Task {
 
 fn holding(held: Duration, words: Words, inputs: &Inputs) -> Task {
     Task::start("the monitor", inputs, async move {
-        let mut words = words.0;
+        let Words { taken: mut words, is_connected } = words;
         let mut desk = Desk { held, ..Desk::default() };
         loop {
+            is_connected.store(desk.connection.is_some(), Ordering::Relaxed);
             let closed = async {
                 match &desk.connection {
                     Some(lines) => lines.closed().await,
@@ -160,10 +184,10 @@ struct Desk {
     /// Counts connections.
     connections: u64,
     batch: Option<Batch>,
-    /// By message: the nonce that was said last, and on which connection.
-    told: BTreeMap<u64, (String, u64)>,
+    /// The nonce that was said last, and on which connection.
+    told: BTreeMap<Key, (String, u64)>,
     /// Acknowledged after their offer had gone back, with the nonce: the next offer of them is handed over already.
-    ahead: BTreeMap<u64, String>,
+    ahead: BTreeMap<Key, String>,
 }
 
 /// What was offered. The core offers one batch at a time.
@@ -173,7 +197,7 @@ struct Batch {
     generation: Generation,
     reporter: Reporter,
     lines: Vec<Line>,
-    unread: BTreeSet<u64>,
+    unread: BTreeSet<Key>,
     until: Instant,
 }
 
@@ -183,10 +207,10 @@ impl Desk {
             Word::Offer { op, generation, lines, reporter } => {
                 // The core does not wait for the one before any more.
                 self.give_back().await;
-                let is_ahead = |line: &&Line| self.ahead.get(&line.message) == Some(&line.nonce);
-                let unread = lines.iter().filter(|line| !is_ahead(line)).map(|line| line.message).collect();
+                let is_ahead = |line: &&Line| self.ahead.get(&line.key) == Some(&line.nonce);
+                let unread = lines.iter().filter(|line| !is_ahead(line)).map(|line| line.key).collect();
                 for line in &lines {
-                    self.ahead.remove(&line.message);
+                    self.ahead.remove(&line.key);
                 }
                 let until = clock::after(self.held);
                 self.batch = Some(Batch { op, generation, reporter, lines, unread, until });
@@ -212,9 +236,9 @@ impl Desk {
                     self.say();
                 }
             }
-            Word::Acknowledge { messages, answer } => {
-                for message in messages {
-                    self.is_read(message);
+            Word::Acknowledge { keys, answer } => {
+                for key in keys {
+                    self.is_read(key);
                 }
                 self.hand_over().await;
                 // Whoever acknowledged may have gone.
@@ -226,11 +250,11 @@ impl Desk {
     /// What of the batch was not said on this connection yet.
     fn say(&mut self) {
         let (Some(to), Some(batch)) = (&self.connection, &self.batch) else { return };
-        for line in batch.lines.iter().filter(|line| batch.unread.contains(&line.message)) {
+        for line in batch.lines.iter().filter(|line| batch.unread.contains(&line.key)) {
             let said = (line.nonce.clone(), self.connections);
             // One that is not said because the other end reads nothing is not told: it is given back in time.
-            if self.told.get(&line.message) != Some(&said) && to.try_send(line.text.clone()).is_ok() {
-                self.told.insert(line.message, said);
+            if self.told.get(&line.key) != Some(&said) && to.try_send(line.text.clone()).is_ok() {
+                self.told.insert(line.key, said);
             }
         }
         while self.told.len() > TOLD_MOST {
@@ -238,14 +262,14 @@ impl Desk {
         }
     }
 
-    fn is_read(&mut self, message: u64) {
-        let Some((nonce, _)) = self.told.get(&message) else { return };
-        let offered = |batch: &Batch| batch.lines.iter().any(|line| line.message == message && line.nonce == *nonce);
+    fn is_read(&mut self, key: Key) {
+        let Some((nonce, _)) = self.told.get(&key) else { return };
+        let offered = |batch: &Batch| batch.lines.iter().any(|line| line.key == key && line.nonce == *nonce);
         if let Some(batch) = self.batch.as_mut().filter(|batch| offered(batch)) {
-            batch.unread.remove(&message);
+            batch.unread.remove(&key);
             return;
         }
-        self.ahead.insert(message, nonce.clone());
+        self.ahead.insert(key, nonce.clone());
         while self.ahead.len() > TOLD_MOST {
             self.ahead.pop_first();
         }
@@ -261,8 +285,8 @@ impl Desk {
     async fn give_back(&mut self) {
         let Some(batch) = self.batch.take() else { return };
         // What of it was read is known when it is offered the next time.
-        for line in batch.lines.iter().filter(|line| !batch.unread.contains(&line.message)) {
-            self.ahead.insert(line.message, line.nonce.clone());
+        for line in batch.lines.iter().filter(|line| !batch.unread.contains(&line.key)) {
+            self.ahead.insert(line.key, line.nonce.clone());
         }
         let why = if self.connection.is_some() {
             "the monitor has not acknowledged it yet"

@@ -10,7 +10,7 @@ mod source;
 mod tests;
 
 pub use place::{Action, How, What, install, uninstall};
-pub use source::{File, files};
+pub use source::{ClaudeRun, File, files};
 
 use crate::profile::Provider;
 use crate::runner_dir::make_private;
@@ -38,8 +38,22 @@ pub enum PluginError {
 /// # Errors
 /// When the file system refuses something.
 pub fn write(dir: &Path, provider: Provider, program: &Path) -> Result<bool, PluginError> {
+    write_all(dir, provider, &files(provider, program))
+}
+
+/// Writes the plugin of one run of Claude Code, as [`write`] does: its hooks, and of the rest what the run wants. The skills
+/// are left out where `home` has them, by [`install`]: it would list each of them twice.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_for_claude(dir: &Path, home: Option<&Path>, program: &Path, run: ClaudeRun) -> Result<bool, PluginError> {
+    let skills = run.skills && !has_skills(home, Provider::Claude, program);
+    write_all(dir, Provider::Claude, &source::claude_run(program, ClaudeRun { skills, ..run }))
+}
+
+fn write_all(dir: &Path, provider: Provider, files: &[File]) -> Result<bool, PluginError> {
     make_private(dir).map_err(|source| PluginError::Io { doing: "make the folder", path: dir.to_owned(), source })?;
-    let done = install(dir, provider, program, How { force: true, dry_run: false })?;
+    let done = place::put_all(dir, provider, files, How { force: true, dry_run: false })?;
     Ok(done.iter().any(|action| action.what != What::Keep))
 }
 
@@ -56,18 +70,24 @@ pub fn for_run(
     provider: Provider,
     program: &Path,
 ) -> Result<Option<PathBuf>, PluginError> {
-    if let Some(home) = home.filter(|home| place::is_installed(home)) {
-        let how = How { force: false, dry_run: true };
-        if install(home, provider, program, how).is_ok_and(|left| !left.is_empty()) {
-            tracing::warn!(
-                "the skills in {} are not those of this version; `relay-runner plugin install {} --home {}` brings them up to date",
-                home.display(),
-                provider.name(),
-                home.display()
-            );
-        }
+    if has_skills(home, provider, program) {
         return Ok(None);
     }
     write(dir, provider, program)?;
     Ok(Some(dir.join(SKILLS)))
+}
+
+/// Whether a home has them, of whatever version.
+fn has_skills(home: Option<&Path>, provider: Provider, program: &Path) -> bool {
+    let Some(home) = home.filter(|home| place::is_installed(home)) else { return false };
+    let how = How { force: false, dry_run: true };
+    if install(home, provider, program, how).is_ok_and(|left| !left.is_empty()) {
+        tracing::warn!(
+            "the skills in {} are not those of this version; `relay-runner plugin install {} --home {}` brings them up to date",
+            home.display(),
+            provider.name(),
+            home.display()
+        );
+    }
+    true
 }

@@ -1,6 +1,6 @@
 //! Messages that go through the monitor: what is printed, what comes again, and who has the lines.
 
-use super::world::{PATIENT, PROGRAM, Process, World, eventually, signal};
+use super::world::{PATIENT, PROGRAM, Process, World, eventually, signal, text};
 use serde_json::Value;
 use std::fs;
 
@@ -64,6 +64,33 @@ fn messages_go_through_the_monitor_and_not_to_standard_input() {
     assert_eq!(world.ask(&["stop"]).code, Some(0));
     assert_eq!(runner.ends(), Some(0));
     world.no_process_is_left();
+    world.replays_exactly(1);
+}
+
+#[test]
+fn a_provider_that_cuts_lines_has_each_message_as_a_short_one() {
+    let world = World::new();
+    let runner = world.agent(TAKING, &MONITORED);
+    let mut monitor = world.start(&["monitor", "--agent", "a1", "--lines"], &[]);
+    let mut tell = |words: &str, end: &str| {
+        let message = world.message(words);
+        let line = monitor.line();
+        let start = format!("[relay message {message} ");
+        assert!(line.starts_with(&start) && line.contains("] from operator, chat | "), "{line}");
+        assert!(line.ends_with(&end.replace("ID", &message.to_string())) && line.len() <= 480, "{line}");
+        fs::write(world.path("work/tell"), format!("{message}\n")).unwrap();
+        world.is_settled(message);
+        message
+    };
+    tell("a <short> one", "chat | a <short> one");
+    let words = "x".repeat(1_000);
+    let long = tell(&words, "xxx ... whole: relay-runner read ID");
+    let folder = text(&world.state().join("run"));
+    let whole = world.ask_with(&["read", &long.to_string()], &[("AGENT_RELAY_RUNNER_DIR", &folder)]);
+    assert!(whole.code == Some(0) && whole.out.contains(&words), "{whole:?}");
+    assert!(monitor.killed());
+    assert_eq!(world.ask(&["stop"]).code, Some(0));
+    assert_eq!(runner.ends(), Some(0));
     world.replays_exactly(1);
 }
 

@@ -74,7 +74,7 @@ fn a_plugin_is_put_there_once_and_taken_away_whole() {
     assert_eq!(done(&plugin(&world, &["install", "codex", "--user", "--json"])), expected);
     assert_eq!(fs::read_to_string(home.join(RULES)).unwrap(), "mine");
     let listed = plugin(&world, &["list"]).out;
-    assert!(listed.ends_with(": in part, or of another version\n"), "{listed}");
+    assert!(listed.contains("/.codex: in part, or of another version\n"), "{listed}");
     assert_eq!(done(&plugin(&world, &["uninstall", "codex", "--user", "--json"])).len(), 12);
     assert_eq!(
         (fs::read_to_string(home.join(RULES)).unwrap(), names(&home.join("skills"))),
@@ -84,6 +84,31 @@ fn a_plugin_is_put_there_once_and_taken_away_whole() {
     assert_eq!(done(&forced), [pair("remove", RULES)]);
     assert_eq!(names(&home), ["config.toml", "skills"]);
     fs::remove_dir(home.join("skills/own")).unwrap();
+}
+
+#[test]
+fn claude_has_the_skills_in_a_home_and_the_rest_of_its_plugin_only_for_a_run() {
+    let world = World::without_relay();
+    let home = world.path(".claude");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("settings.json"), "{}").unwrap();
+    let said = |arguments: &[&str]| plugin(&world, &[arguments, &["--user", "--json"]].concat()).json();
+    let planned = said(&["install", "claude", "--dry-run"]);
+    assert_eq!((planned["provider"].as_str(), names(&home).len()), (Some("claude"), 1), "{planned}");
+    let actions = |said: &Value| said["homes"][0]["actions"].as_array().unwrap().clone();
+    let done = said(&["install", "claude"]);
+    assert_eq!(actions(&done), actions(&planned));
+    assert!(
+        actions(&done).iter().all(|action| action["path"].as_str().unwrap().starts_with("skills/relay-")),
+        "{done}"
+    );
+    assert_eq!(names(&home), [".relay-runner-plugin.json", "settings.json", "skills"]);
+    assert!(actions(&said(&["install", "claude"])).is_empty());
+    let listed = plugin(&world, &["list", "claude", "--json"]).json();
+    assert_eq!((&listed[0]["userState"], listed.as_array().unwrap().len()), (&json!("installed"), 1));
+    assert_eq!(actions(&said(&["uninstall", "claude"])).len(), 11);
+    assert_eq!(names(&home), ["settings.json"]);
+    assert_eq!(plugin(&world, &["list", "--json"]).json()[1]["userState"], "not installed");
 }
 
 #[test]
@@ -100,6 +125,8 @@ fn nothing_is_put_anywhere_without_a_place_that_is_named_and_fits() {
     fs::write(profiles.join("host.json"), r#"{"name": "host"}"#).unwrap();
     let without = r#"{"name": "without", "relay": {"skills": false}, "instructions": {"globalInstructions": false}}"#;
     fs::write(profiles.join("without.json"), without).unwrap();
+    let isolated = r#"{"name": "isolated", "instructions": {"globalInstructions": false}}"#;
+    fs::write(profiles.join("isolated.json"), isolated).unwrap();
     fs::write(profiles.join("claude.json"), r#"{"name": "claude", "provider": "claude"}"#).unwrap();
     let at = |name: &str| text(&world.path(name));
     let (linked, odd, none, file) = (at("elsewhere/home"), at("odd"), at("none"), at(".codex/config.toml"));
@@ -113,7 +140,9 @@ fn nothing_is_put_anywhere_without_a_place_that_is_named_and_fits() {
         (&["codex", "--profile", "host"], "plugin_profile", "use --user"),
         (&["codex", "--profile", "without"], "plugin_profile", "set relay.skills to true"),
         (&["codex", "--profile", "claude"], "profile", "it is for claude"),
-        (&["claude", "--user"], "no_plugin", "only for codex"),
+        (&["claude", "--user"], "plugin_home", "there is no folder"),
+        (&["claude", "--profile", "isolated"], "plugin_profile", "by themselves"),
+        (&["acp", "--user"], "no_plugin", "only for codex and claude"),
         (&["gemini", "--user"], "unknown_provider", "`gemini`"),
         (&["codex", "--user", "--home", &none], "usage", "cannot be used with"),
         (&[], "usage", "PROVIDER"),

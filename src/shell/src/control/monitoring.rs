@@ -1,7 +1,7 @@
 //! `GET /monitor` and `POST /monitor/ack` (protocol 4): what is offered, as lines for whoever listens.
 
 use super::routes::{ending, read, refusal};
-use crate::monitor::{Connected, Monitor};
+use crate::monitor::{Connected, Key, Monitor};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A blank line comes after so much silence, so that either end sees that the other is gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Messages acknowledged in one call.
+/// Lines acknowledged in one call.
 const IDS_MOST: usize = 1_024;
 
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(monitor: &Monitor) -> Router<S> {
@@ -72,21 +72,26 @@ async fn listen(State(monitor): State<Monitor>, uri: Uri) -> Response {
 
 #[derive(Debug, Deserialize)]
 struct Acknowledged {
+    /// Of messages.
     ids: Vec<u64>,
+    /// Of lines that are none.
+    #[serde(default)]
+    words: Vec<u64>,
 }
 
 /// What was read; messages that nobody was told of change nothing.
 async fn acknowledge(State(monitor): State<Monitor>, body: Result<Bytes, BytesRejection>) -> Response {
-    let Acknowledged { ids } = match read(body) {
+    let Acknowledged { ids, words } = match read(body) {
         Ok(body) => body,
         Err(refusal) => return refusal,
     };
-    if ids.len() > IDS_MOST {
+    if ids.len() + words.len() > IDS_MOST {
         let message = format!("at most {IDS_MOST} ids at a time");
         return refusal(StatusCode::UNPROCESSABLE_ENTITY, "bad_body", &message);
     }
     if !monitor.is_on() {
         return is_off();
     }
-    if monitor.acknowledge(ids).await { axum::Json(json!({"ok": true})).into_response() } else { ending() }
+    let keys = ids.into_iter().map(Key::Message).chain(words.into_iter().map(Key::Words)).collect();
+    if monitor.acknowledge(keys).await { axum::Json(json!({"ok": true})).into_response() } else { ending() }
 }

@@ -33,7 +33,7 @@ fn staged(held: Duration) -> Stage {
 impl Stage {
     fn offer(&self, op: u64, messages: &[(u64, &str)]) {
         let line = |(message, nonce): &(u64, &str)| Line {
-            message: *message,
+            key: Key::Message(*message),
             nonce: (*nonce).to_owned(),
             text: format!("{message} {nonce}\n"),
         };
@@ -69,9 +69,9 @@ async fn a_batch_is_handed_over_once_all_of_it_was_acknowledged() {
     stage.offer(1, &[(7, "a"), (9, "b")]);
     assert_eq!(lines.recv().await.unwrap(), "7 a\n");
     assert_eq!(lines.recv().await.unwrap(), "9 b\n");
-    assert!(stage.monitor.acknowledge(vec![7, 99]).await);
+    assert!(stage.monitor.acknowledge(vec![Key::Message(7), Key::Message(99)]).await);
     assert!(stage.answers.try_recv().is_err(), "one of them is not read yet");
-    assert!(stage.monitor.acknowledge(vec![9]).await);
+    assert!(stage.monitor.acknowledge(vec![Key::Message(9)]).await);
     assert_eq!(stage.answer(1).await, None);
 }
 
@@ -81,7 +81,7 @@ async fn an_offer_waits_for_somebody_who_listens() {
     stage.offer(1, &[(7, "a")]);
     let mut lines = stage.listen().await;
     assert_eq!(lines.recv().await.unwrap(), "7 a\n");
-    stage.monitor.acknowledge(vec![7]).await;
+    stage.monitor.acknowledge(vec![Key::Message(7)]).await;
     assert_eq!(stage.answer(1).await, None);
 
     let mut stage = hasty();
@@ -98,7 +98,7 @@ async fn what_a_process_was_offered_goes_with_it() {
     stage.monitor.over(Generation(1)).await;
     assert!(stage.answer(1).await.unwrap().contains("ended"));
     // The next one has read nothing, whatever the last one still acknowledges.
-    stage.monitor.acknowledge(vec![7]).await;
+    stage.monitor.acknowledge(vec![Key::Message(7)]).await;
     stage.offer(2, &[(7, "a")]);
     assert_eq!(lines.recv().await.unwrap(), "7 a\n");
 }
@@ -109,7 +109,7 @@ async fn what_was_not_acknowledged_comes_again_on_the_next_connection_and_only_t
     let mut first = stage.listen().await;
     stage.offer(1, &[(7, "a"), (9, "b")]);
     first.recv().await.unwrap();
-    stage.monitor.acknowledge(vec![9]).await;
+    stage.monitor.acknowledge(vec![Key::Message(9)]).await;
     assert_eq!(stage.answer(1).await.unwrap(), "the monitor has not acknowledged it yet");
     // The core offers them again; on the same connection that is no news.
     let batch = [(7, "a"), (9, "b")];
@@ -119,7 +119,7 @@ async fn what_was_not_acknowledged_comes_again_on_the_next_connection_and_only_t
     assert_eq!(first.recv().await.unwrap(), REPLACED);
     assert_eq!(first.recv().await, None);
     assert_eq!(second.recv().await.unwrap(), "7 a\n");
-    stage.monitor.acknowledge(vec![7]).await;
+    stage.monitor.acknowledge(vec![Key::Message(7)]).await;
     let mut op = 2;
     while stage.answer(op).await.is_some() {
         // A slow machine: it went back in the meantime.
@@ -136,12 +136,40 @@ async fn an_acknowledgement_that_comes_late_counts_for_the_next_offer_of_the_sam
     stage.offer(1, &[(7, "a")]);
     lines.recv().await.unwrap();
     assert!(stage.answer(1).await.is_some());
-    stage.monitor.acknowledge(vec![7]).await;
+    stage.monitor.acknowledge(vec![Key::Message(7)]).await;
     stage.offer(2, &[(7, "a")]);
     assert_eq!(stage.answer(2).await, None);
     // Another attempt is another line.
     stage.offer(3, &[(7, "b")]);
     assert_eq!(lines.recv().await.unwrap(), "7 b\n");
+}
+
+#[tokio::test]
+async fn words_that_are_no_message_are_acknowledged_by_their_own_number() {
+    let mut stage = stage();
+    let mut lines = stage.listen().await;
+    let reporter = Reporter::new(stage.inputs.clone(), Generation(1), Redactor::default());
+    let words = Line { key: Key::Words(7), nonce: String::new(), text: "words\n".to_owned() };
+    stage.monitor.offer(OpId(7), Generation(1), vec![words], reporter).unwrap();
+    assert_eq!(lines.recv().await.unwrap(), "words\n");
+    stage.monitor.acknowledge(vec![Key::Message(7)]).await;
+    assert!(stage.answers.try_recv().is_err(), "that is a message");
+    stage.monitor.acknowledge(vec![Key::Words(7)]).await;
+    assert_eq!(stage.answer(7).await, None);
+}
+
+#[tokio::test]
+async fn it_is_known_whether_somebody_listens() {
+    let stage = stage();
+    assert!(!stage.monitor.is_connected());
+    let lines = stage.listen().await;
+    // Whatever is answered after it was taken up says so.
+    stage.monitor.acknowledge(Vec::new()).await;
+    assert!(stage.monitor.is_connected());
+    drop(lines);
+    while stage.monitor.is_connected() {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -77,9 +77,13 @@ struct Manifest {
 /// # Errors
 /// When the place is missing or not to be written, when a folder in it is a link, and when its manifest cannot be understood.
 pub fn install(dir: &Path, provider: Provider, program: &Path, how: How) -> Result<Vec<Action>, PluginError> {
+    put_all(dir, provider, &files(provider, program), how)
+}
+
+/// The same with other files than those of a home.
+pub(super) fn put_all(dir: &Path, provider: Provider, wanted: &[File], how: How) -> Result<Vec<Action>, PluginError> {
     is_folder(dir)?;
     let known = read(dir, how.force)?;
-    let wanted = files(provider, program);
     let mut next = Manifest {
         provider: provider.name().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -87,7 +91,7 @@ pub fn install(dir: &Path, provider: Provider, program: &Path, how: How) -> Resu
         folders: known.folders.clone(),
     };
     let mut actions = Vec::new();
-    for file in &wanted {
+    for file in wanted {
         let (action, is_ours) = planned(dir, file, &known, how.force)?;
         if is_ours {
             next.files.insert(file.path.to_owned(), hash(file.text.as_bytes()));

@@ -1,8 +1,9 @@
-use super::source::{CODEX, SHARED};
+use super::source::{CLAUDE, CODEX, SHARED};
 use super::*;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::Duration;
 
 const PROGRAM: &str = "/opt/relay-runner";
 const TAGS: &str = "skills/relay-tags/SKILL.md";
@@ -81,7 +82,7 @@ fn files_under(dir: &Path, prefix: &str, found: &mut BTreeSet<String>) {
 #[test]
 fn what_is_in_the_program_is_what_lies_in_the_source() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    for (folder, prefix, table) in [("skills", "skills/", SHARED), ("codex", "", CODEX)] {
+    for (folder, prefix, table) in [("skills", "skills/", SHARED), ("codex", "", CODEX), ("claude", "", CLAUDE)] {
         let mut there = BTreeSet::new();
         files_under(&source.join(folder), prefix, &mut there);
         assert_eq!(there, table.iter().map(|(path, _)| (*path).to_owned()).collect(), "{folder}");
@@ -113,6 +114,60 @@ fn the_rules_name_this_very_program() {
     assert!(rules(PROGRAM).contains("paths = [\"/opt/relay-runner\"]"));
     assert!(rules("/a \"b\"/x").contains("paths = [\"/a \\\"b\\\"/x\"]"));
     assert_eq!(files(Provider::Command, Path::new(PROGRAM)), []);
+}
+
+fn for_claude(dir: &Path, home: Option<&Path>, program: &str, run: ClaudeRun) -> bool {
+    write_for_claude(dir, home, Path::new(program), run).unwrap()
+}
+
+fn json(path: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+const WHOLE: ClaudeRun = ClaudeRun { skills: true, monitor: true, approval: Duration::from_millis(594_500) };
+
+#[test]
+fn the_hooks_of_claude_call_this_program_and_have_time_outs_of_their_own() {
+    let place = Place::new();
+    let dir = place.folder.path().join("runner/plugin");
+    assert!(for_claude(&dir, None, "/a b/it's \"x\"", WHOLE));
+    let hooks = json(&dir.join("hooks/hooks.json"));
+    let hooks = hooks["hooks"].as_object().unwrap();
+    for (event, groups) in hooks {
+        let hook = &groups[0]["hooks"][0];
+        assert_eq!(hook["command"], format!("'/a b/it'\\''s \"x\"' hook {event}"));
+        let known = relay_runner_core::hooks::read(event, &serde_json::Map::new());
+        assert!(known.is_some(), "{event}");
+        assert_eq!(hook["timeout"], if event == "PermissionRequest" { 600 } else { 10 }, "{event}");
+    }
+    assert_eq!(hooks.len(), 12);
+    let monitors = json(&dir.join("monitors/monitors.json"));
+    assert_eq!(monitors[0]["command"], "'/a b/it'\\''s \"x\"' monitor --lines");
+    let manifest = json(&dir.join(".claude-plugin/plugin.json"));
+    assert_eq!(manifest["agentRelayContracts"], serde_json::json!({"providerPluginProtocol": 1}));
+    assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"));
+    assert!(!for_claude(&dir, None, "/a b/it's \"x\"", WHOLE), "it stands");
+}
+
+#[test]
+fn what_a_run_of_claude_does_not_want_is_left_out_and_its_home_has_only_skills() {
+    let place = Place::new();
+    let dir = place.folder.path().join("plugin");
+    let home = place.home();
+    let parts = |run| {
+        for_claude(&dir, Some(&home), PROGRAM, run);
+        ["skills", "monitors", "hooks"].map(|part| dir.join(part).exists())
+    };
+    assert_eq!(parts(WHOLE), [true; 3]);
+    assert_eq!(parts(ClaudeRun { skills: false, ..WHOLE }), [false, true, true]);
+    assert_eq!(parts(ClaudeRun { monitor: false, ..WHOLE }), [true, false, true]);
+    // Hooks and monitor are of a run; a home that has the skills is not told of them twice.
+    let installed = install(&home, Provider::Claude, Path::new(PROGRAM), How::default()).unwrap();
+    assert_eq!(installed.len(), SHARED.len());
+    assert_eq!(place.names(), [".relay-runner-plugin.json", "skills"]);
+    assert_eq!(parts(WHOLE), [false, true, true]);
+    place.uninstall(false);
+    assert_eq!(parts(WHOLE), [true; 3]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod talk;
 mod words;
 
 use super::living::{self, Halt, Living};
-use super::{Adopt, Deed, Provider, Start};
+use super::{Adopt, Deed, Provider, Start, shown};
 use crate::monitor::Monitor;
 use crate::runner_dir::COMMAND_SOCKET;
 use generation::{Begin, Running};
@@ -116,7 +116,7 @@ impl Provider for Command {
         if let Deed::Offer(offers) = &deed
             && self.monitor.is_on()
         {
-            let lines = words::monitored(offers);
+            let lines = shown::monitored(offers);
             if self.monitor.offer(op, generation, lines, living.reporter.clone()).is_err() {
                 living::refuse(op, "the monitor takes nothing any more", &self.inputs);
             }

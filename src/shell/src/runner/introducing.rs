@@ -4,7 +4,7 @@ use super::Runner;
 use crate::error::StartError;
 use crate::info::write_whole;
 use crate::options::Options;
-use crate::plugin::{self, How};
+use crate::plugin::{self, ClaudeRun, How};
 use crate::profile::Provider;
 use crate::profile::home::{self, Host};
 use crate::runner_dir::INSTRUCTIONS;
@@ -12,6 +12,7 @@ use relay_runner_core::Core;
 use relay_runner_core::instructions::{Introduction, relay_instructions};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// In the runner folder.
 const PLUGIN: &str = "plugin";
@@ -60,10 +61,16 @@ pub(super) fn skills(options: &Options, home: Option<&Path>, runner_dir: &Path) 
 /// the skills where its home does not have them. None: it cannot be written.
 pub(super) fn claude_plugin(options: &Options, home: Option<&Path>, runner_dir: &Path) -> Option<PathBuf> {
     let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
+    let home = home.or_else(|| host.folder(Provider::Claude).map(PathBuf::as_path));
     let program = host.program.as_deref().unwrap_or_else(|| Path::new("relay-runner"));
     let dir = runner_dir.join(PLUGIN);
-    let _ = (options, home);
-    match plugin::write(&dir, Provider::Claude, program) {
+    let relay = options.profile.as_ref().map(|profile| &profile.relay);
+    let run = ClaudeRun {
+        skills: relay.is_none_or(|relay| relay.skills),
+        monitor: relay.is_none_or(|relay| relay.monitor) && options.provider.is_monitored(),
+        approval: Duration::from_millis(options.config.timing.approval),
+    };
+    match plugin::write_for_claude(&dir, home, program, run) {
         Ok(_) => Some(dir),
         Err(error) => {
             tracing::warn!("Claude Code has no plugin of the runner, and says nothing of what it does: {error}");

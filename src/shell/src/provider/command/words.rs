@@ -1,8 +1,7 @@
 //! The lines of the command protocol: what the program is told, and what it says.
 
-use crate::monitor::Line;
 use crate::provider::shown::attached;
-use crate::provider::{Deed, Handed, shown};
+use crate::provider::{Deed, Handed};
 use relay_runner_core::event::{ApprovalRequest, ReportStatus, StatusReport, TakenOffer, TurnEnd};
 use relay_runner_core::format::{self, Attached};
 use relay_runner_core::{Offers, ProviderReport};
@@ -62,22 +61,6 @@ fn offered(Handed { offer, message, files }: &Handed) -> String {
         "attachments": attachments,
         "text": format::message(message, offer, &attached),
     }))
-}
-
-/// What the monitor shows of them.
-pub(super) fn monitored(offers: &[Handed]) -> Vec<Line> {
-    let line_of = |handed: &Handed| {
-        let Handed { offer, message, .. } = handed;
-        let nonce = offer.nonce.to_string();
-        let text = line(&json!({
-            "messageId": message.id,
-            "nonce": nonce,
-            "attempt": offer.attempt,
-            "text": shown::message(handed),
-        }));
-        Line { message: message.id, nonce, text }
-    };
-    offers.iter().map(line_of).collect()
 }
 
 fn about(said: &Attachment, is: &Attached<'_>) -> Value {
