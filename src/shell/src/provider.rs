@@ -14,11 +14,13 @@ pub(crate) mod lines;
 pub(crate) mod living;
 pub(crate) mod log;
 pub(crate) mod oddities;
+pub(crate) mod overheard;
 pub(crate) mod process;
 pub(crate) mod reporter;
 pub(crate) mod shown;
 #[cfg(test)]
 pub(crate) mod tested;
+pub(crate) mod transcript;
 
 use crate::attachments::Files;
 use crate::control::terminal::Terminal;

@@ -3,6 +3,8 @@
 mod facts;
 mod print;
 mod recording;
+mod runner;
+mod stream;
 mod terminal;
 mod tui;
 
@@ -32,6 +34,8 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             a_subagent_has_a_task_and_a_turn_follows_its_end,
             who_was_killed_in_its_turn_is_resumed_under_its_id,
             it_ends_by_its_input_by_a_signal_and_by_what_it_cannot_read;
+        stream:
+            a_task_is_worked_and_done_and_nothing_is_left;
     ]);
     tests
 }

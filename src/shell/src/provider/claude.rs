@@ -5,6 +5,7 @@
 //! does by itself was measured: `docs/claude-provider.md`.
 
 mod launch;
+pub(crate) mod stream;
 mod terminal;
 
 use super::Provider;
@@ -135,7 +136,7 @@ pub(crate) struct Setting {
 
 pub(crate) fn provider(setting: Setting, inputs: Inputs, monitor: Monitor, hooked: Hooked) -> Box<dyn Provider> {
     match setting.spec.way {
-        ClaudeWay::Stream => todo!("stream {inputs:?}"),
+        ClaudeWay::Stream => Box::new(stream::Stream::new(setting, inputs)),
         ClaudeWay::Terminal => Box::new(Terminal::new(setting, inputs, monitor, hooked)),
         ClaudeWay::Interactive => todo!("interactive"),
     }

@@ -5,17 +5,18 @@
 
 use super::session::{Ask, In, Opening, Out, Session};
 use super::socket::{self, Came, Socket};
-use super::transcript::Recorder;
 use super::{CONFINED, Setting};
 use crate::clock;
-use crate::input::{Input, caught};
+use crate::input::caught;
 use crate::provider::held::{self, Held, NotHeld, Program};
 use crate::provider::leftover::{self, Noted};
 use crate::provider::living::{Halt, Told};
+use crate::provider::overheard::with;
 use crate::provider::reporter::Reporter;
+use crate::provider::transcript::Recorder;
 use crate::provider::{Adopt, Start, log, process};
-use relay_runner_core::event::{ExitClass, Failure, FailureKind, TurnEnd};
-use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
+use relay_runner_core::event::{ExitClass, Failure, FailureKind};
+use relay_runner_core::{OpId, OpResult, StopStep};
 use rustix::process::Signal;
 use std::ffi::OsString;
 use std::fs::File;
@@ -236,23 +237,6 @@ fn exited(status: std::io::Result<Option<ExitStatus>>, waited_for: Option<&str>,
     if !was_ended || waited_for.is_some() { (class, with(&detail, tail)) } else { (class, detail) }
 }
 
-/// A reason, and the last that a program printed.
-fn with(why: &str, tail: &str) -> String {
-    let lines: Vec<String> = tail.lines().map(plain).filter(|line| !line.is_empty()).collect();
-    // The first line of a refusal says what is wrong; hints and usage follow. Else the last two, as either may be the hint.
-    let refusal = lines.iter().find(|line| line.starts_with("error:")).cloned();
-    let told = refusal.unwrap_or_else(|| lines[lines.len().saturating_sub(2)..].join(" | "));
-    if told.is_empty() { why.to_owned() } else { format!("{why}: {told}") }
-}
-
-/// Without colours.
-fn plain(line: &str) -> String {
-    let mut parts = line.split('\u{1b}');
-    let first = parts.next().unwrap_or_default().to_owned();
-    let rest = parts.map(|part| part.split_once('m').map_or(part, |(_, text)| text));
-    rest.fold(first, |line, part| line + part).trim().to_owned()
-}
-
 /// How long one that is asked may be silent.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 /// A connection that held this long is one.
@@ -316,7 +300,7 @@ impl Talk {
             ended: false,
         };
         if let Some(recorder) = &mut talk.recorder {
-            recorder.begin(opening);
+            recorder.begin::<Session>(opening);
         }
         talk
     }
@@ -382,7 +366,7 @@ impl Talk {
             let kept = self.recorder.is_some().then(|| input.clone());
             let outputs = self.session.step(input);
             if let (Some(recorder), Some(input)) = (&mut self.recorder, kept) {
-                recorder.step(&input, &outputs);
+                recorder.step::<Session>(&input, &outputs);
             }
             for output in outputs {
                 // What was said with it has not arrived.
@@ -413,13 +397,8 @@ impl Talk {
                     return Some(In::Broken);
                 }
             }
-            Out::Report(report) => self.reporter.report(self.cleaned(report)).await,
-            Out::Opened { mut request, input } => {
-                request.reason = request.reason.map(|text| self.reporter.text(&text).into());
-                let generation = self.reporter.generation();
-                let input = input.map(|text| self.reporter.text(&text));
-                self.reporter.inputs().send(Input::Opened { generation, request: Box::new(request), input }).await;
-            }
+            Out::Report(report) => self.reporter.report(self.reporter.cleaned(report)).await,
+            Out::Opened { request, input } => self.reporter.open(request, input).await,
             Out::Answer(op, OpResult::Failed(failure)) => {
                 self.reporter.fail(op, failure.kind, &failure.text).await;
             }
@@ -434,36 +413,8 @@ impl Talk {
             }
             Out::Quiet => self.quiet = true,
             Out::End { class, detail } => self.ending = Some((class, detail)),
-            Out::Note { warns, text } => {
-                let (generation, text) = (self.reporter.generation().0, self.reporter.text(&text));
-                if warns {
-                    tracing::warn!(generation, "{text}");
-                } else {
-                    tracing::debug!(generation, "{text}");
-                }
-            }
+            Out::Note { warns, text } => self.reporter.note(warns, &text),
         }
         None
-    }
-
-    /// Without our secrets, and short.
-    fn cleaned(&self, report: ProviderReport) -> ProviderReport {
-        match report {
-            ProviderReport::Malformed { reason } => {
-                ProviderReport::Malformed { reason: self.reporter.text(&reason).into() }
-            }
-            ProviderReport::Status(mut status) => {
-                if let TurnEnd::Failed { error } = &mut status.end {
-                    *error = self.reporter.text(error).into();
-                }
-                status.label = status.label.map(|label| self.reporter.text(&label).into());
-                ProviderReport::Status(status)
-            }
-            ProviderReport::Model { model, effort } => {
-                let effort = effort.map(|effort| self.reporter.text(&effort).into());
-                ProviderReport::Model { model: self.reporter.text(&model).into(), effort }
-            }
-            other => other,
-        }
     }
 }

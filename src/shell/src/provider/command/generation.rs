@@ -5,13 +5,14 @@
 //! another way.
 
 use super::socket;
-use super::talk::{Account, Speaker, listen, overhear};
+use super::talk::{Account, Speaker, listen};
 use super::{CommandSpec, Say, words};
 use crate::input::caught;
 use crate::monitor::Monitor;
 use crate::provider::held::{self, Held, NotHeld, Pipes, Program};
 use crate::provider::leftover::Noted;
 use crate::provider::living::{Halt, Told};
+use crate::provider::overheard::overhear;
 use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Start, log, process};
 use relay_runner_core::event::ExitClass;
@@ -191,7 +192,7 @@ async fn talk(way: Way<'_>, speaker: &mut Speaker<'_>, last_words: &mut String) 
             },
             async {
                 if let Some(stderr) = pipes.stderr {
-                    overhear(stderr, &reporter, last_words).await;
+                    overhear(stderr, &reporter, |line| *last_words = line).await;
                 }
             }
         );

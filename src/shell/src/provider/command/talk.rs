@@ -15,8 +15,6 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// The longest line that is read.
 const LINE_MOST: usize = 1024 * 1024;
-/// The longest line of standard error that is logged.
-const LOG_MOST: usize = 8 * 1024;
 
 /// What is to be said, and what is being said.
 #[derive(Debug)]
@@ -223,24 +221,6 @@ pub(super) async fn listen(from: impl AsyncRead + Unpin, reporter: &Reporter, ac
                     reporter.report(ProviderReport::Malformed { reason: reason.into() }).await;
                 }
             }
-        }
-    }
-}
-
-/// Logs standard error, and remembers its last line for the exit's report.
-pub(super) async fn overhear(from: impl AsyncRead + Unpin, reporter: &Reporter, last: &mut String) {
-    let generation = reporter.generation().0;
-    let mut lines = Lines::new(from, LOG_MOST);
-    loop {
-        match lines.next().await {
-            Ok(Some(Line::Text(text))) if !text.trim().is_empty() => {
-                *last = reporter.text(text);
-                tracing::info!(generation, "provider: {last}");
-            }
-            Ok(Some(Line::Text(_))) => {}
-            Ok(Some(Line::TooLong(bytes))) => tracing::info!(generation, "provider: (a line of {bytes} bytes)"),
-            Ok(Some(Line::NotUtf8)) => tracing::info!(generation, "provider: (a line that is not UTF-8)"),
-            Ok(None) | Err(_) => return,
         }
     }
 }
