@@ -3,32 +3,15 @@
 
 use super::failure::Failure;
 use super::given::Environment;
-use relay_runner_shell::CONFINED;
+use relay_runner_shell::{AGENT_VERBS, CONFINED};
 use std::ffi::OsString;
 
 /// Options that name another relay, credential, file of settings, or agent.
 const ELSEWHERE: [&str; 5] = ["--relay", "--token-file", "--config", "--agent", "--state-dir"];
-/// The verbs of the rule (plugins/codex/rules).
-const LET_OUT: [&str; 13] = [
-    "agents",
-    "disconnect",
-    "label",
-    "message",
-    "obligations",
-    "pair",
-    "react",
-    "read",
-    "reply",
-    "send-claimable",
-    "status",
-    "tags",
-    "whoami",
-];
-
 /// What such a call may not say.
 pub(crate) fn check(arguments: &[OsString], env: Environment<'_>) -> Result<(), Failure> {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
-    if env.raw(CONFINED).is_none() || !LET_OUT.contains(&verb) {
+    if env.raw(CONFINED).is_none() || !AGENT_VERBS.contains(&verb) {
         return Ok(());
     }
     let said =
@@ -39,8 +22,8 @@ pub(crate) fn check(arguments: &[OsString], env: Environment<'_>) -> Result<(), 
             return Err(Failure::usage(
                 "confined",
                 format!(
-                    "{name} is not taken here: an agent's sandbox lets `relay-runner {verb}` out to speak for that agent, through its \
-                     own runner; leave it out"
+                    "{name} is not taken here: an agent may call `relay-runner {verb}` without asking, to speak for itself through \
+                     its own runner; leave it out"
                 ),
             ));
         }
@@ -82,6 +65,6 @@ mod tests {
         let (_, list) = rule.split_once("[\"relay-runner\", [").expect("the rule names its verbs");
         let (list, _) = list.split_once(']').expect("the list ends");
         let named: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
-        assert_eq!(named, LET_OUT);
+        assert_eq!(named, AGENT_VERBS);
     }
 }

@@ -35,6 +35,27 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+/// Tells this program's verbs that an agent may call them where it may call nothing else: then they take no other address, credential,
+/// file of settings or agent.
+pub const CONFINED: &str = "AGENT_RELAY_CONFINED";
+
+/// The verbs that speak for an agent: it may call them without asking, and from within a sandbox.
+pub const AGENT_VERBS: [&str; 13] = [
+    "agents",
+    "disconnect",
+    "label",
+    "message",
+    "obligations",
+    "pair",
+    "react",
+    "read",
+    "reply",
+    "send-claimable",
+    "status",
+    "tags",
+    "whoami",
+];
+
 /// A kind of provider, driven for one agent.
 pub(crate) trait Provider: Send + std::fmt::Debug {
     /// Answered `Spawned` or `Failed`.

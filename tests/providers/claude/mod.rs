@@ -1,6 +1,8 @@
 //! Claude Code: what it does by itself, and that the stand-in is a model to it.
 
 mod facts;
+mod headless;
+mod pane;
 mod print;
 mod recording;
 mod runner;
@@ -53,6 +55,30 @@ pub(crate) fn in_a_terminal() -> Vec<(&'static str, Test)> {
             first_questions_are_known_by_their_words;
         recording:
             hooks_can_be_recorded_anew;
+        headless:
+            a_task_is_worked_and_done_and_nothing_is_left,
+            the_first_prompt_is_typed_once_and_before_any_message,
+            a_command_that_asks_waits_until_it_is_approved,
+            a_denial_tells_the_model_why_and_its_turn_goes_on,
+            a_person_in_the_terminal_says_yes,
+            a_person_in_the_terminal_says_no,
+            a_message_while_the_dialog_is_open_approves_nothing_and_is_taken_afterwards,
+            a_long_message_is_read_whole_by_the_agent_itself,
+            a_killed_claude_is_resumed_and_what_it_had_is_delivered_again,
+            a_killed_runner_finds_its_claude_at_work_and_the_work_is_done_once,
+            a_turn_that_ended_while_no_runner_was_there_is_worked,
+            a_dialog_outlives_its_runner_and_is_answered_at_the_next,
+            an_upgrade_leaves_it_at_work,
+            a_turn_that_the_model_refuses_fails,
+            a_usage_limit_is_waited_for_until_its_end,
+            who_is_not_logged_in_is_told_what_to_do,
+            a_folder_that_nobody_trusts_is_told_and_not_trusted,
+            subagents_show_and_end,
+            the_context_is_compacted_and_cleared,
+            what_is_injected_reaches_the_model,
+            an_interrupt_stops_the_turn_and_what_it_had_comes_again,
+            a_nested_claude_ends_nothing,
+            its_terminal_can_be_looked_at_and_driven;
     ]
 }
 

@@ -10,10 +10,12 @@ use std::fs;
 use std::ops::Deref;
 use std::path::PathBuf;
 
+/// In a terminal that the runner keeps.
+pub(super) const TERMINAL: &str = "terminal";
 /// On pipes.
 pub(super) const STREAM: &str = "stream";
 /// What it logs in with, where nothing else is said.
-const KEY: (&str, &str) = ("ANTHROPIC_API_KEY", "a-key");
+pub(super) const KEY: (&str, &str) = ("ANTHROPIC_API_KEY", "a-key");
 
 #[derive(Debug)]
 pub(super) struct World {

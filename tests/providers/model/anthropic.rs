@@ -18,7 +18,7 @@ fn turns(body: &Value) -> &[Value] {
 
 /// The words of a person in one of them. What Claude Code adds by itself stands in tags.
 fn words(turn: &Value) -> Vec<String> {
-    if turn["role"] != "user" {
+    if turn["role"] == "assistant" {
         return Vec::new();
     }
     let texts: Vec<&str> = match &turn["content"] {
@@ -28,8 +28,19 @@ fn words(turn: &Value) -> Vec<String> {
         }
         _ => Vec::new(),
     };
-    let of_a_person = |text: &&str| !text.is_empty() && !text.trim_start().starts_with('<');
-    texts.into_iter().filter(of_a_person).map(str::to_owned).collect()
+    let is_user = turn["role"] == "user";
+    let of_a_person = |text: &&str| is_user && !text.is_empty() && !text.trim_start().starts_with('<');
+    let said = |text: &str| event(text).or_else(|| of_a_person(&text).then(|| text.to_owned()));
+    texts.into_iter().filter_map(said).collect()
+}
+
+/// What a monitor said, as the program passes it on: with its parts and lines as lines of their own.
+fn event(text: &str) -> Option<String> {
+    let mut events = text.split("<event>").skip(1).filter_map(|rest| Some(rest.split_once("</event>")?.0)).peekable();
+    events.peek()?;
+    let lines = events.flat_map(str::lines).map(|line| line.split(" ... ").next().unwrap_or(line));
+    let said = lines.collect::<Vec<_>>().join("\n").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    Some(said.replace(" | ", "\n").replace('\u{23ce}', "\n"))
 }
 
 fn prompts(body: &Value) -> Vec<String> {

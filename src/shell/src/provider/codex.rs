@@ -30,10 +30,6 @@ use std::time::Duration;
 /// Where codex has its settings, its credentials and its threads.
 pub(crate) const HOME: &str = "CODEX_HOME";
 
-/// Tells this program's verbs that they may be called from within a sandbox, by rules that let out what speaks for this
-/// agent: then they take no other address, credential, file of settings or agent.
-pub const CONFINED: &str = "AGENT_RELAY_CONFINED";
-
 /// Codex, as it is started.
 #[derive(Debug, Clone)]
 pub struct CodexSpec {

@@ -2,6 +2,7 @@
 
 use super::{ClaudeWay, Setting};
 use crate::error::StartError;
+use crate::provider::{AGENT_VERBS, CONFINED};
 use crate::runner_dir::INSTRUCTIONS;
 use crate::secret::random_id;
 use relay_runner_core::config::Approval;
@@ -86,14 +87,17 @@ pub(super) fn argv(setting: &Setting, conversation: &Conversation) -> Vec<OsStri
             add(&[word(flag), OsStr::new(value)]);
         }
     }
-    match setting.approval {
-        Approval::Open => {
-            add(&[word("--permission-mode"), word("acceptEdits"), word("--allowedTools"), word(ALLOWED_WHERE_OPEN)]);
-        }
-        Approval::Guarded => add(&[word("--permission-mode"), word("manual")]),
-        Approval::ReadOnly => {
-            add(&[word("--permission-mode"), word("dontAsk"), word("--disallowedTools"), word(DENIED_WHERE_READ_ONLY)]);
-        }
+    let (mode, allowed) = match setting.approval {
+        Approval::Open => ("acceptEdits", Some(ALLOWED_WHERE_OPEN)),
+        Approval::Guarded => ("manual", None),
+        Approval::ReadOnly => ("dontAsk", None),
+    };
+    // It could neither read a long message nor reply without them.
+    let verbs = AGENT_VERBS.iter().map(|verb| format!("Bash(relay-runner {verb}:*)"));
+    let allowed = verbs.chain(allowed.map(str::to_owned)).collect::<Vec<_>>().join(",");
+    add(&[word("--permission-mode"), word(mode), word("--allowedTools"), OsStr::new(&allowed)]);
+    if setting.approval == Approval::ReadOnly {
+        add(&[word("--disallowedTools"), word(DENIED_WHERE_READ_ONLY)]);
     }
     if let Some(instructions) = instructions(setting) {
         add(&[word("--append-system-prompt"), OsStr::new(&instructions)]);
@@ -117,6 +121,14 @@ pub(super) fn environment(mut env: BTreeMap<OsString, OsString>) -> BTreeMap<OsS
     env.remove(OsStr::new("AGENT_RELAY_INSTRUCTIONS_FILE"));
     // A program that replaces itself under way is another one at the next start.
     env.entry("DISABLE_AUTOUPDATER".into()).or_insert_with(|| "1".into());
+    env.insert(CONFINED.into(), "1".into());
+    // Where its instructions and skills find this program.
+    let ours = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
+    let path = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(ours);
+    if let Ok(path) = std::env::join_paths(folders) {
+        env.insert("PATH".into(), path);
+    }
     // The terminal that the runner was started in is not the one that it runs in.
     for name in ["TMUX", "TMUX_PANE"] {
         env.remove(OsStr::new(name));

@@ -3,11 +3,12 @@
 //! This task alone owns the process and the connection to it. It carries out what [`Session`] says, and the steps of
 //! stopping, and reports the exit once, as the last of its reports.
 
+use super::Setting;
 use super::session::{Ask, In, Opening, Out, Session};
 use super::socket::{self, Came, Socket};
-use super::{CONFINED, Setting};
 use crate::clock;
 use crate::input::caught;
+use crate::provider::CONFINED;
 use crate::provider::held::{self, Held, NotHeld, Program};
 use crate::provider::leftover::{self, Noted};
 use crate::provider::living::{Halt, Told};

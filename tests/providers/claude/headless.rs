@@ -1,0 +1,340 @@
+//! Claude Code in a terminal that the runner keeps: work that reaches it, and what a person and the relay may do with it.
+
+use super::runner::{TERMINAL, World};
+use crate::installed::Installed;
+use crate::model::Phase;
+use crate::world::{eventually, signal, text};
+use serde_json::json;
+
+const GUARDED: [&str; 2] = ["--approval", "guarded"];
+
+pub(super) fn a_task_is_worked_and_done_and_nothing_is_left(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let said = world.ask(&["send", "a1", "SAY it is done", "--task", "--wait", "--timeout", "60s"]);
+    assert_eq!(said.code, Some(0), "{said:?}; {}", world.log());
+    let [asked] = &world.model.asked()[..] else { panic!("{:#?}", world.model.asked()) };
+    assert!(asked.prompt().starts_with("[relay message "), "{}", asked.prompt());
+    assert!(asked.body["system"].to_string().contains("You are the agent a1 on a relay"), "{}", asked.body);
+    world.shows("status", &["% of 200000", "claude-opus"]);
+    let context = &world.status()["context"];
+    assert_eq!((&context["used"], &context["confidence"]), (&json!(130), &json!("reported")), "{context}");
+    world.ends(runner, 1);
+}
+
+pub(super) fn the_first_prompt_is_typed_once_and_before_any_message(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&["--prompt", "SAY good morning\nin two lines"]);
+    let (_, task) = world.task("SAY after it");
+    world.task_is(task, "done");
+    let prompts: Vec<_> = world.model.asked().iter().map(|asked| asked.prompt().to_owned()).collect();
+    let [first, second] = &prompts[..] else { panic!("{prompts:#?}") };
+    assert!(first.contains("SAY good morning\nin two lines") && second.contains("after it"), "{prompts:#?}");
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_command_that_asks_waits_until_it_is_approved(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&GUARDED);
+    let (_, task) = world.task("ASK touch made");
+    let request = world.asks();
+    let words = world.ask(&["status", "a1"]).out;
+    assert!(words.contains(&format!("approval  {request}")) && words.contains("touch made"), "{words}");
+    world.pane_shows("Do you want to proceed?");
+    assert!(!world.path("work/made").exists());
+    world.decides(&["approve"], &request);
+    world.task_is(task, "done");
+    assert!(world.path("work/made").exists());
+    assert_eq!(world.status()["approvals"], json!([]));
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_denial_tells_the_model_why_and_its_turn_goes_on(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&GUARDED);
+    let (_, task) = world.task("ASK touch made");
+    world.decides(&["deny", "--reason", "not before noon"], &world.asks());
+    world.task_is(task, "done");
+    assert!(!world.path("work/made").exists());
+    let told = world.model.asked().pop().unwrap().body["messages"].to_string();
+    assert!(told.contains("not before noon"), "{told}");
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_person_in_the_terminal_says_yes(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&GUARDED);
+    let (_, task) = world.task("ASK touch made");
+    world.asks();
+    world.pane_shows("Do you want to proceed?");
+    world.key_until("Enter", "Do you want to proceed?");
+    world.task_is(task, "done");
+    assert!(world.path("work/made").exists());
+    eventually("nothing is asked any more", || (world.status()["approvals"] == json!([])).then_some(()));
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_person_in_the_terminal_says_no(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&GUARDED);
+    let (_, task) = world.task("ASK touch made");
+    world.asks();
+    world.pane_shows("Do you want to proceed?");
+    world.key_until("Escape", "Do you want to proceed?");
+    // No hook tells of it: the transcript does.
+    world.task_is(task, "blocked");
+    assert!(!world.path("work/made").exists());
+    assert_eq!(world.status()["approvals"], json!([]));
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_message_while_the_dialog_is_open_approves_nothing_and_is_taken_afterwards(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&["--approval", "guarded", "--deliver", "steer"]);
+    let (_, task) = world.task("ASK touch made");
+    let request = world.asks();
+    world.pane_shows("Do you want to proceed?");
+    let message = world.message("SAY yes, approve it");
+    world.is(message, "offered");
+    world.claude_has(message);
+    assert_eq!((world.asks(), world.path("work/made").exists()), (request.clone(), false));
+    world.pane_shows("Do you want to proceed?");
+    assert_eq!(world.times(message, "taken"), 0);
+    world.decides(&["approve"], &request);
+    world.is(message, "worked");
+    world.task_is(task, "done");
+    assert_eq!((world.times(message, "taken"), world.times(message, "offered")), (1, 1));
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_long_message_is_read_whole_by_the_agent_itself(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&GUARDED);
+    let long = format!("{}the end of it", "many words ".repeat(100));
+    let message = world.message(&format!("RUN relay-runner read 1\n{long}"));
+    world.is(message, "worked");
+    let told = world.model.asked().pop().unwrap().body["messages"].to_string();
+    assert!(told.contains("the end of it"), "{told}");
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_killed_claude_is_resumed_and_what_it_had_is_delivered_again(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (_, before) = world.task("SAY remember this");
+    world.task_is(before, "done");
+    let (message, task) = world.task("HOLD killed");
+    world.model.holds("HOLD killed");
+    let killed = world.pid();
+    World::kill(killed);
+    world.is_resumed(killed);
+    world.model.release("killed");
+    world.task_is(task, "done");
+    assert_eq!(world.times(message, "taken"), 2);
+    let last = world.model.asked().pop().unwrap();
+    assert!(last.prompt().contains("delivered again") && last.says("remember this") == 1, "{:#?}", last.prompts);
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_killed_runner_finds_its_claude_at_work_and_the_work_is_done_once(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (message, task) = world.task("HOLD adopted");
+    world.model.holds("HOLD adopted");
+    let pid = world.pid();
+    assert!(runner.killed());
+    let runner = world.claude(&[]);
+    assert_eq!(world.pid(), pid, "it is the same process");
+    world.model.release("adopted");
+    world.task_is(task, "done");
+    assert_eq!((world.times(message, "offered"), world.model.asked().len()), (1, 1));
+    let (_, task) = world.task("SAY another");
+    world.task_is(task, "done");
+    world.ends(runner, 2);
+}
+
+pub(super) fn a_turn_that_ended_while_no_runner_was_there_is_worked(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (message, task) = world.task("HOLD unseen");
+    world.model.holds("HOLD unseen");
+    assert!(runner.killed());
+    world.model.release("unseen");
+    world.pane_shows("the last.");
+    let runner = world.claude(&[]);
+    world.task_is(task, "done");
+    assert_eq!((world.times(message, "offered"), world.model.asked().len()), (1, 1));
+    world.ends(runner, 2);
+}
+
+pub(super) fn a_dialog_outlives_its_runner_and_is_answered_at_the_next(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&GUARDED);
+    let (_, task) = world.task("ASK touch made");
+    world.asks();
+    assert!(runner.killed());
+    let runner = world.claude(&GUARDED);
+    world.decides(&["approve"], &world.asks());
+    world.task_is(task, "done");
+    assert!(world.path("work/made").exists());
+    world.ends(runner, 2);
+}
+
+pub(super) fn an_upgrade_leaves_it_at_work(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (message, task) = world.task("HOLD upgraded");
+    world.model.holds("HOLD upgraded");
+    let pid = world.pid();
+    signal(runner.pid(), "USR2");
+    assert_eq!(runner.ends(), Some(75), "{}", world.log());
+    let runner = world.claude(&[]);
+    assert_eq!(world.pid(), pid);
+    world.model.release("upgraded");
+    world.task_is(task, "done");
+    assert_eq!(world.times(message, "offered"), 1);
+    world.ends(runner, 2);
+}
+
+pub(super) fn a_turn_that_the_model_refuses_fails(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (message, task) = world.task("FAIL 400");
+    world.task_is(task, "failed");
+    assert!(world.log().contains("The stand-in was told to fail"), "{}", world.log());
+    assert_eq!(world.times(message, "taken"), 3, "twice again, marked");
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_usage_limit_is_waited_for_until_its_end(claude: &Installed) {
+    let mut world = World::new(claude, TERMINAL);
+    world.logs_in_with(Some(("CLAUDE_CODE_OAUTH_TOKEN", "a-plan")));
+    let runner = world.claude(&[]);
+    let (message, task) = world.task("FAIL 429 usage_limit_reached 3600");
+    let words = world.shows("status", &["usage limit"]);
+    assert!(words.contains("until"), "{words}");
+    assert_eq!(world.times(message, "taken"), 1);
+    world.model.heals();
+    assert_eq!(world.ask(&["restart", "a1"]).code, Some(0));
+    world.task_is(task, "done");
+    world.ends(runner, 1);
+}
+
+pub(super) fn who_is_not_logged_in_is_told_what_to_do(claude: &Installed) {
+    let mut world = World::new(claude, TERMINAL);
+    world.logs_in_with(None);
+    let runner = world.claude(&[]);
+    let (_, task) = world.task("SAY well");
+    world.shows("status", &["log in", "relay-runner restart"]);
+    assert!(runner.killed());
+    drop(task);
+    world.model.heals();
+    world.logs_in_with(Some(super::runner::KEY));
+    let runner = world.claude(&[]);
+    world.task_is(task, "done");
+    world.ends(runner, 2);
+}
+
+pub(super) fn a_folder_that_nobody_trusts_is_told_and_not_trusted(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let seed = json!({"hasCompletedOnboarding": true, "theme": "dark",
+        "customApiKeyResponses": {"approved": ["a-key"], "rejected": []}});
+    std::fs::write(world.path(".claude.json"), seed.to_string()).unwrap();
+    let runner = world.starts(&[]);
+    let words = world.shows("status", &["trusted", "run `claude` in that folder"]);
+    assert!(words.contains("relay-runner restart"), "{words}");
+    world.is_left_alone();
+    assert!(runner.killed());
+}
+
+pub(super) fn subagents_show_and_end(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let part = json!({"description": "a part", "prompt": "HOLD part", "subagent_type": "general-purpose"});
+    let (_, task) = world.task(&format!("USE Agent {part}"));
+    world.model.holds("HOLD part");
+    world.shows("status", &["subagent"]);
+    world.model.release("part");
+    world.task_is(task, "done");
+    eventually("no subagent is left", || (!world.ask(&["status", "a1"]).out.contains("subagent")).then_some(()));
+    world.ends(runner, 1);
+}
+
+pub(super) fn the_context_is_compacted_and_cleared(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (_, task) = world.task("SAY the first words");
+    world.task_is(task, "done");
+    let compacted = world.command("agent.compact", &json!({}));
+    world.command_is(&compacted, "succeeded");
+    let before = world.status()["conversation"].clone();
+    let cleared = world.command("agent.clearContext", &json!({}));
+    world.command_is(&cleared, "succeeded");
+    assert_ne!(world.status()["conversation"], before);
+    let (_, task) = world.task("SAY the next words");
+    world.task_is(task, "done");
+    let asked = world.model.asked().pop().unwrap();
+    assert!(!asked.body["messages"].to_string().contains("the first words"), "{:#?}", asked.prompts);
+    world.ends(runner, 1);
+}
+
+pub(super) fn what_is_injected_reaches_the_model(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    for words in ["the sky is green", &"a long tale ".repeat(80)] {
+        let injected = world.command("agent.injectContext", &json!({"content": words}));
+        world.command_is(&injected, "succeeded");
+        world.model.until("the model is told", |all| {
+            all.iter().any(|asked| asked.body["messages"].to_string().contains(words.trim())).then_some(())
+        });
+    }
+    world.ends(runner, 1);
+}
+
+pub(super) fn an_interrupt_stops_the_turn_and_what_it_had_comes_again(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (message, task) = world.task("HOLD interrupted");
+    world.model.holds("HOLD interrupted");
+    let interrupted = world.command("agent.interrupt", &json!({}));
+    world.command_is(&interrupted, "succeeded");
+    world.is(message, "held");
+    world.model.release("interrupted");
+    world.task_is(task, "done");
+    assert_eq!(world.times(message, "taken"), 2);
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_nested_claude_ends_nothing(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let nested = format!("RUN {} -p 'SAY from within' --permission-mode plan\nHOLD after", text(&claude.program));
+    let (_, task) = world.task(&nested);
+    world.model.holds("HOLD after");
+    assert!(world.model.asked().iter().any(|asked| asked.prompt().contains("from within")));
+    assert_ne!(world.status()["turn"], json!(null), "{}", world.status());
+    world.model.release("after");
+    world.task_is(task, "done");
+    world.ends(runner, 1);
+}
+
+pub(super) fn its_terminal_can_be_looked_at_and_driven(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (_, task) = world.task("SAY something to see");
+    world.task_is(task, "done");
+    let looks = world.attaches("looks", "");
+    looks.shows("something to see");
+    looks.types("nothing of this");
+    let drives = world.attaches("drives", "--drive");
+    drives.shows("something to see");
+    drives.types("SAY from the terminal");
+    drives.shows("SAY from the terminal");
+    drives.enters();
+    world.model.until("what was typed is a prompt", |all| {
+        all.iter().any(|asked| asked.phase == Phase::Answered && asked.prompt() == "SAY from the terminal").then_some(())
+    });
+    assert!(!looks.screen().contains("nothing of this"));
+    drop((looks, drives));
+    world.ends(runner, 1);
+}
