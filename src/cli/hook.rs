@@ -2,23 +2,32 @@
 //! provider; whatever comes of it, the provider goes on: always 0, and nothing on standard output but what the hook's own
 //! protocol wants.
 
+use super::ago::now;
 use super::failure::Done;
 use super::given::Environment;
 use super::local::{self, Here};
 use super::{OK, say};
 use relay_runner_core::hooks;
-use relay_runner_shell::client::Client;
+use relay_runner_shell::client::ClientError;
 use serde_json::{Map, Value, json};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// A hook holds the provider up, so that it takes no longer than this, with all that belongs to it.
 const WITHIN: Duration = Duration::from_secs(3);
 /// A permission request waits for a person, as long as the runner lets it (`--approval-timeout`, a day at most); the
 /// provider's own time-out for the hook ends it in any case.
 const PERMISSION_WITHIN: Duration = Duration::from_hours(24);
+/// The core cannot do without these: a runner that is just being replaced is waited for, within [`WITHIN`].
+const WAITED_FOR: [&str; 4] = ["SessionStart", "UserPromptSubmit", "Stop", "StopFailure"];
+const PERMISSION: &str = "PermissionRequest";
+/// Between two looks for the next runner.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long the next runner may take until it has taken up the provider, in milliseconds.
+const TAKEN_UP_WITHIN: u64 = 30_000;
 /// The largest payload that is read, in bytes.
 const PAYLOAD_MOST: u64 = 64 * 1024 * 1024;
 /// What a person is shown of what a tool is called with, in bytes; the control server takes 64 KiB in all.
@@ -30,7 +39,8 @@ const AFTER_HELP: &str = "\
 Called by a provider's hooks, with the hook's JSON on standard input:
   relay-runner hook Stop < payload.json
 
-The runner is found by AGENT_RELAY_RUNNER_DIR; without one, nothing happens. It always ends with 0, so that a
+The runner is found by AGENT_RELAY_RUNNER_DIR; without one, nothing happens. One that was killed or is being
+upgraded is waited for: for 3 s, and by a PermissionRequest until the provider ends the hook. It always ends with 0, so that a
 provider is never kept from its work; RELAY_RUNNER_LOG=debug says on standard error what went wrong.";
 
 /// Report a provider's hook to its runner
@@ -70,7 +80,7 @@ pub(crate) async fn run(args: &Args) -> Done {
 /// What is to be printed; the error is for the log.
 async fn post(args: &Args) -> Result<Option<String>, String> {
     let env = Environment::ours();
-    let Some(runner) = Runner::of(args, env)? else { return Ok(None) };
+    let Some(hook) = Hook::of(args, env) else { return Ok(None) };
     let read = tokio::time::timeout(WITHIN, payload()).await;
     let read = read.map_err(|_| "nothing came on its standard input".to_owned()).and_then(|read| read);
     // That it happened is said even if nobody can read how.
@@ -78,14 +88,8 @@ async fn post(args: &Args) -> Result<Option<String>, String> {
         tracing::debug!("hook {}: {why}", args.event);
         Map::new()
     });
-    let answer = if args.event == "PermissionRequest" {
-        // A runner that does not answer at all is not waited for.
-        let there = tokio::time::timeout(WITHIN, runner.client.status()).await;
-        there.map_err(|_| "the runner does not answer".to_owned())?.map_err(|error| error.to_string())?;
-        runner.post(&args.event, &payload, PERMISSION_WITHIN).await?
-    } else {
-        runner.post(&args.event, &payload, WITHIN).await?
-    };
+    let within = if hook.event == PERMISSION { PERMISSION_WITHIN } else { WITHIN };
+    let answer = hook.post(&payload, within).await?;
     let output = answer["output"].as_str().map(ToOwned::to_owned);
     if args.event == "SessionStart" {
         // Read by the model at the start of each session, also of one that was cleared.
@@ -97,43 +101,92 @@ async fn post(args: &Args) -> Result<Option<String>, String> {
 
 async fn say_again(args: &Args) {
     let payload = Map::from_iter([("stop_hook_active".to_owned(), Value::Bool(true))]);
-    if let Ok(Some(runner)) = Runner::of(args, Environment::ours())
-        && let Err(why) = runner.post(&args.event, &payload, WITHIN).await
+    if let Some(hook) = Hook::of(args, Environment::ours())
+        && let Err(why) = hook.post(&payload, WITHIN).await
     {
         tracing::debug!("hook {}: {why}", args.event);
     }
 }
 
-/// The runner that started the provider, and whose hook this is.
-struct Runner {
-    client: Client,
+/// A hook of a provider that a runner started.
+struct Hook<'a> {
+    event: &'a str,
+    env: Environment<'a>,
     session: String,
     pids: Vec<u32>,
 }
 
-impl Runner {
-    fn of(args: &Args, env: Environment<'_>) -> Result<Option<Self>, String> {
-        let Some(session) = env.raw("AGENT_RELAY_PROVIDER_SESSION_ID") else { return Ok(None) };
-        if local::inside(env).is_none() {
-            return Ok(None);
+/// Why a runner has not answered.
+enum Trouble {
+    /// There is none, or a new one that has not taken up the provider yet.
+    NotYet(String),
+    Refused(String),
+}
+
+impl<'a> Hook<'a> {
+    /// None outside of a provider, and where its runner has ended in order: nobody comes after it.
+    fn of(args: &'a Args, env: Environment<'a>) -> Option<Self> {
+        let session = env.raw("AGENT_RELAY_PROVIDER_SESSION_ID")?;
+        if !local::inside(env)?.is_dir() {
+            return None;
         }
-        match local::speaking_for(env, None, None).map_err(|failure| format!("{failure:?}"))? {
-            Here::Runs(_, client) => {
-                let pids = args.pid.map_or_else(|| ancestors(std::process::id()), |pid| vec![pid]);
-                Ok(Some(Self { client, session: session.to_string_lossy().into_owned(), pids }))
-            }
-            Here::Dead(_) | Here::None => Ok(None),
-        }
+        let pids = args.pid.map_or_else(|| ancestors(std::process::id()), |pid| vec![pid]);
+        Some(Self { event: &args.event, env, session: session.to_string_lossy().into_owned(), pids })
     }
 
-    async fn post(&self, event: &str, payload: &Map<String, Value>, within: Duration) -> Result<Value, String> {
+    /// Until a runner has answered: the one that started the provider, or where that is killed or steps aside, the next
+    /// one of the same folder, for which this is as new as it was for the first.
+    async fn post(&self, payload: &Map<String, Value>, within: Duration) -> Result<Value, String> {
         let mut body = hooks::slim(payload, INPUT_MOST);
         body.insert("providerSessionId".to_owned(), json!(self.session));
         body.remove("pid");
         body.insert("pids".to_owned(), json!(self.pids));
-        let path = format!("/hook/{}", relay_runner_protocol::http::segment(event));
-        let asked = tokio::time::timeout(within, self.client.post(&path, &Value::Object(body))).await;
-        asked.map_err(|_| format!("no answer within {} s", within.as_secs()))?.map_err(|error| error.to_string())
+        let body = Value::Object(body);
+        let is_patient = self.event == PERMISSION || WAITED_FOR.contains(&self.event);
+        let posted = async {
+            let mut looks = interval(LOOK_EVERY);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                match self.try_once(&body).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Trouble::NotYet(_)) if is_patient => {}
+                    Err(Trouble::NotYet(why) | Trouble::Refused(why)) => return Err(why),
+                }
+            }
+        };
+        let asked = tokio::time::timeout(within, posted).await;
+        asked.map_err(|_| format!("no answer within {} s", within.as_secs()))?
+    }
+
+    async fn try_once(&self, body: &Value) -> Result<Value, Trouble> {
+        let found = local::speaking_for(self.env, None, None);
+        let (found, client) = match found.map_err(|failure| Trouble::Refused(format!("{failure:?}")))? {
+            Here::Runs(found, client) => (found, client),
+            Here::Dead(_) | Here::None => return Err(Trouble::NotYet("there is no runner".to_owned())),
+        };
+        let is_new = now().saturating_sub(found.started_at) < TAKEN_UP_WITHIN;
+        if self.event == PERMISSION {
+            // A runner that does not answer at all is not waited for.
+            let there = tokio::time::timeout(WITHIN, client.status()).await;
+            let there = there.map_err(|_| Trouble::Refused("the runner does not answer".to_owned()))?;
+            there.map_err(|error| Trouble::of(&error, is_new))?;
+        }
+        let path = format!("/hook/{}", relay_runner_protocol::http::segment(self.event));
+        client.post(&path, body).await.map_err(|error| Trouble::of(&error, is_new))
+    }
+}
+
+impl Trouble {
+    fn of(error: &ClientError, is_new: bool) -> Self {
+        let why = error.to_string();
+        match error {
+            ClientError::NotRunning { .. } | ClientError::Unreachable { .. } => Self::NotYet(why),
+            ClientError::Refused { code, .. } if code == "ending" || is_new && code == "stale_session" => {
+                Self::NotYet(why)
+            }
+            ClientError::Refused { .. } | ClientError::Forbidden { .. } => Self::Refused(why),
+        }
     }
 }
 

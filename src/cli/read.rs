@@ -7,7 +7,9 @@ use super::failure::{Done, Failure};
 use super::given::Environment;
 use super::{OK, local, say};
 use relay_runner_protocol::{Message, Priority, http};
+use relay_runner_shell::kept_at;
 use serde_json::{Value, json};
+use std::path::Path;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -34,6 +36,12 @@ pub(crate) struct Args {
     agent: AgentArgs,
 }
 
+impl Args {
+    fn is_by_runner(&self) -> bool {
+        self.agent.is_named() || (local::inside(Environment::ours()).is_some() && !self.relay.is_named())
+    }
+}
+
 pub(crate) async fn run(args: &Args) -> Done {
     let messages = messages(args).await?;
     if args.agent.json {
@@ -43,11 +51,17 @@ pub(crate) async fn run(args: &Args) -> Done {
         }
         return Ok(OK);
     }
+    // Its files lie in its state folder.
+    let state_dir = if args.is_by_runner() {
+        args.agent.runner(Environment::ours()).ok().and_then(|(found, _)| found.state_dir)
+    } else {
+        None
+    };
     for (n, message) in messages.iter().enumerate() {
         if n > 0 {
             say::line("")?;
         }
-        print(message)?;
+        print(message, state_dir.as_deref())?;
     }
     Ok(OK)
 }
@@ -55,8 +69,7 @@ pub(crate) async fn run(args: &Args) -> Done {
 /// The one, or its thread.
 async fn messages(args: &Args) -> Result<Vec<Message>, Failure> {
     let env = Environment::ours();
-    let by_runner = args.agent.is_named() || (local::inside(env).is_some() && !args.relay.is_named());
-    if by_runner {
+    if args.is_by_runner() {
         let mut answer = args.agent.ask("read", json!({"messageId": args.id, "thread": args.thread})).await?;
         return if args.thread { parsed(answer["thread"].take()) } else { Ok(vec![parsed(answer["message"].take())?]) };
     }
@@ -72,7 +85,7 @@ fn parsed<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Failure> {
         .map_err(|e| Failure::failed("runner_answer", format!("the runner's answer cannot be read: {e}")))
 }
 
-fn print(message: &Message) -> Result<(), Failure> {
+fn print(message: &Message, state_dir: Option<&Path>) -> Result<(), Failure> {
     let subject = message.subject.as_deref().map(|s| format!(": {}", say::plain(s))).unwrap_or_default();
     let task = message.task_id().map(|id| format!(", task {id}")).unwrap_or_default();
     let urgent = if message.priority == Priority::Urgent { ", urgent" } else { "" };
@@ -87,7 +100,13 @@ fn print(message: &Message) -> Result<(), Failure> {
     say::line("")?;
     say::line(say::plain_lines(&message.body).trim_end_matches('\n'))?;
     for file in &message.attachments {
-        say::line(format_args!("attachment {}: {} bytes, artifact {}", say::plain(&file.name), file.size, file.id))?;
+        let at = state_dir.and_then(|dir| kept_at(dir, file));
+        let at = at.map(|path| format!(", at {}", say::plain(&path.to_string_lossy()))).unwrap_or_default();
+        let (name, id) = (say::plain(&file.name), say::plain(&file.id));
+        say::line(format_args!("attachment {name}: {} bytes, artifact {id}{at}", file.size))?;
+    }
+    if message.reply_expected {
+        say::line(format_args!("a reply is expected: relay-runner reply {} \"...\"", message.id))?;
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// In the state folder.
+const FOLDER: &str = "attachments";
 const MIB: u64 = 1 << 20;
 /// Bytes of one attachment.
 const EACH_MOST: u64 = crate::upload::FILE_MOST;
@@ -60,6 +62,12 @@ impl Place {
     }
 }
 
+/// Where an attachment lies that was fetched for the agent of this state folder, and is still there.
+pub fn kept_at(state_dir: &Path, attachment: &Attachment) -> Option<PathBuf> {
+    let place = wanted_of(attachment, u64::MAX).ok()?.place()?;
+    Some(place.within(&state_dir.join(FOLDER))).filter(|path| path.is_file())
+}
+
 /// The attachments of an agent's messages.
 #[derive(Debug)]
 pub(crate) struct Attachments {
@@ -72,7 +80,7 @@ pub(crate) struct Attachments {
 
 impl Attachments {
     pub(crate) fn new(state_dir: &Path) -> Self {
-        Self::bounded(state_dir.join("attachments"), EACH_MOST, TOGETHER_MOST)
+        Self::bounded(state_dir.join(FOLDER), EACH_MOST, TOGETHER_MOST)
     }
 
     fn bounded(folder: PathBuf, each_most: u64, together_most: u64) -> Self {

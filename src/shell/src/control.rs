@@ -41,6 +41,8 @@ pub(crate) struct Beside {
     pub(crate) relay: watch::Receiver<Relay>,
     pub(crate) monitor: Monitor,
     pub(crate) hooked: Hooked,
+    /// A permission that a hook asks for is given without a question.
+    pub(crate) allows_all: bool,
 }
 
 /// The running server. Dropping it ends it.

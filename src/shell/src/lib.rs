@@ -40,6 +40,7 @@ pub mod runner_dir;
 pub mod schema;
 pub mod tls;
 
+pub use attachments::kept_at;
 pub use environment::{EnvironmentPolicy, Inherit};
 pub use error::{RunError, StartError};
 pub use handle::Handle;

@@ -3,6 +3,7 @@
 //! [`projection`] says what of a profile reaches which provider, and how; [`home`] makes the home that a provider has when
 //! the user's own is none of its business.
 
+pub(crate) mod first_questions;
 pub mod home;
 mod merge;
 mod projection;

@@ -3,6 +3,7 @@
 mod facts;
 mod headless;
 mod pane;
+mod plugin;
 mod print;
 mod recording;
 mod runner;
@@ -36,6 +37,9 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             a_subagent_has_a_task_and_a_turn_follows_its_end,
             who_was_killed_in_its_turn_is_resumed_under_its_id,
             it_ends_by_its_input_by_a_signal_and_by_what_it_cannot_read;
+        plugin:
+            its_hooks_are_called_in_order_and_not_for_a_nested_one,
+            its_skills_are_listed_once_wherever_they_are;
         stream:
             a_task_is_worked_and_done_and_nothing_is_left;
     ]);

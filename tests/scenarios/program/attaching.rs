@@ -77,6 +77,9 @@ fn an_agent_reads_what_is_attached_and_is_told_what_cannot_be_had() {
     let text = told["text"].as_str().unwrap();
     assert!(text.contains(&format!("Attachment here.txt: {path}\n")), "{text}");
     assert!(text.contains("Attachment lost.txt could not be had: the relay does not have it\n"), "{text}");
+    // Whoever was only shown the beginning of it finds the file all the same.
+    let read = world.ask(&["read", &message.to_string(), "--agent", "a1"]).out;
+    assert!(read.contains(&format!(", at {path}\n")), "{read}");
     assert_eq!(world.ask(&["stop"]).code, Some(0));
     assert_eq!(runner.ends(), Some(0));
     world.replays_exactly(1);

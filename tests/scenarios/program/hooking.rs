@@ -1,7 +1,7 @@
 //! Hooks as a provider calls them: the program's own verb, run by the agent's process, and what comes of it.
 
 use super::callers::Called;
-use super::world::{PROGRAM, World, eventually};
+use super::world::{PROGRAM, World, eventually, signal};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -181,4 +181,38 @@ done
     let _runner = world.agent(&script.replace("PROGRAM", PROGRAM), &[]);
     let (_, task) = world.task("to be worked on");
     world.task_is(task, "done");
+}
+
+/// The agent listens, so that it outlives its runner; it asks with a hook, which does not end while nobody decides.
+#[test]
+fn a_permission_is_asked_for_again_at_the_next_runner() {
+    let world = World::new();
+    let ask = r#"
+echo '{"tool_name":"Bash","tool_input":{"command":"ls"}}' | PROGRAM hook PermissionRequest --pid $1 > asked
+echo end >> ended
+"#;
+    let ask = world.script("ask", &ask.replace("PROGRAM", PROGRAM));
+    let script = format!("{ask} $$ &\nexec {PROGRAM} demo-agent\n");
+    let listening = |world: &World| world.agent(&script, &["--listen"]);
+    let open = || world.ask(&["status", "--json"]).json()["approvals"][0]["id"].as_str().map(str::to_owned);
+    let runner = listening(&world);
+    let request = eventually("it asks", open);
+    // Dead, and asked again while nobody is there.
+    assert!(runner.killed());
+    let next = listening(&world);
+    let again = eventually("it asks the next one", open);
+    assert_eq!(again, request);
+    assert!(world.noted("ended").is_empty());
+    // Aside, and asked again.
+    signal(next.pid(), "USR2");
+    assert_eq!(next.ends(), Some(75));
+    let last = listening(&world);
+    let request = eventually("it asks the last one", open);
+    assert_eq!(world.ask(&["approve", &request]).code, Some(0));
+    world.notes("ended", 1);
+    let decided: Value = serde_json::from_str(&world.noted("asked")[0]).unwrap();
+    assert_eq!(decided["hookSpecificOutput"]["decision"], json!({"behavior": "allow"}));
+    assert_eq!(world.ask(&["stop", "a1"]).code, Some(0));
+    assert_eq!(last.ends(), Some(0));
+    world.replays_exactly(3);
 }

@@ -74,7 +74,7 @@ fn a_provider_that_cuts_lines_has_each_message_as_a_short_one() {
     let mut monitor = world.start(&["monitor", "--agent", "a1", "--lines"], &[]);
     let mut tell = |words: &str, end: &str| {
         let message = world.message(words);
-        let line = monitor.line();
+        let line = monitor.line().trim_end().to_owned();
         let start = format!("[relay message {message} ");
         assert!(line.starts_with(&start) && line.contains("] from operator, chat | "), "{line}");
         assert!(line.ends_with(&end.replace("ID", &message.to_string())) && line.len() <= 480, "{line}");

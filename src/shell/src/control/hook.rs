@@ -14,15 +14,23 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use relay_runner_core::effect::Decision;
-use relay_runner_core::event::HookReport;
+use relay_runner_core::event::{HookReport, PermissionAsk};
 use relay_runner_core::hooks::{self, Posted};
 use relay_runner_core::{Answer, OwedReply, format};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
+/// Tools that ask a person something: what is allowed then is no answer.
+const QUESTIONS: [&str; 2] = ["AskUserQuestion", "ExitPlanMode"];
+
+/// Whether a permission is given without a question.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AllowsAll(pub(super) bool);
+
 pub(super) async fn hook(
     State(inputs): State<Inputs>,
     Extension(hooked): Extension<Hooked>,
+    Extension(AllowsAll(allows_all)): Extension<AllowsAll>,
     event: Result<Path<String>, PathRejection>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -53,19 +61,41 @@ pub(super) async fn hook(
                 | Err(_) => ending(),
             }
         }
-        Some(Posted::Permission { ask, input }) => match held(&inputs, ask, input).await {
-            Decided::By(decision, reason) => {
-                let output = permission_output(decision, reason.as_deref());
-                let decision = decision.map(Decision::as_str);
-                axum::Json(json!({"decision": decision, "reason": reason.as_deref(), "output": output})).into_response()
+        Some(Posted::Permission { ask, input }) => {
+            let is_question = ask.approval.tool.as_deref().is_some_and(|tool| QUESTIONS.contains(&tool));
+            let decided =
+                if allows_all && !is_question { allowed(&inputs, ask).await } else { held(&inputs, ask, input).await };
+            match decided {
+                Decided::By(decision, reason) => {
+                    let output = permission_output(decision, reason.as_deref());
+                    let decision = decision.map(Decision::as_str);
+                    let answer = json!({"decision": decision, "reason": reason.as_deref(), "output": output});
+                    axum::Json(answer).into_response()
+                }
+                Decided::Stale => stale(),
+                Decided::Ending => ending(),
             }
-            Decided::Stale => stale(),
-            Decided::Ending => ending(),
-        },
+        }
         None => {
             let known: Vec<&str> = hooks::HOOKS.into_iter().chain([hooks::SESSION_END]).collect();
             let message = format!("unknown hook `{}`; known: {}", secret::cut(&event, 100), known.join(", "));
             refusal(StatusCode::NOT_FOUND, "unknown_hook", &message)
+        }
+    }
+}
+
+/// Without a question: for the core it is a sign of life, by which it also knows whose it is.
+async fn allowed(inputs: &Inputs, ask: PermissionAsk) -> Decided {
+    let (answer, answered) = oneshot::channel();
+    let hook = Box::new(HookReport { session: ask.session, pids: ask.pids, ..HookReport::default() });
+    if !inputs.send(Input::Hook { hook, answer }).await {
+        return Decided::Ending;
+    }
+    match answered.await {
+        Ok(Answer::Hook { .. }) => Decided::By(Some(Decision::Approve), None),
+        Ok(Answer::Stale) => Decided::Stale,
+        Ok(Answer::Command(_) | Answer::Busy(_) | Answer::Permission { .. } | Answer::Token { .. }) | Err(_) => {
+            Decided::Ending
         }
     }
 }

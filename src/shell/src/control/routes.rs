@@ -50,6 +50,7 @@ pub(super) fn router(inputs: &Inputs, beside: &Beside) -> Router {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes another method")
         })
         .layer(Extension(beside.hooked.clone()))
+        .layer(Extension(hook::AllowsAll(beside.allows_all)))
         .layer(DefaultBodyLimit::max(BODY_MOST))
         .with_state(inputs.clone())
 }

@@ -18,9 +18,13 @@ struct Stage {
 }
 
 fn stage() -> Stage {
+    stage_with(&nothing_beside())
+}
+
+fn stage_with(beside: &Beside) -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let (inputs, waiting) = Inputs::channel();
-    let control = Control::start(dir.path(), &inputs, &nothing_beside()).unwrap();
+    let control = Control::start(dir.path(), &inputs, beside).unwrap();
     Stage { control, inputs: waiting, dir }
 }
 
@@ -28,7 +32,7 @@ fn stage() -> Stage {
 fn nothing_beside() -> Beside {
     let url = crate::relay_url::RelayUrl::parse("http://127.0.0.1:1").unwrap();
     let relay = watch::channel(Relay::new(&url, None, "a1".into()).unwrap()).1;
-    Beside { relay, monitor: Monitor::new(false).0, hooked: Hooked::new() }
+    Beside { relay, monitor: Monitor::new(false).0, hooked: Hooked::new(), allows_all: false }
 }
 
 fn http() -> reqwest::Client {

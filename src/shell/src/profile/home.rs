@@ -309,7 +309,7 @@ fn parts(
     Ok(())
 }
 
-fn claude_settings(profile: &Profile) -> Value {
+pub(crate) fn claude_settings(profile: &Profile) -> Value {
     let mut settings = Map::new();
     if let Some(permissions) = &profile.permissions {
         settings.insert("permissions".to_owned(), json!(permissions));
@@ -318,7 +318,7 @@ fn claude_settings(profile: &Profile) -> Value {
 }
 
 /// In the form that claude reads, and the one that others know best.
-fn mcp(mcp: &Mcp) -> Value {
+pub(crate) fn mcp(mcp: &Mcp) -> Value {
     let servers: &BTreeMap<String, Server> = &mcp.servers;
     let none = mcp.mode == McpMode::None;
     json!({"mcpServers": if none { json!({}) } else { json!(servers) }})
@@ -353,7 +353,7 @@ fn literal(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-fn pretty(value: &Value) -> String {
+pub(crate) fn pretty(value: &Value) -> String {
     // A value of JSON always has a JSON form.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }

@@ -5,6 +5,7 @@
 //! does by itself was measured: `docs/claude-provider.md`.
 
 mod launch;
+pub(crate) mod profiled;
 pub(crate) mod stream;
 mod terminal;
 

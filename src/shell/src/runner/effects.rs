@@ -8,11 +8,12 @@ use crate::environment::{self, Additions};
 use crate::http::Job;
 use crate::info::Info;
 use crate::input::{Input, Task};
-use crate::options::SettingsSource;
+use crate::options::{ProviderSpec, SettingsSource};
 use crate::provider::leftover::token_of;
 use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Deed, Handed, Start};
 use crate::secret::Redactor;
+use relay_runner_core::config::Approval;
 use relay_runner_core::event::FailureKind;
 use relay_runner_core::ids::Conn;
 use relay_runner_core::{Act, Effect, ExitCode, Generation, Offer, Offers, OpId, OpResult, Text, TokenSlot, ids, wire};
@@ -61,7 +62,14 @@ impl Runner {
     }
 
     fn start_control(&mut self, op: OpId) {
-        let beside = Beside { relay: self.http.watch(), monitor: self.monitor.clone(), hooked: self.hooked.clone() };
+        // Claude Code asks also where it was told to ask nothing; what another program asks for is its own matter.
+        let is_claude = matches!(self.options.provider, ProviderSpec::Claude(_));
+        let beside = Beside {
+            relay: self.http.watch(),
+            monitor: self.monitor.clone(),
+            hooked: self.hooked.clone(),
+            allows_all: is_claude && self.core.config().identity.approval == Approval::Open,
+        };
         match Control::start(&self.runner_dir, &self.inputs, &beside) {
             Ok(control) => {
                 self.control = Some(control);

@@ -5,8 +5,9 @@ use crate::error::StartError;
 use crate::info::write_whole;
 use crate::options::Options;
 use crate::plugin::{self, ClaudeRun, How};
-use crate::profile::Provider;
 use crate::profile::home::{self, Host};
+use crate::profile::{Provider, first_questions};
+use crate::provider::claude::profiled;
 use crate::runner_dir::INSTRUCTIONS;
 use relay_runner_core::Core;
 use relay_runner_core::instructions::{Introduction, relay_instructions};
@@ -30,6 +31,13 @@ pub(super) fn profile_home(options: &Options, state_dir: &Path) -> Result<Profil
     let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
     if home::make(&dir, profile, provider, &host).map_err(StartError::ProfileHome)? {
         tracing::info!("the home of the profile `{}` is {}", profile.name, dir.display());
+    }
+    if provider == Provider::Claude {
+        let own = first_questions::own(|name| std::env::var_os(name).map(PathBuf::from));
+        // Then it asks, and what it asks is reported.
+        if let Err(error) = first_questions::answer(&dir, own.as_deref(), &options.cwd) {
+            tracing::warn!("Claude Code may ask its first questions in {}: {error}", dir.display());
+        }
     }
     Ok(Some((variable, dir)))
 }
@@ -106,6 +114,9 @@ pub(super) fn forget(runner_dir: &Path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
+    }
+    if let Err(error) = profiled::forget(runner_dir) {
+        tracing::warn!("cannot remove the profile's files from {}: {error}", runner_dir.display());
     }
     if let Err(why) = without_plugin(&runner_dir.join(PLUGIN)) {
         tracing::warn!("{why}");

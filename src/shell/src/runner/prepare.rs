@@ -19,7 +19,7 @@ use crate::monitor::Monitor;
 use crate::observed::Observed;
 use crate::options::{Options, ProviderSpec};
 use crate::provider::Provider;
-use crate::provider::claude::{self, ClaudeSpec, ClaudeWay};
+use crate::provider::claude::{self, ClaudeSpec, ClaudeWay, profiled};
 use crate::provider::codex::{self, Codex, CodexSpec, Setting};
 use crate::provider::command::{Command, CommandSpec};
 use crate::provider::leftover::{Noted, kill_leftover, kill_rest, kill_unknown};
@@ -61,6 +61,10 @@ pub(super) fn prepare(mut options: Options) -> Result<(Runner, Handle), StartErr
         options.config.identity.tmux_socket = Some(socket.to_string_lossy().into());
     }
     let profile_home = profile_home(&options, &state_dir)?;
+    if matches!(options.provider, ProviderSpec::Claude(_)) {
+        let written = profiled::write(options.profile.as_ref(), &runner_dir);
+        written.map_err(|e| StartError::RunnerDir { why: format!("the profile cannot be written there: {e}") })?;
+    }
     let (tokens, record) =
         Tokens::begin(&state_dir, options.token.take(), options.config.credential.take(), clock.stamp().wall);
     options.config.credential = record;

@@ -98,3 +98,31 @@ async fn what_is_owed_is_the_loops() {
     assert!(ending.to_string().contains("ending"), "{ending}");
     control.end().await;
 }
+
+#[tokio::test]
+async fn where_everything_is_allowed_a_permission_is_a_sign_of_life_and_a_question_stays_one() {
+    let Stage { control, mut inputs, dir } = stage_with(&Beside { allows_all: true, ..nothing_beside() });
+    let client = crate::client::Client::new(dir.path()).unwrap();
+    let answering = async {
+        for is_stale in [false, true] {
+            let Some(Input::Hook { hook, answer }) = inputs.recv().await else { panic!("a hook") };
+            assert_eq!((hook.session.as_deref(), &*hook.pids, &hook.report), (Some("s1"), &[7][..], &None));
+            let heard = Answer::Hook { busy: Vec::new(), owed: Vec::new(), holds: false };
+            answer.send(if is_stale { Answer::Stale } else { heard }).unwrap();
+        }
+        let Some(Input::Permission { answer, .. }) = inputs.recv().await else { panic!("a question") };
+        answer.send(Answer::Permission { decision: None, reason: None }).unwrap();
+    };
+    let asking = async {
+        let ask = |tool: &str| json!({"tool_name": tool, "providerSessionId": "s1", "pids": [7]});
+        let allowed = client.post("/hook/PermissionRequest", &ask("Bash")).await.unwrap();
+        assert_eq!(allowed["decision"], "approve");
+        assert!(allowed["output"].as_str().unwrap().contains(r#"{"behavior":"allow"}"#), "{allowed}");
+        let stale = client.post("/hook/PermissionRequest", &ask("Bash")).await.unwrap_err();
+        assert!(stale.to_string().contains("living provider session"), "{stale}");
+        let asked = client.post("/hook/PermissionRequest", &ask("AskUserQuestion")).await.unwrap();
+        assert_eq!(asked["output"], Value::Null);
+    };
+    tokio::join!(answering, asking);
+    control.end().await;
+}

@@ -66,7 +66,12 @@ async fn stage(answers: &[Told]) -> Stage {
     let dir = tempfile::tempdir().unwrap();
     let (inputs, waiting) = Inputs::channel();
     let (sender, receiver) = watch::channel(relay(&url, "token-of-now"));
-    let beside = Beside { relay: receiver, monitor: Monitor::new(false).0, hooked: crate::hooked::Hooked::new() };
+    let beside = Beside {
+        relay: receiver,
+        monitor: Monitor::new(false).0,
+        hooked: crate::hooked::Hooked::new(),
+        allows_all: false,
+    };
     let control = Control::start(dir.path(), &inputs, &beside).unwrap();
     let client = crate::client::Client::new(dir.path()).unwrap();
     Stage { control, client, inputs: waiting, asked, answers, relay: sender, url, dir }

@@ -1,6 +1,6 @@
 //! How Claude Code is started: its command line and its environment, the same in every way of running it.
 
-use super::{ClaudeWay, Setting};
+use super::{ClaudeWay, Setting, profiled};
 use crate::error::StartError;
 use crate::provider::{AGENT_VERBS, CONFINED};
 use crate::runner_dir::INSTRUCTIONS;
@@ -104,6 +104,9 @@ pub(super) fn argv(setting: &Setting, conversation: &Conversation) -> Vec<OsStri
     }
     if let Some(plugin) = &setting.plugin {
         add(&[word("--plugin-dir"), plugin.as_os_str()]);
+    }
+    if let Some(profile) = &setting.profile {
+        add(&profiled::arguments(profile, &setting.runner_dir).iter().map(OsString::as_os_str).collect::<Vec<_>>());
     }
     add(&more.iter().map(OsString::as_os_str).collect::<Vec<_>>());
     argv
