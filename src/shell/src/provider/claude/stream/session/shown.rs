@@ -11,6 +11,8 @@ use serde_json::json;
 
 /// The compaction that is under way: there is never another.
 const COMPACTION: &str = "compaction";
+/// A turn of which it does not say which it is.
+const NAMELESS: &str = "turn";
 
 impl Session {
     pub(super) fn showed(&mut self, heard: Heard) {
@@ -131,6 +133,7 @@ impl Session {
     }
 
     fn begin(&mut self, id: String, is_silent: bool) {
+        let id = if id.is_empty() { NAMELESS.to_owned() } else { id };
         if !is_silent {
             let id = Some(id.as_str().into());
             let report = StatusReport { status: ReportStatus::Busy, id, ..StatusReport::default() };
