@@ -6,6 +6,7 @@ mod recording;
 mod runner;
 mod stream;
 mod stream_ends;
+mod stream_recording;
 mod terminal;
 mod tui;
 
@@ -15,6 +16,7 @@ use crate::model::Model;
 pub(crate) use recording::trials;
 use std::fs;
 use std::process::{Command, Stdio};
+pub(crate) use stream_recording::trials as stream_trials;
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     let mut tests = vec![("print::a_command_runs_and_the_model_is_told", a_command_runs_and_the_model_is_told as Test)];
@@ -71,6 +73,8 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             a_claude_that_ends_at_once_is_given_up_with_its_words,
             a_claude_that_never_answers_is_given_up,
             a_restart_keeps_the_conversation;
+        stream_recording:
+            what_is_recorded_can_be_made_anew;
     ]);
     tests
 }

@@ -76,7 +76,7 @@ pub(super) fn the_commands_of_a_killed_claude_end_with_it(claude: &Installed) {
 pub(super) fn a_kill_leaves_nothing(claude: &Installed) {
     let world = World::new(claude, STREAM);
     let runner = world.claude(&[]);
-    world.task("RUN sleep 1000 & sleep 1000");
+    world.task("RUN [ -e never ] || { sleep 1000 & sleep 1000; }");
     eventually("its command runs", || world.claudes().iter().any(|line| line.ends_with(": sleep 1000")).then_some(()));
     let stopped = world.ask(&["stop", "a1", "--now"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}; {}", world.log());
@@ -87,7 +87,7 @@ pub(super) fn a_kill_leaves_nothing(claude: &Installed) {
 pub(super) fn a_stop_interrupts_what_runs_and_leaves_nothing(claude: &Installed) {
     let world = World::new(claude, STREAM);
     let runner = world.claude(&["--drain-timeout", "0"]);
-    world.task("RUN sleep 1000");
+    world.task("RUN [ -e never ] || sleep 1000");
     eventually("its command runs", || world.claudes().iter().any(|line| line.ends_with(": sleep 1000")).then_some(()));
     world.ends(runner, 1);
 }
@@ -151,7 +151,8 @@ pub(super) fn a_refused_key_parks_and_its_work_is_done_after_it_is_mended(claude
     let said = world.ask(&["restart", "a1"]);
     assert_eq!(said.code, Some(0), "{said:?}; {}", world.log());
     world.task_is(task, "done");
-    assert_eq!((world.model.asked().len(), world.times(message, "offered")), (2, 2), "{:?}", world.stages(message));
+    world.is_settled(message);
+    assert_eq!(world.model.asked().len(), 2, "{:?}", world.stages(message));
     world.ends(runner, 1);
 }
 
@@ -179,7 +180,8 @@ pub(super) fn a_model_that_is_away_is_waited_for(claude: &Installed) {
     eventually("it says that it tries again", || world.log().contains("it is asked again in").then_some(()));
     let model = crate::model::Model::at(port);
     world.task_is(task, "done");
-    assert_eq!((model.asked().len(), world.times(message, "offered")), (1, 1), "{:?}", world.stages(message));
+    world.is_settled(message);
+    assert_eq!(model.asked().len(), 1, "{:?}", world.stages(message));
     world.ends(runner, 1);
 }
 

@@ -299,7 +299,7 @@ fn a_usage_limit_and_refused_credentials_end_the_process_and_no_turn() {
     let mut stage = begun();
     stage.fails_with("rate_limit", json!("usage_limit_reached"));
     stage.ends(failed.clone());
-    let until = "end UsageLimit { until: Some(7000) }: no more (usage_limit_reached)";
+    let until = "end UsageLimit { until: Some(7000) }: the usage limit is reached: no more (usage_limit_reached)";
     assert_eq!(stage.told(), ["lives", until]);
     stage.is(1, "cancelled");
     stage.ends(json!({}));
@@ -368,15 +368,15 @@ fn permissions_are_opened_decided_and_withdrawn() {
     }
     assert_eq!(stage.told(), ["closed g2-1"]);
 
-    // One of the turn goes with it, that of a subagent does not; an abort is ours.
+    // One of the turn goes with it; that of a subagent is asked for anew, as it outlives the turn. An abort is ours.
     stage.asks("r3", Value::Null);
     stage.asks("r4", Value::Null);
     stage.asks("r5", json!("a subagent"));
     stage.ask(O2, decide("g2-2", Decision::Abort));
     stage.told();
     stage.ends(aborted());
-    assert_eq!(stage.told(), ["closed g2-3", "1 interrupted"]);
-    stage.ask(O2, decide("g2-4", Decision::Deny));
+    assert_eq!(stage.told(), ["closed g2-3", "closed g2-4", "1 interrupted", "opened g2-5 Bash x"]);
+    stage.ask(O2, decide("g2-5", Decision::Deny));
     assert_eq!(stage.told(), ["respond success", "2 ok"]);
 }
 
