@@ -18,6 +18,7 @@ mod claude;
 mod codex;
 mod installed;
 mod model;
+mod recorded;
 
 use installed::{Installed, Missing};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -40,6 +41,7 @@ fn main() {
     let mut trials = model::script::checks::trials();
     trials.extend(codex::trials());
     trials.extend(claude::trials());
+    trials.extend(claude::stream_trials());
     let codex = installed::codex();
     let seen = codex.clone().and_then(installed::with_tmux);
     trials.extend(codex::tests().into_iter().map(|(name, test)| trial("codex", name, test, codex.clone())));

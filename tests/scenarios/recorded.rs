@@ -21,6 +21,15 @@ const WITH_CODEX: [&str; 6] = [
     "codex-compacted-and-cleared",
     "codex-a-lost-steer",
 ];
+/// Those with the real Claude Code in print mode, by the same command.
+const WITH_CLAUDE: [&str; 6] = [
+    "claude-stream-a-task",
+    "claude-stream-approved-and-denied",
+    "claude-stream-asked-meanwhile",
+    "claude-stream-a-killed-claude",
+    "claude-stream-compacted-and-cleared",
+    "claude-stream-a-subagent",
+];
 /// All of them together, in bytes.
 const MOST: u64 = 512 * 1024;
 
@@ -38,7 +47,7 @@ fn read(name: &str) -> String {
 
 /// What a program of today has written.
 fn recorded() -> impl Iterator<Item = &'static str> {
-    RECORDED.iter().map(|(name, _)| *name).chain(WITH_CODEX)
+    RECORDED.iter().map(|(name, _)| *name).chain(WITH_CODEX).chain(WITH_CLAUDE)
 }
 
 fn record_anew() {
@@ -89,7 +98,7 @@ fn every_recorded_journal_replays_exactly() {
     let mut there: Vec<_> =
         fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("a file").path()).collect();
     there.retain(|path| path.extension().is_some_and(|ending| ending == "jsonl"));
-    assert_eq!(there.len(), RECORDED.len() + WITH_CODEX.len() + OLDER.len(), "{there:?}");
+    assert_eq!(there.len(), RECORDED.len() + WITH_CODEX.len() + WITH_CLAUDE.len() + OLDER.len(), "{there:?}");
 }
 
 /// With this wrong core. Marks are left out: whole cores say which one they are.

@@ -8,6 +8,8 @@ mod print;
 mod recording;
 mod runner;
 mod stream;
+mod stream_ends;
+mod stream_recording;
 mod terminal;
 mod tui;
 
@@ -17,6 +19,7 @@ use crate::model::Model;
 pub(crate) use recording::trials;
 use std::fs;
 use std::process::{Command, Stdio};
+pub(crate) use stream_recording::trials as stream_trials;
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     let mut tests = vec![("print::a_command_runs_and_the_model_is_told", a_command_runs_and_the_model_is_told as Test)];
@@ -41,7 +44,43 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             its_hooks_are_called_in_order_and_not_for_a_nested_one,
             its_skills_are_listed_once_wherever_they_are;
         stream:
-            a_task_is_worked_and_done_and_nothing_is_left;
+            a_task_is_worked_and_done_and_nothing_is_left,
+            the_first_prompt_is_said_once_and_before_any_message,
+            the_model_is_that_of_the_options,
+            a_command_that_asks_waits_until_it_is_approved,
+            a_denial_tells_the_model_why_and_its_turn_goes_on,
+            what_is_approved_for_the_session_is_not_asked_for_again,
+            an_abort_ends_the_turn,
+            where_all_is_allowed_nobody_is_asked,
+            what_may_only_read_writes_nothing,
+            a_question_of_the_models_own_is_sent_back,
+            a_message_while_a_permission_is_open_approves_nothing_and_is_taken_afterwards,
+            a_message_while_it_speaks_is_a_turn_of_its_own,
+            an_urgent_message_interrupts_the_turn,
+            the_context_is_compacted_and_cleared,
+            what_is_injected_reaches_the_model_with_the_next_message,
+            a_subagent_is_shown_and_ends_and_a_turn_follows,
+            a_nested_claude_ends_nothing;
+        stream_ends:
+            a_killed_claude_resumes_its_conversation_and_gets_the_message_again,
+            a_killed_runner_leaves_nothing_and_its_work_is_done_once,
+            the_commands_of_a_killed_claude_end_with_it,
+            a_kill_leaves_nothing,
+            a_stop_interrupts_what_runs_and_leaves_nothing,
+            where_the_conversation_is_gone_another_is_begun,
+            a_model_that_refuses_fails_the_task_after_its_tries,
+            the_end_of_a_usage_limit_is_waited_for,
+            a_refused_key_parks_and_its_work_is_done_after_it_is_mended,
+            who_is_not_logged_in_is_told_how,
+            a_model_that_is_away_is_waited_for,
+            a_claude_that_is_not_there_is_told_where_to_get,
+            a_claude_without_such_a_print_mode_is_too_old,
+            a_mode_that_it_refuses_is_named,
+            a_claude_that_ends_at_once_is_given_up_with_its_words,
+            a_claude_that_never_answers_is_given_up,
+            a_restart_keeps_the_conversation;
+        stream_recording:
+            what_is_recorded_can_be_made_anew;
     ]);
     tests
 }

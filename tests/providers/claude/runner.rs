@@ -26,6 +26,8 @@ pub(super) struct World {
     mode: &'static str,
     login: Option<(&'static str, &'static str)>,
     url: String,
+    /// How often its model is asked again before a turn fails: by default it would be so for minutes.
+    tries: u32,
 }
 
 impl Deref for World {
@@ -41,6 +43,11 @@ impl World {
         Self::of(text(&claude.program), mode)
     }
 
+    /// With this program as Claude Code.
+    pub(super) fn with(claude: &str, mode: &'static str) -> Self {
+        Self::of(claude.to_owned(), mode)
+    }
+
     /// Where this script is Claude Code.
     pub(super) fn fake(script: &str, mode: &'static str) -> Self {
         let mut world = Self::of(String::new(), mode);
@@ -52,7 +59,7 @@ impl World {
         let (scene, model) = (Scene::new(), Model::start());
         fs::create_dir(scene.path("tmp")).unwrap();
         let url = model.url();
-        let world = Self { scene, model, claude, mode, login: Some(KEY), url };
+        let world = Self { scene, model, claude, mode, login: Some(KEY), url, tries: 0 };
         // Its first questions are answered, the folder is trusted and the key as well.
         let project = json!({"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true});
         let seed = json!({"hasCompletedOnboarding": true, "theme": "dark",
@@ -79,6 +86,10 @@ impl World {
         self.url = url;
     }
 
+    pub(super) fn tries_again(&mut self, times: u32) {
+        self.tries = times;
+    }
+
     /// A runner that is ready for messages.
     pub(super) fn claude(&self, more: &[&str]) -> Process {
         let runner = self.starts(more);
@@ -90,14 +101,13 @@ impl World {
         let arguments =
             [&["run", "claude", "--agent-id", "a1", "--headless", "--claude-mode", self.mode], more].concat();
         let (temporary, configuration) = (text(&self.path("tmp")), text(&self.path("config.toml")));
-        let transcript = text(&self.transcript());
+        let (transcript, tries) = (text(&self.transcript()), self.tries.to_string());
         let mut variables = vec![
             ("AGENT_RELAY_CLAUDE", self.claude.as_str()),
             ("AGENT_RELAY_CLAUDE_TRANSCRIPT", &transcript),
             ("AGENT_RELAY_CONFIG", &configuration),
             ("ANTHROPIC_BASE_URL", &self.url),
-            // It would wait for minutes before a turn fails.
-            ("CLAUDE_CODE_MAX_RETRIES", "0"),
+            ("CLAUDE_CODE_MAX_RETRIES", &tries),
             ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
             ("TMPDIR", &temporary),
         ];

@@ -4,21 +4,11 @@
 
 use super::world::World;
 use crate::installed::Installed;
-use crate::world::{eventually, text};
+use crate::recorded::{self, MOST, NEUTRAL};
+use crate::world::eventually;
 use libtest_mimic::Trial;
 use relay_runner_shell::codex_transcript;
 use serde_json::json;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use xxhash_rust::xxh3::xxh3_64;
-
-/// What stands for the folder of a test in what is kept of it.
-const FOLDER: &str = "/a-folder";
-/// What is of this machine has no place in a journal.
-const NEUTRAL: [&str; 4] = ["--cwd", "/", "--machine", "a-machine"];
-/// All transcripts together, in bytes.
-const MOST: u64 = 2 * 1024 * 1024;
 
 type Story = fn(&World, &[&str]);
 
@@ -31,18 +21,6 @@ const STORIES: [(&str, Story); 6] = [
     ("compacted-and-cleared", compacted_and_cleared),
     ("a-lost-steer", a_lost_steer),
 ];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn transcripts() -> PathBuf {
-    root().join("tests/providers/recorded")
-}
-
-fn journals() -> PathBuf {
-    root().join("tests/scenarios/recorded")
-}
 
 fn a_task(world: &World, neutral: &[&str]) {
     let runner = world.codex(neutral);
@@ -122,59 +100,24 @@ fn a_lost_steer(world: &World, neutral: &[&str]) {
 
 /// Each story once more, with the real codex; kept when that is asked for.
 pub(super) fn what_is_recorded_can_be_made_anew(codex: &Installed) {
-    let update = std::env::var_os("RELAY_RUNNER_UPDATE").is_some();
     for (name, story) in STORIES {
         let world = World::new(codex);
         story(&world, &NEUTRAL);
-        let transcript = read(&world.transcript()).replace(text(&world.path("")).trim_end_matches('/'), FOLDER);
-        let machine = rustix::system::uname();
-        let transcript = transcript.replace(&format!("\"{}\"", machine.nodename().to_string_lossy()), "\"a-machine\"");
-        let whole = format!("# codex {}, xxh3 {:016x}\n{transcript}", version(codex), xxh3_64(transcript.as_bytes()));
+        let transcript = recorded::neutral(&world, &recorded::read(&world.transcript()));
+        let whole = recorded::headed("codex", codex, &transcript);
         goes_through(name, &whole);
-        let journal = journal(&world);
-        if update {
-            fs::create_dir_all(transcripts()).unwrap();
-            replace(&transcripts().join(format!("{name}.jsonl")), &whole);
-            replace(&journals().join(format!("codex-{name}.jsonl")), &journal);
+        let journal = recorded::journal(&world);
+        if recorded::is_updated() {
+            recorded::replace(&recorded::transcript(name), &whole);
+            recorded::replace(&recorded::journal_of(&format!("codex-{name}")), &journal);
         }
     }
-}
-
-/// Whoever reads it meanwhile has the old one.
-fn replace(path: &Path, words: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, words).and_then(|()| fs::rename(&new, path)).unwrap();
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn version(codex: &Installed) -> String {
-    let said = Command::new(&codex.program).arg("--version").env_clear().env("HOME", "/nowhere").output().unwrap();
-    let said = String::from_utf8(said.stdout).unwrap();
-    said.trim().rsplit(' ').next().unwrap().to_owned()
-}
-
-/// All segments, one behind the other; nothing of this machine is in them.
-fn journal(world: &World) -> String {
-    let mut files: Vec<_> =
-        fs::read_dir(world.state().join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    let journal: String = files.iter().map(|file| read(file)).collect();
-    let machine = format!("\"{}\"", rustix::system::uname().nodename().to_string_lossy());
-    for ours in [text(&world.path("")), text(root()), machine] {
-        assert!(!journal.contains(ours.trim_end_matches('/')), "{ours} is of this machine: {journal}");
-    }
-    journal
 }
 
 /// Today's adapter says the same.
 #[track_caller]
 fn goes_through(name: &str, transcript: &str) {
-    let (head, lines) = transcript.split_once('\n').unwrap();
-    let sum = format!("xxh3 {:016x}", xxh3_64(lines.as_bytes()));
-    assert!(head.starts_with("# codex ") && head.ends_with(&sum), "{name} was changed by hand: {head}, {sum}");
+    recorded::is_whole("codex", name, transcript);
     let replayed = codex_transcript::replay(transcript.as_bytes()).unwrap_or_else(|why| panic!("{name}: {why}"));
     assert!(replayed.processes > 0 && replayed.inputs > 20 && replayed.outputs > 10, "{name}: {replayed:?}");
 }
@@ -182,19 +125,14 @@ fn goes_through(name: &str, transcript: &str) {
 /// What needs no codex.
 pub(crate) fn trials() -> Vec<Trial> {
     let run = || {
-        let names: Vec<String> = STORIES.iter().map(|(name, _)| format!("{name}.jsonl")).collect();
         let mut bytes = 0;
-        for name in &names {
-            let transcript = read(&transcripts().join(name));
-            bytes += transcript.len() as u64;
+        for (name, _) in STORIES {
+            let transcript = recorded::read(&recorded::transcript(name));
+            bytes += transcript.len();
             goes_through(name, &transcript);
         }
         assert!(bytes < MOST, "{bytes} bytes");
-        let there = fs::read_dir(transcripts()).unwrap().map(|entry| entry.unwrap().path());
-        for path in there.filter(|path| path.extension().is_some_and(|ending| ending == "jsonl")) {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            assert!(names.contains(&name) || name.starts_with("claude-"), "nobody replays {name}");
-        }
+        recorded::all_are_known(|name| name.starts_with("claude-") || STORIES.iter().any(|(known, _)| *known == name));
         Ok(())
     };
     vec![Trial::test("codex::recording::every_recorded_transcript_is_gone_through_again", run)]

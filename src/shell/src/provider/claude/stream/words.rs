@@ -13,8 +13,12 @@ pub(super) const DECIDE_BY_YOURSELF: &str =
 pub(super) const LOG_IN: &str = "log in with `claude` and `/login` (with the same CLAUDE_CONFIG_DIR), then `relay-runner \
                                  restart`; or start the runner with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN";
 
-/// Of the answer to `get_settings`, what is not needed, and may hold secrets of the user's settings.
-const SETTINGS_NOT_WANTED: [&str; 2] = ["effective", "sources"];
+/// Of answers, what is not needed; the first two may hold secrets of the user's settings.
+const NOT_WANTED_OF_ANSWERS: [&str; 6] =
+    ["effective", "sources", "commands", "agents", "models", "available_output_styles"];
+/// The same of what each turn begins with.
+const NOT_WANTED_OF_INIT: [&str; 7] =
+    ["tools", "slash_commands", "terminal_slash_commands", "agents", "skills", "plugins", "capabilities"];
 
 /// Types of lines that say nothing that is needed.
 const PASSED_OVER: [&str; 6] =
@@ -55,13 +59,19 @@ pub(super) fn refusal(request: &str, why: &str) -> Value {
     json!({"type": "control_response", "response": response})
 }
 
-/// Without what has no place in a record of what was said.
+/// Without what is long, or has no place in a record of what was said.
 pub(super) fn trimmed(mut value: Value) -> Value {
-    if value["type"] == "control_response"
-        && let Some(said) = value.pointer_mut("/response/response").and_then(Value::as_object_mut)
-    {
-        for name in SETTINGS_NOT_WANTED {
-            said.remove(name);
+    let kind = |name: &str| value["type"] == name;
+    let (at, names): (_, &[&str]) = if kind("control_response") {
+        ("/response/response", &NOT_WANTED_OF_ANSWERS)
+    } else if kind("system") && value["subtype"] == "init" {
+        ("", &NOT_WANTED_OF_INIT)
+    } else {
+        return value;
+    };
+    if let Some(said) = value.pointer_mut(at).and_then(Value::as_object_mut) {
+        for name in names {
+            said.remove(*name);
         }
     }
     value
@@ -341,7 +351,7 @@ impl Ended {
             None => self.words.clone(),
         };
         if kind == Some("usage_limit_reached") {
-            return Meaning::Limit { why };
+            return Meaning::Limit { why: format!("the usage limit is reached: {why}") };
         }
         match class {
             Some("authentication_failed") => Meaning::Refused { why: format!("{why}; {LOG_IN}") },
@@ -377,6 +387,8 @@ mod tests {
             "response": {"effective": {"env": {"KEY": "a secret"}}, "sources": [1], "applied": {"model": "m"}}}});
         assert!(!trimmed(said.clone()).to_string().contains("a secret"));
         assert_eq!(trimmed(said)["response"]["response"], json!({"applied": {"model": "m"}}));
+        let init = json!({"type": "system", "subtype": "init", "tools": ["Bash"], "model": "m"});
+        assert_eq!(trimmed(init), json!({"type": "system", "subtype": "init", "model": "m"}));
         assert_eq!(trimmed(json!("x")), json!("x"));
     }
 
@@ -391,7 +403,7 @@ mod tests {
         assert_eq!(of(failed.clone(), "server_error", None), turn("no (server_error)"));
         assert_eq!(of(failed.clone(), "rate_limit", None), turn("no (rate_limit)"), "an ordinary 429");
         let limit = of(failed.clone(), "rate_limit", Some("usage_limit_reached"));
-        assert_eq!(limit, Meaning::Limit { why: "no (usage_limit_reached)".to_owned() });
+        assert_eq!(limit, Meaning::Limit { why: "the usage limit is reached: no (usage_limit_reached)".to_owned() });
         for class in ["authentication_failed", "billing_error"] {
             let Meaning::Refused { why } = of(failed.clone(), class, None) else { panic!("{class}") };
             assert!(why.contains(class) && why.contains("relay-runner restart"), "{why}");

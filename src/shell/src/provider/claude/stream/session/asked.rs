@@ -1,6 +1,6 @@
 //! What Claude Code is asked for, and what it asks for itself.
 
-use super::asking::{self, Read};
+use super::asking::{self, Question, Read};
 use super::{Ask, Call, Command, Out, Pending, Phase, Session, What};
 use crate::provider::claude::stream::words;
 use relay_runner_core::effect::Decision;
@@ -82,13 +82,7 @@ impl Session {
 
     pub(super) fn requested(&mut self, request: String, asked: &Value) {
         match asking::read(request, asked, self.opening.allows_all) {
-            Read::Question { tool, input, question } => {
-                let id = format!("g{}-{}", self.opening.generation, self.next_question);
-                self.next_question += 1;
-                let request = asking::approval(&id, &tool);
-                self.questions.insert(id, question);
-                self.out.push(Out::Opened { request, input });
-            }
+            Read::Question(question) => self.opens(question),
             Read::Answered { answer, note } => {
                 if let Some((warns, text)) = note {
                     self.note(warns, text);
@@ -96,6 +90,15 @@ impl Session {
                 self.say(answer);
             }
         }
+    }
+
+    /// Under a name that no request had.
+    pub(super) fn opens(&mut self, question: Question) {
+        let id = format!("g{}-{}", self.opening.generation, self.next_question);
+        self.next_question += 1;
+        let (request, input) = question.shown(&id);
+        self.questions.insert(id, question);
+        self.out.push(Out::Opened { request, input });
     }
 
     /// Answered elsewhere, or gone with its turn.

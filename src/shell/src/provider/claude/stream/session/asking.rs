@@ -16,6 +16,8 @@ pub(super) struct Question {
     /// The request's id, as Claude Code gave it.
     request: String,
     tool: String,
+    /// What it is about, for whoever decides.
+    input: Option<String>,
     of_a_subagent: bool,
     /// What is allowed for the session with it, as rules of Claude Code.
     rules: Value,
@@ -23,13 +25,19 @@ pub(super) struct Question {
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Read {
-    Question { tool: String, input: Option<String>, question: Question },
+    Question(Question),
     Answered { answer: Value, note: Option<(bool, String)> },
 }
 
 impl Question {
     pub(super) fn request(&self) -> &str {
         &self.request
+    }
+
+    /// As it is shown to whoever decides, under this name.
+    pub(super) fn shown(&self, id: &str) -> (ApprovalRequest, Option<String>) {
+        let tool = Some(self.tool.as_str().into());
+        (ApprovalRequest { id: id.into(), kind: "tool".into(), tool, reason: None }, self.input.clone())
     }
 
     pub(super) const fn is_of_a_subagent(&self) -> bool {
@@ -56,11 +64,6 @@ impl Question {
     }
 }
 
-/// As it is named to whoever decides.
-pub(super) fn approval(id: &str, tool: &str) -> ApprovalRequest {
-    ApprovalRequest { id: id.into(), kind: "tool".into(), tool: Some(tool.into()), reason: None }
-}
-
 pub(super) fn read(request: String, asked: &Value, allows_all: bool) -> Read {
     if asked["subtype"] != "can_use_tool" {
         let what = asked["subtype"].as_str().unwrap_or("something without a name");
@@ -80,7 +83,7 @@ pub(super) fn read(request: String, asked: &Value, allows_all: bool) -> Read {
     let rules = rules(asked, &tool);
     let input = shown(asked);
     let of_a_subagent = asked["agent_id"].is_string();
-    Read::Question { input, question: Question { request, tool: tool.clone(), of_a_subagent, rules }, tool }
+    Read::Question(Question { request, tool, input, of_a_subagent, rules })
 }
 
 /// What an approval for the session covers: what Claude Code would remember of this call; where it suggests nothing of
@@ -123,7 +126,7 @@ mod tests {
 
     fn question(asked: &Value) -> (Option<String>, Question) {
         match read("r".to_owned(), asked, false) {
-            Read::Question { input, question, .. } => (input, question),
+            Read::Question(question) => (question.shown("q").1, question),
             other @ Read::Answered { .. } => panic!("{other:?}"),
         }
     }

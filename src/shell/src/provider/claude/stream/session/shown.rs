@@ -1,5 +1,6 @@
 //! What Claude Code shows of itself: how far our messages got, turns, subagents and compaction.
 
+use super::asking::Question;
 use super::{Command, Out, Pending, Running, Session, What};
 use crate::provider::claude::stream::words::{self, Ended, Heard, Meaning, State};
 use relay_runner_core::event::{
@@ -11,6 +12,8 @@ use serde_json::json;
 
 /// The compaction that is under way: there is never another.
 const COMPACTION: &str = "compaction";
+/// A turn of which it does not say which it is.
+const NAMELESS: &str = "turn";
 
 impl Session {
     pub(super) fn showed(&mut self, heard: Heard) {
@@ -131,6 +134,7 @@ impl Session {
     }
 
     fn begin(&mut self, id: String, is_silent: bool) {
+        let id = if id.is_empty() { NAMELESS.to_owned() } else { id };
         if !is_silent {
             let id = Some(id.as_str().into());
             let report = StatusReport { status: ReportStatus::Busy, id, ..StatusReport::default() };
@@ -159,7 +163,7 @@ impl Session {
                 return self.end(ExitClass::Refused, format!("claude: {why}"));
             }
         };
-        self.close_questions();
+        let open = self.close_questions();
         self.compacts(false);
         self.window = ended.window(self.model.as_deref()).or(self.window);
         if let (Some(used), Some(window)) = (running.used, self.window) {
@@ -187,6 +191,10 @@ impl Session {
             let id = Some(id.as_str().into());
             let report = StatusReport { status: ReportStatus::Idle, id, end, still_running, ..StatusReport::default() };
             self.report(ProviderReport::Status(Box::new(report)));
+        }
+        // A permission is one of the turn that it was asked for in: these are of none any more.
+        for question in open {
+            self.opens(question);
         }
         // What waits begins at once, and is interrupted then.
         if self.stopping && self.pending.is_empty() {
@@ -272,17 +280,12 @@ impl Session {
         self.report(ProviderReport::Status(Box::new(report)));
     }
 
-    /// Those of subagents in the background outlive the turn.
-    fn close_questions(&mut self) {
-        let over: Vec<String> = self
-            .questions
-            .iter()
-            .filter(|(_, question)| !question.is_of_a_subagent())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in over {
-            self.questions.remove(&id);
-            self.report(ProviderReport::ApprovalClosed { id: id.into() });
+    /// Those of the turn go with it. Those of subagents outlive it, and are what is left.
+    fn close_questions(&mut self) -> Vec<Question> {
+        let questions = std::mem::take(&mut self.questions);
+        for id in questions.keys() {
+            self.report(ProviderReport::ApprovalClosed { id: id.as_str().into() });
         }
+        questions.into_values().filter(Question::is_of_a_subagent).collect()
     }
 }
