@@ -69,7 +69,9 @@ fn leave_the_screen(asked: &Asked, env: Environment<'_>) -> Result<PathBuf, Fail
     let path = places::runner_log(env, asked.agent_id())?;
     if let Some(error) = diagnostics::into_file(path.clone()) {
         let path = path.display();
-        say::aside(format_args!("relay-runner: what the runner does is not logged, as {path} cannot be written: {error}"));
+        say::aside(format_args!(
+            "relay-runner: what the runner does is not logged, as {path} cannot be written: {error}"
+        ));
     }
     Ok(path)
 }
@@ -82,9 +84,9 @@ fn explained(code: ExitCode, agent: &str, url: &str, fail_fast: Option<Duration>
             "{agent}: the relay at {url} could not be reached within {} s (--fail-fast); start it, or name another with --relay",
             fail_fast.unwrap_or_default().as_secs_f32()
         ),
-        ExitCode::GaveUp => format!(
-            "{agent}: gave up on the provider: it ended too often too soon ({told}); mend it, and start again"
-        ),
+        ExitCode::GaveUp => {
+            format!("{agent}: gave up on the provider: it ended too often too soon ({told}); mend it, and start again")
+        }
         ExitCode::Superseded => {
             format!("{agent}: another runner has taken this agent over on {url}; give one of them another --agent-id")
         }

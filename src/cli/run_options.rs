@@ -145,7 +145,12 @@ impl Asked {
             usual_state,
             provider,
             config,
-            environment: environment(kind, mode, &given, profile.as_ref().and_then(|profile| profile.document.as_ref()))?,
+            environment: environment(
+                kind,
+                mode,
+                &given,
+                profile.as_ref().and_then(|profile| profile.document.as_ref()),
+            )?,
             cwd,
             prompt: given.text(keys::PROMPT)?.map(|(text, _)| text),
             info_file: given.text(keys::INFO_FILE)?.map(|(path, _)| PathBuf::from(path)),
@@ -302,7 +307,12 @@ fn bodies(given: &Given<'_>) -> Result<KeptBodies, Failure> {
     Ok(given.parsed(keys::BODIES, word(&KEPT))?.unwrap_or_default())
 }
 
-fn environment(kind: Kind, mode: Mode, given: &Given<'_>, profile: Option<&Profile>) -> Result<EnvironmentPolicy, Failure> {
+fn environment(
+    kind: Kind,
+    mode: Mode,
+    given: &Given<'_>,
+    profile: Option<&Profile>,
+) -> Result<EnvironmentPolicy, Failure> {
     const WAYS: [(&str, Inherit); 2] = [("listed", Inherit::Listed), ("all", Inherit::All)];
     let needs: &[&str] = match kind {
         Kind::Claude => &ClaudeSpec::NEEDS,

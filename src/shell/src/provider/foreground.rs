@@ -77,7 +77,8 @@ impl Background {
     pub(crate) fn new() -> io::Result<Self> {
         let terminal = terminal()?;
         let modes = tcgetattr(&terminal)?;
-        let (children, continued) = (signal(SignalKind::child())?, signal(SignalKind::from_raw(Signal::CONT.as_raw()))?);
+        let (children, continued) =
+            (signal(SignalKind::child())?, signal(SignalKind::from_raw(Signal::CONT.as_raw()))?);
         Ok(Self { terminal, modes, children, continued })
     }
 
@@ -137,7 +138,9 @@ impl Foreground {
 
     /// The runner stops as its provider has, and the shell has the terminal.
     fn suspend(&mut self) {
-        self.its_modes = tcgetattr(&self.terminal).ok().filter(|_| self.front() == Some(self.provider));
+        if self.front() == Some(self.provider) {
+            self.its_modes = tcgetattr(&self.terminal).ok();
+        }
         self.take_back();
         tracing::info!("the provider was stopped, and the runner stops with it");
         stop_ourselves(Signal::TSTP);

@@ -1,8 +1,8 @@
 //! Claude Code in the terminal of the person who started the runner. They have it for themselves: nothing is typed and nothing
 //! is shown by the runner. Messages go to the monitor that Claude Code's plugin runs, and hooks tell what it does.
 
-use super::launch::{self, Conversation};
 use super::Setting;
+use super::launch::{self, Conversation};
 use crate::hooked::{Hook, Hooked};
 use crate::input::{Inputs, caught};
 use crate::monitor::Monitor;
