@@ -3,23 +3,21 @@
 
 use super::Setting;
 use super::launch::{self, Conversation};
+use super::terminal::follow::Follower;
+use super::terminal::generation::{Say, Talk, is_of, until};
+use super::terminal::session::{In, OWN_HOOKS, Opening};
 use crate::hooked::{Hook, Hooked};
 use crate::input::{Inputs, caught};
 use crate::monitor::Monitor;
-use crate::provider::command::monitored;
 use crate::provider::foreground::Foreground;
 use crate::provider::held::{self, Held, NotHeld, Program};
 use crate::provider::leftover::{self, Noted};
 use crate::provider::living::{self, Halt, Living, Told};
-use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Deed, Provider, Start, process};
 use relay_runner_core::event::{ExitClass, FailureKind};
-use relay_runner_core::{Generation, OpId, OpResult, ProviderReport, StopStep, Text};
-use serde_json::Value;
-use std::ffi::{OsStr, OsString};
+use relay_runner_core::{Generation, OpId, OpResult, StopStep};
 use std::pin::Pin;
 use std::process::ExitStatus;
-use tokio::sync::mpsc;
 
 #[derive(Debug)]
 pub(super) struct Interactive {
@@ -28,13 +26,6 @@ pub(super) struct Interactive {
     monitor: Monitor,
     hooked: Hooked,
     running: Option<Living<Say>>,
-}
-
-/// Something that only the process's own task can answer.
-#[derive(Debug)]
-struct Say {
-    op: OpId,
-    why_not: &'static str,
 }
 
 impl Interactive {
@@ -59,22 +50,10 @@ impl Provider for Interactive {
     }
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
-        let Some(living) = self.running.as_ref().filter(|living| living.generation == generation) else {
-            return living::refuse(op, living::UNAVAILABLE, &self.inputs);
-        };
-        let why_not = match deed {
-            Deed::Offer(offers) => {
-                if self.monitor.offer(op, generation, monitored(&offers), living.reporter.clone()).is_err() {
-                    living::refuse(op, "the monitor takes nothing any more", &self.inputs);
-                }
-                return;
-            }
-            Deed::Prompt(_) | Deed::Inject(_) | Deed::Tell { .. } => "nothing but messages goes through the monitor",
-            Deed::Interrupt | Deed::Compact | Deed::Clear => "it has a person's terminal, in which nothing is typed",
-            Deed::Probe => "only the person at its terminal can see it",
-            Deed::Decide { .. } => "a permission is asked for by its hook, or at its terminal",
-        };
-        living.say(op, Say { op, why_not }, &self.inputs);
+        match self.running.as_ref().filter(|living| living.generation == generation) {
+            Some(living) => living.say(op, Say::of(op, deed), &self.inputs),
+            None => living::refuse(op, living::UNAVAILABLE, &self.inputs),
+        }
     }
 
     fn stop(&mut self, generation: Generation, step: StopStep) {
@@ -101,6 +80,16 @@ struct Running {
     told: Told<Say>,
 }
 
+/// What happens next.
+enum Next {
+    Exit(std::io::Result<Option<ExitStatus>>),
+    Halt(Halt),
+    Hook(Hook),
+    Asked(Say),
+    Due,
+    Read,
+}
+
 impl Running {
     async fn run(self) {
         let (reporter, monitor) = (self.start.reporter.clone(), self.monitor.clone());
@@ -115,41 +104,55 @@ impl Running {
     async fn live(self) {
         let Self { setting, monitor, hooked, start, told: Told { mut said, mut stops } } = self;
         let (reporter, op) = (start.reporter.clone(), start.op);
-        // Before it is started, so that none of its hooks is missed.
-        let session = start.env.get(OsStr::new(held::SESSION)).cloned().unwrap_or_default();
-        let mut hooks = hooked.follow(&session.to_string_lossy(), &[]);
-        let (held, mut terminal) = match begun(start, &setting) {
+        let Begun { held, mut terminal, opening, follower } = match begun(start, &setting) {
             Ok(begun) => begun,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
         let Held { process, mut exit, mut group, session, .. } = held;
-        let noted = Noted { process, runner_dir: setting.runner_dir.clone() };
+        let mut hooks = hooked.follow(session.as_deref().unwrap_or_default(), OWN_HOOKS);
+        let noted = Noted { process: process.clone(), runner_dir: setting.runner_dir.clone() };
         if let Err(error) = noted.write(&setting.state_dir) {
             tracing::warn!("a start without the journal will not know of the provider's process: {error}");
         }
-        let mut talk = Talk { pid: noted.process.pid, reporter: reporter.clone(), is_ready: false };
-        reporter.answer(op, OpResult::Spawned(noted.process)).await;
+        let pid = process.pid;
+        reporter.answer(op, OpResult::Spawned(process)).await;
 
+        let mut talk = Talk::new(&setting, opening, follower, reporter.clone(), None, monitor.clone());
+        talk.step(In::Started).await;
         let status = loop {
-            tokio::select! {
+            let (due, read) = (talk.due(), talk.reads());
+            let next = tokio::select! {
                 biased;
-                status = &mut exit => break status,
-                Some(halt) = stops.recv() => match halt {
-                    // TERM is how it is asked: it ends in order, and says so by its hooks.
-                    Halt::Step(StopStep::Ask | StopStep::Terminate) => {
-                        group.terminate();
-                        terminal.wake();
-                    }
-                    Halt::Step(StopStep::Kill) | Halt::Leave => group.kill(),
-                },
-                hook = next(&mut hooks) => talk.heard(&hook).await,
-                Some(Say { op, why_not }) = said.recv() => {
-                    reporter.fail(op, FailureKind::Unsupported, why_not).await;
-                }
+                status = &mut exit => Next::Exit(status),
+                Some(halt) = stops.recv() => Next::Halt(halt),
+                Some(hook) = hooks.recv() => Next::Hook(hook),
+                Some(say) = said.recv() => Next::Asked(say),
+                () = until(due) => Next::Due,
+                () = until(read) => Next::Read,
                 never = terminal.follow() => match never {},
+            };
+            match next {
+                Next::Exit(status) => break status,
+                Next::Halt(Halt::Step(StopStep::Ask)) => talk.step(In::Stopping).await,
+                Next::Halt(Halt::Step(StopStep::Terminate)) => talk.quiet = true,
+                Next::Halt(Halt::Step(StopStep::Kill) | Halt::Leave) => group.kill(),
+                Next::Hook(Hook { event, payload }) => {
+                    // A copy that the agent started has our session in its environment.
+                    if is_of(&payload, pid) {
+                        talk.step(In::Hook { event, payload }).await;
+                        talk.read().await;
+                    }
+                }
+                Next::Asked(say) => talk.asked(say).await,
+                Next::Due => talk.step(In::Due).await,
+                Next::Read => talk.read().await,
+            }
+            if std::mem::take(&mut talk.quiet) {
+                group.terminate();
+                terminal.wake();
             }
         };
-        // Whatever it left behind goes with it: it gives each command a session of its own.
+        // Whatever it left behind goes with it: each command has a session of its own.
         group.kill();
         group.release();
         if let Some(session) = &session {
@@ -158,61 +161,34 @@ impl Running {
         let (class, detail) = exited(status);
         terminal.ended(class);
         drop(terminal);
-        // Its last words.
-        while let Ok(hook) = hooks.try_recv() {
-            talk.heard(&hook).await;
-        }
-        said.close();
-        while let Some(Say { op, .. }) = said.recv().await {
-            reporter.fail(op, FailureKind::NotReady, "the provider has ended").await;
-        }
         monitor.over(reporter.generation()).await;
+        talk.step(In::Over).await;
+        said.close();
+        while let Some(say) = said.recv().await {
+            talk.asked(say).await;
+        }
         reporter.exit(class, &detail).await;
     }
 }
 
-fn begun(start: Start, setting: &Setting) -> Result<(Held, Foreground), NotHeld> {
+/// A process that has the terminal, with what its session is begun with.
+struct Begun {
+    held: Held,
+    terminal: Foreground,
+    opening: Opening,
+    follower: Follower,
+}
+
+fn begun(start: Start, setting: &Setting) -> Result<Begun, NotHeld> {
     let conversation = Conversation::of(start.resume.as_deref(), setting);
     let conversation = conversation.map_err(|error| (FailureKind::Io, error.to_string()))?;
-    let argv: Vec<OsString> = launch::argv(setting, &conversation);
-    let env = launch::environment(start.env);
-    held::in_front(Program { argv: &argv, env: &env, cwd: &start.cwd })
-}
-
-/// What its hooks mean to the run, besides what the core makes of them.
-struct Talk {
-    pid: u32,
-    reporter: Reporter,
-    is_ready: bool,
-}
-
-impl Talk {
-    async fn heard(&mut self, Hook { event, payload }: &Hook) {
-        let of_another = |pids: &Vec<Value>| !pids.iter().any(|pid| pid.as_u64() == Some(u64::from(self.pid)));
-        // Of one that the agent has started itself, in the same environment.
-        if event != "SessionStart" || payload.get("pids").and_then(Value::as_array).is_some_and(of_another) {
-            return;
-        }
-        let text = |key: &str| payload.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-        if let Some(id) = text("session_id") {
-            self.reporter.report(ProviderReport::Conversation { id: Text::from(self.reporter.text(id)) }).await;
-        }
-        if let Some(model) = text("model") {
-            let model = Text::from(self.reporter.text(model));
-            self.reporter.report(ProviderReport::Model { model, effort: None }).await;
-        }
-        if !std::mem::replace(&mut self.is_ready, true) {
-            self.reporter.report(ProviderReport::Ready).await;
-        }
-    }
-}
-
-/// The queue is as long-lived as the run, unless another session is followed.
-async fn next(hooks: &mut mpsc::Receiver<Hook>) -> Hook {
-    match hooks.recv().await {
-        Some(hook) => hook,
-        None => std::future::pending().await,
-    }
+    let argv = launch::argv(setting, &conversation);
+    let env = launch::environment(start.env, setting.spec.way);
+    // Before it can write anything.
+    let follower = Follower::at_end(&launch::home(setting), conversation.id());
+    let (held, terminal) = held::in_front(Program { argv: &argv, env: &env, cwd: &start.cwd })?;
+    let opening = Opening { conversation: conversation.id().to_owned(), typed: false, in_doubt: None };
+    Ok(Begun { held, terminal, opening, follower })
 }
 
 fn exited(status: std::io::Result<Option<ExitStatus>>) -> (ExitClass, String) {

@@ -538,6 +538,8 @@ impl Session {
         let words = failure.words.trim();
         let why = if words.is_empty() { class.clone() } else { format!("{class}: {words}") };
         match class.as_str() {
+            // Whoever sits before it sees what it says, and it goes on by itself or by them.
+            _ if !self.opening.typed => self.turn_over(TurnEnd::Failed { error: why.as_str().into() }),
             _ if failure.limit.is_some() => {
                 let ends = failure.limit.and_then(|limit| limit.ends);
                 let until = ends.map(|seconds| seconds.saturating_mul(1_000));
