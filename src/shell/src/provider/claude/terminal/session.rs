@@ -469,6 +469,10 @@ impl Session {
 
     /// A prompt that is in the transcript was said by its hook before; if not, that was lost.
     fn prompt(&mut self, turn: Option<String>, offers: &[TakenOffer]) {
+        // An end that stands before it was that of an earlier turn: it is written after the hook of that, and read late.
+        if let Some(running) = &mut self.turn {
+            running.ends_at = None;
+        }
         let (shown, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|pending| offers.contains(&pending.offer));
         self.pending = kept;
