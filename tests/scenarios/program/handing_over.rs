@@ -1,7 +1,7 @@
 //! `run claude --interactive`: the terminal of the person who starts it is the provider's, and theirs again. The provider
 //! here is a few lines of shell that say by hooks what Claude Code says by them; the real one is in the tests of providers.
 
-use super::tmux::Tmux;
+use super::tmux::Person;
 use super::world::{PROGRAM, World, eventually, signal, text};
 use serde_json::Value;
 use std::fs;
@@ -36,69 +36,23 @@ while :; do
 done
 "#;
 
-/// A person before a shell.
-struct Person<'w> {
-    world: &'w World,
-    tmux: Tmux<'w>,
-    run: String,
+/// A person before a shell in which this starts a runner of the agent.
+fn begins(world: &World) -> Option<(Person<'_>, String)> {
+    let agent = world.script("agent", "");
+    fs::write(&agent, SEEN.replace("PROGRAM", PROGRAM)).unwrap();
+    let person = Person::sits_down(world, &[])?;
+    Some((person, format!("{PROGRAM} run claude --interactive --agent-id a1 --claude {agent}")))
 }
 
-impl<'w> Person<'w> {
-    fn sits_down(world: &'w World) -> Option<Self> {
-        let agent = world.script("agent", "");
-        fs::write(&agent, SEEN.replace("PROGRAM", PROGRAM)).unwrap();
-        let shell = "PS1='now> ' exec bash --norc --noprofile -i";
-        let tmux = Tmux::start(world, "p", shell)?;
-        let run = format!("{PROGRAM} run claude --interactive --agent-id a1 --claude {agent}");
-        let person = Self { world, tmux, run };
-        person.sees("now>");
-        Some(person)
-    }
-
-    fn types(&self, line: &str) {
-        self.keys(&["-l", line]);
-        self.keys(&["Enter"]);
-    }
-
-    fn keys(&self, keys: &[&str]) {
-        self.tmux.say(&[&["send-keys", "-t", "p"], keys].concat()).unwrap();
-    }
-
-    /// What the shell says of this: it has the terminal, and echoes what is typed.
-    #[track_caller]
-    fn asks_the_shell(&self, command: &str, answer: &str) {
-        let line = format!("code=$?; clear; {command}");
-        self.types(&line);
-        eventually(&format!("{answer:?} of {command}: {}", self.screen()), || {
-            let shown = self.screen();
-            // What was typed is gone with the rest.
-            (!shown.contains(&line) && shown.contains(answer) && shown.contains("now>")).then_some(())
-        });
-    }
-
-    fn screen(&self) -> String {
-        self.tmux.say(&["capture-pane", "-p", "-J", "-t", "p"]).unwrap_or_default()
-    }
-
-    #[track_caller]
-    fn sees(&self, words: &str) -> String {
-        eventually(&format!("{words:?} on the screen: {}", self.screen()), || {
-            Some(self.screen()).filter(|shown| shown.contains(words))
-        })
-    }
-
-    fn agent(&self) -> String {
-        self.world.noted("pids").pop().unwrap()
-    }
+fn cooked() -> String {
+    format!("echo code $code cooked $({})", Person::COOKED)
 }
-
-const COOKED: &str = "stty -a | grep -c -e ' icanon .* echo '";
 
 #[test]
 fn the_terminal_is_the_providers_and_then_the_persons_again() {
     let world = World::new();
-    let Some(person) = Person::sits_down(&world) else { return };
-    person.types(&person.run);
+    let Some((person, run)) = begins(&world) else { return };
+    person.types(&run);
     let shown = person.sees("the agent is here");
     assert!(shown.contains("relay-runner: agent a1 on http://"), "{shown}");
     world.is_ready();
@@ -111,7 +65,7 @@ fn the_terminal_is_the_providers_and_then_the_persons_again() {
     person.sees("key x");
     person.keys(&["C-c"]);
     person.sees("interrupted");
-    person.tmux.say(&["resize-window", "-t", "p", "-x", "100", "-y", "30"]).unwrap();
+    person.resizes("100", "30");
     eventually("it is told of the new size", || {
         // Its shell minds the signal after a key.
         person.keys(&["w"]);
@@ -121,7 +75,7 @@ fn the_terminal_is_the_providers_and_then_the_persons_again() {
     // It stops as any job of the shell, and goes on.
     person.keys(&["C-z"]);
     person.sees("Stopped");
-    person.asks_the_shell(&format!("echo cooked $({COOKED})"), "cooked 1");
+    person.asks_the_shell(&cooked(), "cooked 1");
     person.types("clear; fg");
     person.keys(&["y"]);
     person.sees("key y");
@@ -137,7 +91,7 @@ fn the_terminal_is_the_providers_and_then_the_persons_again() {
     person.sees("key z");
 
     // Nothing of what the runner does was shown.
-    let shown = person.tmux.say(&["capture-pane", "-p", "-S", "-", "-t", "p"]).unwrap();
+    let shown = person.all_that_was_shown();
     assert!(!shown.contains("INFO") && !shown.contains("WARN"), "{shown}");
     let log = fs::read_to_string(world.path(".agent-relay/logs/runner-a1.log")).unwrap();
     assert!(log.contains("INFO") && log.contains("agent a1 on http://") && !log.contains('\u{1b}'), "{log}");
@@ -154,34 +108,33 @@ fn the_terminal_is_the_providers_and_then_the_persons_again() {
 #[test]
 fn a_provider_that_is_killed_leaves_a_terminal_that_can_be_used() {
     let world = World::new();
-    let Some(person) = Person::sits_down(&world) else { return };
-    person.types(&person.run);
+    let Some((person, run)) = begins(&world) else { return };
+    person.types(&run);
     world.is_ready();
     person.sees("the agent is here");
-    signal(person.agent().parse().unwrap(), "KILL");
+    signal(world.noted("pids").pop().unwrap().parse().unwrap(), "KILL");
     let shown = person.sees("the run failed");
     assert!(shown.contains("runner-a1.log says how"), "{shown}");
-    person.asks_the_shell("echo code $code", "code 1");
-    person.asks_the_shell(&format!("echo cooked $({COOKED})"), "cooked 1");
+    person.asks_the_shell(&cooked(), "code 1 cooked 1");
     let log = fs::read_to_string(world.path(".agent-relay/logs/runner-a1.log")).unwrap();
     assert!(log.contains("signal 9 (SIGKILL)"), "{log}");
     world.no_process_is_left();
 
     // A runner that is told to end ends it, and gives the terminal back.
-    person.types(&format!("clear; {}", person.run));
+    person.types(&format!("clear; {}", run));
     world.is_ready();
     person.sees("the agent is here");
     assert_eq!(world.ask(&["stop", "a1"]).code, Some(0));
     person.sees("now>");
-    person.asks_the_shell(&format!("echo code $code cooked $({COOKED})"), "code 0 cooked 1");
+    person.asks_the_shell(&cooked(), "code 0 cooked 1");
     world.no_process_is_left();
 }
 
 #[test]
 fn a_runner_in_the_background_waits_for_its_terminal() {
     let world = World::new();
-    let Some(person) = Person::sits_down(&world) else { return };
-    person.types(&format!("{} &", person.run));
+    let Some((person, run)) = begins(&world) else { return };
+    person.types(&format!("{} &", run));
     person.sees("[1]");
     person.keys(&["Enter"]);
     person.sees("Stopped");
@@ -197,9 +150,9 @@ fn a_runner_in_the_background_waits_for_its_terminal() {
 #[test]
 fn who_has_no_shell_to_come_back_to_is_not_stopped() {
     let world = World::new();
-    let Some(person) = Person::sits_down(&world) else { return };
+    let Some((person, run)) = begins(&world) else { return };
     // The shell is gone: nobody could go on with a job that was stopped.
-    person.types(&format!("clear; exec {}", person.run));
+    person.types(&format!("clear; exec {}", run));
     person.sees("the agent is here");
     world.is_ready();
     person.keys(&["C-z"]);
@@ -223,8 +176,8 @@ fn without_a_terminal_nothing_begins() {
     }
     assert!(!world.state().exists() && !world.path(".agent-relay").exists());
     // Its output elsewhere is as good as none.
-    let Some(person) = Person::sits_down(&world) else { return };
-    person.types(&format!("{} > {}", person.run, text(&world.path("out"))));
+    let Some((person, run)) = begins(&world) else { return };
+    person.types(&format!("{} > {}", run, text(&world.path("out"))));
     person.sees("its standard output is no terminal");
     person.asks_the_shell("echo code $code", "code 2");
     let none: Vec<Value> = world.agents();
