@@ -39,6 +39,7 @@ mod hook;
 mod identity;
 mod label;
 mod local;
+mod log_file;
 mod logs;
 mod logs_shown;
 mod machines;

@@ -30,6 +30,17 @@ pub(crate) fn state_dir(env: Environment<'_>, agent_id: &str) -> Result<PathBuf,
     Ok(state_home(env)?.join(folder_name(agent_id)))
 }
 
+/// Where a runner writes its diagnostics while its provider has the terminal (behaviour 16).
+pub(crate) fn runner_log(env: Environment<'_>, agent_id: &str) -> Result<PathBuf, Failure> {
+    let home = env.raw("HOME").map(PathBuf::from).filter(|path| path.is_absolute()).ok_or_else(|| {
+        Failure::usage(
+            "log_file",
+            "there is no place for the runner's log while its provider has the terminal: HOME is not set; set it",
+        )
+    })?;
+    Ok(home.join(".agent-relay/logs").join(format!("runner-{}.log", plain_name(agent_id))))
+}
+
 /// The database of a relay that is started here, unless it is told otherwise.
 pub(crate) fn relay_db(env: Environment<'_>) -> Result<PathBuf, Failure> {
     Ok(state_home(env)?.join("relay.db"))
@@ -47,6 +58,16 @@ pub(crate) fn make_parent(file: &Path) -> Result<(), Failure> {
 /// An agent id as a folder's name: runs of characters outside letters, digits and `_.-` become one `_`. Two ids that
 /// would become the same name are told apart by a hash.
 fn folder_name(agent_id: &str) -> String {
+    let name = plain_name(agent_id);
+    // A name that begins with a dot could be `..`, and would be hidden.
+    if name == agent_id && !name.starts_with('.') && !name.is_empty() {
+        return name;
+    }
+    format!("{}-{:08x}", name.trim_start_matches('.'), fnv(agent_id))
+}
+
+/// As a part of a file's name.
+fn plain_name(agent_id: &str) -> String {
     let mut name = String::new();
     for c in agent_id.chars() {
         if c.is_ascii_alphanumeric() || "_.-".contains(c) {
@@ -56,11 +77,7 @@ fn folder_name(agent_id: &str) -> String {
         }
     }
     name.truncate(NAME_MOST);
-    // A name that begins with a dot could be `..`, and would be hidden.
-    if name == agent_id && !name.starts_with('.') && !name.is_empty() {
-        return name;
-    }
-    format!("{}-{:08x}", name.trim_start_matches('.'), fnv(agent_id))
+    name
 }
 
 /// FNV-1a: short, and the same for ever.
@@ -82,6 +99,16 @@ mod tests {
         }
         assert_ne!(folder_name("a/b"), folder_name("a_b"));
         assert_ne!(folder_name("a/b"), folder_name("a:b"));
+    }
+
+    #[test]
+    fn the_log_of_a_runner_has_its_name() {
+        let home = |name: &str| (name == "HOME").then(|| OsString::from("/home/me"));
+        let log = |id: &str| runner_log(Environment::of(&home), id).unwrap();
+        assert_eq!(log("claude-box.1"), Path::new("/home/me/.agent-relay/logs/runner-claude-box.1.log"));
+        assert_eq!(log("../a /b"), Path::new("/home/me/.agent-relay/logs/runner-.._a_b.log"));
+        assert_eq!(log(&"x".repeat(300)).file_name().unwrap().len(), "runner-.log".len() + NAME_MOST);
+        assert_eq!(runner_log(Environment::of(&|_| None), "a1").unwrap_err().code, "log_file");
     }
 
     #[test]

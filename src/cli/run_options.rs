@@ -24,6 +24,9 @@ use std::time::Duration;
 /// Whether messages go through the monitor.
 const OFFERS: [(&str, bool); 2] = [("stdin", false), ("monitor", true)];
 
+/// How long a person may take until a provider in their terminal has begun its session, in milliseconds.
+const ANSWERED_WITHIN: u64 = 24 * 60 * 60 * 1_000;
+
 /// Which provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -125,6 +128,10 @@ impl Asked {
         };
         let mut config = Config { mode, credential, ..Config::new(identity, Adapter::default(), seed()?) };
         core_settings::read(&mut config, &given)?;
+        if provider.is_in_terminal() {
+            // A person may have to answer its first questions, and takes the time that takes.
+            config.timing.start_timeout = config.timing.start_timeout.max(ANSWERED_WITHIN);
+        }
         let log = match env.raw(keys::LOG.variable) {
             // What the environment asks for is in force already.
             Some(_) => None,
@@ -138,7 +145,12 @@ impl Asked {
             usual_state,
             provider,
             config,
-            environment: environment(kind, &given, profile.as_ref().and_then(|profile| profile.document.as_ref()))?,
+            environment: environment(
+                kind,
+                mode,
+                &given,
+                profile.as_ref().and_then(|profile| profile.document.as_ref()),
+            )?,
             cwd,
             prompt: given.text(keys::PROMPT)?.map(|(text, _)| text),
             info_file: given.text(keys::INFO_FILE)?.map(|(path, _)| PathBuf::from(path)),
@@ -152,6 +164,11 @@ impl Asked {
 
     pub(crate) fn agent_id(&self) -> &str {
         &self.config.identity.agent_id
+    }
+
+    /// The terminal is handed over to the provider.
+    pub(crate) fn is_in_terminal(&self) -> bool {
+        self.provider.is_in_terminal()
     }
 
     pub(crate) fn fail_fast(&self) -> Option<Duration> {
@@ -290,7 +307,12 @@ fn bodies(given: &Given<'_>) -> Result<KeptBodies, Failure> {
     Ok(given.parsed(keys::BODIES, word(&KEPT))?.unwrap_or_default())
 }
 
-fn environment(kind: Kind, given: &Given<'_>, profile: Option<&Profile>) -> Result<EnvironmentPolicy, Failure> {
+fn environment(
+    kind: Kind,
+    mode: Mode,
+    given: &Given<'_>,
+    profile: Option<&Profile>,
+) -> Result<EnvironmentPolicy, Failure> {
     const WAYS: [(&str, Inherit); 2] = [("listed", Inherit::Listed), ("all", Inherit::All)];
     let needs: &[&str] = match kind {
         Kind::Claude => &ClaudeSpec::NEEDS,
@@ -298,7 +320,9 @@ fn environment(kind: Kind, given: &Given<'_>, profile: Option<&Profile>) -> Resu
         Kind::Command | Kind::Demo => &[],
     };
     let allowed = given.items(keys::ALLOW)?.into_iter().flat_map(|(names, _)| names);
-    let also = allowed.chain(needs.iter().map(|name| (*name).to_owned())).collect();
+    let of_terminal: &[&str] =
+        if (kind, mode) == (Kind::Claude, Mode::Interactive) { &ClaudeSpec::OF_A_TERMINAL } else { &[] };
+    let also = allowed.chain(needs.iter().chain(of_terminal).map(|name| (*name).to_owned())).collect();
     Ok(EnvironmentPolicy {
         inherit: given.parsed(keys::INHERIT, word(&WAYS))?.unwrap_or_default(),
         also,

@@ -51,6 +51,7 @@ pub use provider::claude::{ClaudeSpec, ClaudeWay};
 pub use provider::codex::{CodexSpec, transcript as codex_transcript};
 pub use provider::command::CommandSpec;
 pub use provider::{AGENT_VERBS, CONFINED};
+pub use provider::foreground::has_terminal;
 pub use relay_runner_core::ExitCode;
 pub use relay_url::RelayUrl;
 pub use runner::{Runner, run};

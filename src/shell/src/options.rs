@@ -2,7 +2,7 @@
 
 use crate::environment::EnvironmentPolicy;
 use crate::profile::Profile;
-use crate::provider::claude::ClaudeSpec;
+use crate::provider::claude::{ClaudeSpec, ClaudeWay};
 use crate::provider::codex::CodexSpec;
 use crate::provider::command::CommandSpec;
 use crate::relay_url::RelayUrl;
@@ -123,6 +123,11 @@ impl ProviderSpec {
             Self::Codex(_) => CodexSpec::adapter(),
             Self::Claude(spec) => spec.way.adapter(),
         }
+    }
+
+    /// Whether the terminal of whoever started the runner is handed over to it.
+    pub const fn is_in_terminal(&self) -> bool {
+        matches!(self, Self::Claude(ClaudeSpec { way: ClaudeWay::Interactive, .. }))
     }
 
     /// Whether messages go through the monitor.

@@ -8,6 +8,7 @@
 pub(crate) mod claude;
 pub(crate) mod codex;
 pub(crate) mod command;
+pub(crate) mod foreground;
 pub(crate) mod held;
 pub(crate) mod leftover;
 pub(crate) mod lines;

@@ -2,6 +2,7 @@
 
 mod facts;
 mod headless;
+mod interactive;
 mod pane;
 mod plugin;
 mod print;
@@ -122,6 +123,11 @@ pub(crate) fn in_a_terminal() -> Vec<(&'static str, Test)> {
             an_interrupt_stops_the_turn_and_what_it_had_comes_again,
             a_nested_claude_ends_nothing,
             its_terminal_can_be_looked_at_and_driven;
+        interactive:
+            a_person_looks_on_while_messages_are_worked,
+            a_killed_one_leaves_the_terminal_to_the_shell_and_is_resumed,
+            a_dialog_is_answered_by_a_verb_or_by_the_person,
+            a_request_that_nobody_decides_is_left_to_the_person;
     ]
 }
 

@@ -13,6 +13,7 @@ mod calling;
 mod configuring;
 mod demonstrating;
 mod ending;
+mod handing_over;
 mod hooking;
 mod killing;
 mod logging;

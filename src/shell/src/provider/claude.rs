@@ -4,6 +4,7 @@
 //! In each of them a session decides what is said and typed, without any I/O, and a task owns the process. What Claude Code
 //! does by itself was measured: `docs/claude-provider.md`.
 
+mod interactive;
 mod launch;
 pub(crate) mod profiled;
 pub(crate) mod stream;
@@ -14,6 +15,7 @@ use crate::hooked::Hooked;
 use crate::input::Inputs;
 use crate::monitor::Monitor;
 use crate::profile::Profile;
+use interactive::Interactive;
 use relay_runner_core::config::{Adapter, Approval};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -114,6 +116,26 @@ impl ClaudeSpec {
         "DISABLE_TELEMETRY",
         "DISABLE_AUTOUPDATER",
     ];
+
+    /// Those that say what a person's terminal is and can, and which programs the person likes.
+    pub const OF_A_TERMINAL: [&str; 16] = [
+        "TERM_PROGRAM",
+        "TERM_PROGRAM_VERSION",
+        "TERMINAL_EMULATOR",
+        "VTE_VERSION",
+        "KITTY_WINDOW_ID",
+        "WT_SESSION",
+        "STY",
+        "TMUX",
+        "TMUX_PANE",
+        "NO_COLOR",
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "SSH_CONNECTION",
+        "BROWSER",
+        "EDITOR",
+        "VISUAL",
+    ];
 }
 
 /// What the adapter is given for the whole run.
@@ -139,6 +161,6 @@ pub(crate) fn provider(setting: Setting, inputs: Inputs, monitor: Monitor, hooke
     match setting.spec.way {
         ClaudeWay::Stream => Box::new(stream::Stream::new(setting, inputs)),
         ClaudeWay::Terminal => Box::new(Terminal::new(setting, inputs, monitor, hooked)),
-        ClaudeWay::Interactive => todo!("interactive"),
+        ClaudeWay::Interactive => Box::new(Interactive::new(setting, inputs, monitor, hooked)),
     }
 }

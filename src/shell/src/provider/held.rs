@@ -1,9 +1,11 @@
 //! A process that lives, started or taken up, and what is needed to see its end.
 
+use super::foreground::{Background, Foreground};
 use super::leftover;
 use super::log;
 use super::process::{self, Group, Launch, Process};
 use relay_runner_core::event::{FailureKind, ProcessRef};
+use rustix::process::Pid;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,7 +15,8 @@ use std::pin::Pin;
 use std::process::{ExitStatus, Stdio};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-const SESSION: &str = "AGENT_RELAY_PROVIDER_SESSION_ID";
+/// In the environment of whatever a provider starts.
+pub(crate) const SESSION: &str = "AGENT_RELAY_PROVIDER_SESSION_ID";
 
 /// None: it is not our child, and its code is not known.
 pub(crate) type Exit = Pin<Box<dyn Future<Output = io::Result<Option<ExitStatus>>> + Send>>;
@@ -53,6 +56,18 @@ pub(crate) fn piped(Program { argv, env, cwd }: Program<'_>) -> Result<Held, Not
     let [stdin, stdout, stderr] = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
     let process = process::start(Launch { argv, env, cwd, stdin, stdout, stderr });
     process.map(|process| held(process, None, env)).map_err(|why| (FailureKind::Io, why))
+}
+
+/// In the terminal that the runner was started in, and in front there: it goes with the runner.
+pub(crate) fn in_front(Program { argv, env, cwd }: Program<'_>) -> Result<(Held, Foreground), NotHeld> {
+    let io = |why: String| (FailureKind::Io, why);
+    let terminal = Background::new().map_err(|e| io(format!("the terminal cannot be handed over: {e}")))?;
+    let [stdin, stdout, stderr] = [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()];
+    let process = process::start(Launch { argv, env, cwd, stdin, stdout, stderr }).map_err(io)?;
+    let held = held(process, None, env);
+    let leader = i32::try_from(held.process.pid).ok().and_then(Pid::from_raw);
+    let leader = leader.ok_or_else(|| io("the provider ended at once".to_owned()))?;
+    Ok((held, terminal.to(leader)))
 }
 
 /// It listens on this socket, and can outlive the runner.

@@ -119,7 +119,7 @@ fn instructions(setting: &Setting) -> Option<String> {
 }
 
 /// What is changed in the environment that every provider gets.
-pub(super) fn environment(mut env: BTreeMap<OsString, OsString>) -> BTreeMap<OsString, OsString> {
+pub(super) fn environment(mut env: BTreeMap<OsString, OsString>, way: ClaudeWay) -> BTreeMap<OsString, OsString> {
     // It stands in the system prompt, so that no hook need say it again.
     env.remove(OsStr::new("AGENT_RELAY_INSTRUCTIONS_FILE"));
     // A program that replaces itself under way is another one at the next start.
@@ -132,9 +132,11 @@ pub(super) fn environment(mut env: BTreeMap<OsString, OsString>) -> BTreeMap<OsS
     if let Ok(path) = std::env::join_paths(folders) {
         env.insert("PATH".into(), path);
     }
-    // The terminal that the runner was started in is not the one that it runs in.
-    for name in ["TMUX", "TMUX_PANE"] {
-        env.remove(OsStr::new(name));
+    // The terminal that the runner was started in is not the one that it runs in, unless that was handed over.
+    if way != ClaudeWay::Interactive {
+        for name in ["TMUX", "TMUX_PANE"] {
+            env.remove(OsStr::new(name));
+        }
     }
     env
 }

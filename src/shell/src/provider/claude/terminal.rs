@@ -2,10 +2,10 @@
 //!
 //! [`session`] decides what is reported and typed, without any I/O; [`generation`] owns the process and the terminal.
 
-mod follow;
-mod generation;
+pub(super) mod follow;
+pub(super) mod generation;
 mod screen;
-mod session;
+pub(super) mod session;
 mod tmux;
 mod transcript;
 
@@ -59,8 +59,7 @@ impl Provider for Terminal {
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
         match self.running.as_ref().filter(|living| living.generation == generation) {
             Some(living) => {
-                let (ask, lines) = ask(deed);
-                living.say(op, Say { op, ask, lines }, &self.inputs);
+                living.say(op, Say::of(op, deed), &self.inputs);
             }
             None => living::refuse(op, living::UNAVAILABLE, &self.inputs),
         }
@@ -106,6 +105,13 @@ fn ask(deed: Deed) -> (Ask, Vec<Line>) {
         Deed::Decide { .. } => Ask::Decide,
     };
     (ask, Vec::new())
+}
+
+impl Say {
+    pub(super) fn of(op: OpId, deed: Deed) -> Self {
+        let (ask, lines) = ask(deed);
+        Self { op, ask, lines }
+    }
 }
 
 fn offers<'a>(offers: impl Iterator<Item = &'a Offer>) -> Vec<TakenOffer> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const READ_MOST: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(crate) struct Follower {
     home: PathBuf,
     conversation: String,
     /// Found once something was said in the conversation.
@@ -28,7 +28,7 @@ impl Follower {
     }
 
     /// From its end, as it is now.
-    pub(super) fn at_end(home: &Path, conversation: &str) -> Self {
+    pub(crate) fn at_end(home: &Path, conversation: &str) -> Self {
         let mut follower = Self::of(home, conversation);
         follower.at = follower.length();
         follower

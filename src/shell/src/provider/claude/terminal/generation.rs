@@ -37,6 +37,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const READ_EVERY: Duration = Duration::from_millis(200);
 const SESSION: &str = "AGENT_RELAY_PROVIDER_SESSION_ID";
 
+const NO_TMUX: &str = "its terminal is a person's";
+
 #[derive(Debug)]
 pub(super) enum Begin {
     Start(Start),
@@ -54,7 +56,7 @@ impl Begin {
 
 /// Something to be asked of Claude Code, and the lines of it for the monitor.
 #[derive(Debug)]
-pub(super) struct Say {
+pub(crate) struct Say {
     pub(super) op: OpId,
     pub(super) ask: Ask,
     pub(super) lines: Vec<Line>,
@@ -119,7 +121,7 @@ impl Running {
         let pid = process.pid;
         reporter.answer(op, OpResult::Spawned(process)).await;
 
-        let mut talk = Talk::new(&setting, opening, follower, reporter.clone(), tmux, monitor.clone());
+        let mut talk = Talk::new(&setting, opening, follower, reporter.clone(), Some(tmux), monitor.clone());
         let mut bounding = Box::pin(bounded(log.as_ref().and_then(|file| file.try_clone().ok())));
         talk.step(In::Started).await;
         loop {
@@ -169,7 +171,9 @@ impl Running {
         // Whatever it left behind goes with it: each command has a session of its own.
         group.kill();
         group.release();
-        talk.tmux.end().await;
+        if let Some(tmux) = &talk.tmux {
+            tmux.end().await;
+        }
         if let Some(session) = &session {
             leftover::kill_rest(session, &setting.runner_dir);
         }
@@ -185,7 +189,7 @@ impl Running {
 }
 
 /// Whether a hook was posted by this process: each names the processes that it may be of.
-fn is_of(payload: &serde_json::Map<String, serde_json::Value>, pid: u32) -> bool {
+pub(crate) fn is_of(payload: &serde_json::Map<String, serde_json::Value>, pid: u32) -> bool {
     let named = |name: &str| payload.get(name).and_then(serde_json::Value::as_u64) == Some(pid.into());
     let listed = |pids: &Vec<serde_json::Value>| pids.iter().any(|one| one.as_u64() == Some(pid.into()));
     named("pid") || payload.get("pids").and_then(serde_json::Value::as_array).is_some_and(listed)
@@ -202,7 +206,7 @@ async fn begun(begin: Begin, setting: &Setting, tmux: &Tmux) -> Result<Begun, (O
                 tracing::warn!("Claude Code has no transcript of its conversation {lost}; another one is begun");
             }
             let argv = launch::argv(setting, &conversation);
-            let mut env = launch::environment(env);
+            let mut env = launch::environment(env, setting.spec.way);
             // Else tmux takes what is pasted for the letters of another alphabet.
             env.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
             // Before it can write anything.
@@ -240,7 +244,7 @@ async fn bounded(log: Option<File>) -> std::convert::Infallible {
     }
 }
 
-async fn until(at: Option<Instant>) {
+pub(crate) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => pending().await,
@@ -248,48 +252,51 @@ async fn until(at: Option<Instant>) {
 }
 
 /// The session, with its terminal.
-struct Talk {
+pub(crate) struct Talk {
     session: Session,
     began: Instant,
     reporter: Reporter,
-    tmux: Tmux,
+    /// None: the terminal is a person's, in which nothing is looked at or typed.
+    tmux: Option<Tmux>,
     monitor: Monitor,
     home: std::path::PathBuf,
     /// None while it reads.
     follower: Option<Follower>,
     ready_within: Duration,
+    /// Where a person may be asked something first, it takes as long as it takes.
     late: Option<Instant>,
     lingers: Option<Instant>,
     read_at: Instant,
-    quiet: bool,
+    /// It is to be asked to end, by a signal.
+    pub(crate) quiet: bool,
     ending: Option<(ExitClass, String)>,
     ended: bool,
 }
 
 impl Talk {
-    fn new(
+    pub(crate) fn new(
         setting: &Setting,
         opening: Opening,
         follower: Follower,
         reporter: Reporter,
-        tmux: Tmux,
+        tmux: Option<Tmux>,
         monitor: Monitor,
     ) -> Self {
         Self {
             session: Session::new(opening),
             began: Instant::now(),
             reporter,
-            tmux,
             monitor,
             home: launch::home(setting),
             follower: Some(follower),
             ready_within: setting.ready_within,
-            late: Some(clock::after(setting.ready_within)),
+            late: tmux.is_some().then(|| clock::after(setting.ready_within)),
             lingers: None,
             read_at: Instant::now(),
             quiet: false,
             ending: None,
             ended: false,
+            tmux,
         }
     }
 
@@ -297,15 +304,15 @@ impl Talk {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self) -> Option<Instant> {
         self.session.next_deadline().map(|at| self.began + Duration::from_millis(at))
     }
 
-    fn reads(&self) -> Option<Instant> {
+    pub(crate) fn reads(&self) -> Option<Instant> {
         self.session.is_watched().then_some(self.read_at)
     }
 
-    async fn read(&mut self) {
+    pub(crate) async fn read(&mut self) {
         self.read_at = clock::after(READ_EVERY);
         let Some(mut follower) = self.follower.take() else { return };
         let read = tokio::task::spawn_blocking(move || {
@@ -323,7 +330,7 @@ impl Talk {
         }
     }
 
-    async fn asked(&mut self, Say { op, ask, mut lines }: Say) {
+    pub(crate) async fn asked(&mut self, Say { op, ask, mut lines }: Say) {
         let heard = self.monitor.is_connected();
         for output in self.session.step(self.now(), In::Asked { op, ask, heard }) {
             match output {
@@ -340,7 +347,7 @@ impl Talk {
         }
     }
 
-    async fn step(&mut self, input: In) {
+    pub(crate) async fn step(&mut self, input: In) {
         let outputs = self.session.step(self.now(), input);
         for output in outputs {
             self.carry_out(output).await;
@@ -350,10 +357,17 @@ impl Talk {
         }
     }
 
+    async fn shown(&self) -> Result<String, String> {
+        match &self.tmux {
+            Some(tmux) => tmux.screen().await,
+            None => Err(NO_TMUX.to_owned()),
+        }
+    }
+
     /// What is seen comes back as a step of its own.
     fn look(&mut self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            let input = match self.tmux.screen().await {
+            let input = match self.shown().await {
                 Ok(shown) => In::Screen(screen::read(&shown)),
                 Err(why) => In::NotTyped(why),
             };
@@ -371,7 +385,11 @@ impl Talk {
             Out::Say { op, text } => self.say(op, vec![shown::words_monitored(op, &text)]).await,
             Out::Look => self.look().await,
             Out::Type(keys) => {
-                if let Err(why) = self.tmux.types(&keys).await {
+                let typed = match &self.tmux {
+                    Some(tmux) => tmux.types(&keys).await,
+                    None => Err(NO_TMUX.to_owned()),
+                };
+                if let Err(why) = typed {
                     Box::pin(self.step(In::NotTyped(why))).await;
                 }
             }
@@ -415,7 +433,7 @@ impl Talk {
         if self.session.is_up() || self.ending.is_some() {
             return;
         }
-        let shown = self.tmux.screen().await.map(|shown| screen::last_words(&shown)).unwrap_or_default();
+        let shown = self.shown().await.map(|shown| screen::last_words(&shown)).unwrap_or_default();
         let within = self.ready_within.as_secs_f64();
         let why = format!("Claude Code did not begin its session within {within} s; its screen shows: {shown}");
         self.ending = Some((ExitClass::StartTimeout, why));
@@ -424,8 +442,9 @@ impl Talk {
     /// How it ended, as tmux saw it, with the last that it said.
     async fn exited(&self) -> (ExitClass, String) {
         let seen = async {
+            let Some(tmux) = &self.tmux else { return pending().await };
             loop {
-                if let Some(dead) = self.tmux.dead().await {
+                if let Some(dead) = tmux.dead().await {
                     return dead;
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -439,7 +458,7 @@ impl Talk {
             Dead::Signal(signal) => (ExitStatus::from_raw(signal), false),
         };
         let (class, detail) = process::exit_class(status);
-        let words = self.tmux.screen().await.map(|shown| screen::last_words(&shown)).unwrap_or_default();
+        let words = self.shown().await.map(|shown| screen::last_words(&shown)).unwrap_or_default();
         if by_itself && class != ExitClass::Clean && !words.is_empty() {
             return (class, format!("{detail}: {words}"));
         }

@@ -469,6 +469,10 @@ impl Session {
 
     /// A prompt that is in the transcript was said by its hook before; if not, that was lost.
     fn prompt(&mut self, turn: Option<String>, offers: &[TakenOffer]) {
+        // An end that stands before it was that of an earlier turn: it is written after the hook of that, and read late.
+        if let Some(running) = &mut self.turn {
+            running.ends_at = None;
+        }
         let (shown, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|pending| offers.contains(&pending.offer));
         self.pending = kept;
@@ -538,6 +542,8 @@ impl Session {
         let words = failure.words.trim();
         let why = if words.is_empty() { class.clone() } else { format!("{class}: {words}") };
         match class.as_str() {
+            // Whoever sits before it sees what it says, and it goes on by itself or by them.
+            _ if !self.opening.typed => self.turn_over(TurnEnd::Failed { error: why.as_str().into() }),
             _ if failure.limit.is_some() => {
                 let ends = failure.limit.and_then(|limit| limit.ends);
                 let until = ends.map(|seconds| seconds.saturating_mul(1_000));

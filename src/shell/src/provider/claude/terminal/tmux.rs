@@ -24,7 +24,7 @@ const LAUNCHER: &str = "claude.sh";
 const BUFFER: &str = "relay-runner";
 
 #[derive(Debug, Clone)]
-pub(super) struct Tmux {
+pub(crate) struct Tmux {
     program: OsString,
     runner_dir: PathBuf,
 }

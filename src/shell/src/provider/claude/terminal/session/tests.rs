@@ -166,6 +166,17 @@ fn a_message_goes_through_the_monitor_and_is_lost_only_where_nobody_has_it() {
 }
 
 #[test]
+fn the_end_of_a_turn_that_is_read_late_does_not_end_the_next() {
+    let mut stage = Stage::at_work();
+    stage.hook("Stop", json!({"prompt_id": "p1"})).hook("UserPromptSubmit", json!({"prompt": "x", "prompt_id": "p2"}));
+    let next = Entry::Prompt { turn: Some("p2".to_owned()), offers: Vec::new() };
+    stage.reads(Entry::Ended).after(1_000).reads(next).after(60_000);
+    assert_eq!(stage.told(), [], "it goes on");
+    stage.reads(Entry::Ended).after(5_000);
+    assert_eq!(stage.told().len(), 1);
+}
+
+#[test]
 fn a_prompt_of_which_the_hook_was_lost_is_taken_by_the_transcript() {
     let mut stage = Stage::new();
     stage.offers(7, true);
