@@ -120,7 +120,7 @@ pub(crate) fn in_a_terminal() -> Vec<(&'static str, Test)> {
             subagents_show_and_end,
             the_context_is_compacted_and_cleared,
             what_is_injected_reaches_the_model,
-            an_interrupt_stops_the_turn_and_what_it_had_comes_again,
+            an_urgent_message_interrupts_the_turn_and_what_made_way_comes_again,
             a_nested_claude_ends_nothing,
             its_terminal_can_be_looked_at_and_driven;
         interactive:
