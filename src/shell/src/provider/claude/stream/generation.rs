@@ -8,7 +8,7 @@ use super::words;
 use crate::clock;
 use crate::input::caught;
 use crate::provider::claude::launch::{self, Conversation};
-use crate::provider::claude::{ClaudeWay, Setting};
+use crate::provider::claude::Setting;
 use crate::provider::held::{self, Held, Program};
 use crate::provider::leftover::{self, Noted};
 use crate::provider::lines::{Line, Lines};
