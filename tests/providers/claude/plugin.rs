@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-const WHOLE: ClaudeRun = ClaudeRun { skills: true, monitor: true, approval: Duration::from_secs(595) };
+const WHOLE: ClaudeRun = ClaudeRun { skills: true, hooks: true, monitor: true, approval: Duration::from_secs(595) };
 /// Who is called in the place of this program notes it, with what the runner's verb would find it by.
 const NOTES: &str = "#!/bin/sh
 printf '%s %s %s %s\\n' \"$1\" \"$2\" \"$AGENT_RELAY_RUNNER_DIR\" \"$AGENT_RELAY_PROVIDER_SESSION_ID\" >> \"$HOME/called\"

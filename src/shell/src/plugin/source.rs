@@ -55,15 +55,18 @@ pub(super) const CODEX: &[(&str, &str)] =
 /// Claude Code runs these for one run only, from a folder that it is named.
 pub(super) const CLAUDE: &[(&str, &str)] = &[
     (".claude-plugin/plugin.json", include_str!("../../../../plugins/claude/.claude-plugin/plugin.json")),
-    ("hooks/hooks.json", include_str!("../../../../plugins/claude/hooks/hooks.json")),
+    (HOOKS, include_str!("../../../../plugins/claude/hooks/hooks.json")),
     (MONITORS, include_str!("../../../../plugins/claude/monitors/monitors.json")),
 ];
+const HOOKS: &str = "hooks/hooks.json";
 const MONITORS: &str = "monitors/monitors.json";
 
 /// What Claude Code is given for one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaudeRun {
     pub skills: bool,
+    /// Not where its adapter is told all by itself: nothing is to be said twice, and no permission asked for twice.
+    pub hooks: bool,
     pub monitor: bool,
     /// How long the runner waits for a decision about a permission.
     pub approval: Duration,
@@ -98,7 +101,8 @@ pub(super) fn claude_run(program: &Path, run: ClaudeRun) -> Vec<File> {
         let text = text.replace(IN_SHELL, quoted).replace(VERSION, env!("CARGO_PKG_VERSION"));
         Cow::Owned(text.replace(PERMISSION, &seconds.to_string()))
     };
-    let own = CLAUDE.iter().filter(|(path, _)| run.monitor || *path != MONITORS);
+    let is_wanted = |path: &str| (run.monitor || path != MONITORS) && (run.hooks || path != HOOKS);
+    let own = CLAUDE.iter().filter(|(path, _)| is_wanted(path));
     let own = own.map(|&(path, text)| File { path, text: filled(text) });
     let skills = SHARED.iter().filter(|_| run.skills).map(|&(path, text)| File { path, text: Cow::Borrowed(text) });
     skills.chain(own).collect()

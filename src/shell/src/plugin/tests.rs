@@ -124,7 +124,8 @@ fn json(path: &Path) -> serde_json::Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-const WHOLE: ClaudeRun = ClaudeRun { skills: true, monitor: true, approval: Duration::from_millis(594_500) };
+const WHOLE: ClaudeRun =
+    ClaudeRun { skills: true, hooks: true, monitor: true, approval: Duration::from_millis(594_500) };
 
 #[test]
 fn the_hooks_of_claude_call_this_program_and_have_time_outs_of_their_own() {
@@ -161,6 +162,7 @@ fn what_a_run_of_claude_does_not_want_is_left_out_and_its_home_has_only_skills()
     assert_eq!(parts(WHOLE), [true; 3]);
     assert_eq!(parts(ClaudeRun { skills: false, ..WHOLE }), [false, true, true]);
     assert_eq!(parts(ClaudeRun { monitor: false, ..WHOLE }), [true, false, true]);
+    assert_eq!(parts(ClaudeRun { monitor: false, hooks: false, ..WHOLE }), [true, false, false]);
     // Hooks and monitor are of a run; a home that has the skills is not told of them twice.
     let installed = install(&home, Provider::Claude, Path::new(PROGRAM), How::default()).unwrap();
     assert_eq!(installed.len(), SHARED.len());

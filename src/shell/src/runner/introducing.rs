@@ -65,8 +65,8 @@ pub(super) fn skills(options: &Options, home: Option<&Path>, runner_dir: &Path) 
     skills
 }
 
-/// Writes the plugin that Claude Code is given for this run: its hooks, which the runner cannot do without, the monitor, and
-/// the skills where its home does not have them. None: it cannot be written.
+/// Writes the plugin that Claude Code is given for this run: its hooks, which the runner cannot do without in a terminal, the
+/// monitor, and the skills where its home does not have them. None: it cannot be written.
 pub(super) fn claude_plugin(options: &Options, home: Option<&Path>, runner_dir: &Path) -> Option<PathBuf> {
     let host = Host::of(|name| std::env::var_os(name).map(PathBuf::from));
     let home = home.or_else(|| host.folder(Provider::Claude).map(PathBuf::as_path));
@@ -75,6 +75,8 @@ pub(super) fn claude_plugin(options: &Options, home: Option<&Path>, runner_dir: 
     let relay = options.profile.as_ref().map(|profile| &profile.relay);
     let run = ClaudeRun {
         skills: relay.is_none_or(|relay| relay.skills),
+        // In print mode it says by itself what they would, and asks by itself.
+        hooks: options.provider.is_monitored(),
         monitor: relay.is_none_or(|relay| relay.monitor) && options.provider.is_monitored(),
         approval: Duration::from_millis(options.config.timing.approval),
     };
