@@ -359,6 +359,7 @@ fn figures() -> BoxedStrategy<Config> {
                     inject: a[8],
                     between_turns: a[2],
                     attach: a[2],
+                    live: a[2],
                 },
                 seed,
                 credential,

@@ -41,7 +41,7 @@ fn main() {
     let mut trials = model::script::checks::trials();
     trials.extend(codex::trials());
     trials.extend(claude::trials());
-    trials.extend(claude::stream_trials());
+    trials.extend(claude::transcript_trials());
     let codex = installed::codex();
     let seen = codex.clone().and_then(installed::with_tmux);
     trials.extend(codex::tests().into_iter().map(|(name, test)| trial("codex", name, test, codex.clone())));

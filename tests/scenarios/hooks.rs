@@ -107,7 +107,7 @@ fn session_end_is_not_exit() {
         assert_eq!(story.told_since(then, never), [""; 0]);
     }
     assert_eq!(story.told_since(then, ",idle,ready)").len(), 2, "both are in the timeline that is published");
-    story.message(crate::story::plain(1));
+    story.message(plain(1));
     story.works(1);
 }
 

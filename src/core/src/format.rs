@@ -152,7 +152,7 @@ pub fn line(message: &Message, offer: &Offer, attached: &[Attached<'_>]) -> Stri
     let rest = format!(" ... {rest}whole: relay-runner read {}", message.id);
     head.push_str(PART);
     let room = LINE_MOST.saturating_sub(width(&head) + width(&rest));
-    head.push_str(&fitting(&unheaded(body), room));
+    head.push_str(fitting(&unheaded(body), room));
     head.push_str(&rest);
     head
 }

@@ -47,6 +47,7 @@ pub use handle::Handle;
 pub use http::causes;
 pub use options::{Options, Program, ProviderSpec, SettingsSource};
 pub use provider::claude::stream::transcript as claude_stream_transcript;
+pub use provider::claude::terminal::record as claude_terminal_transcript;
 pub use provider::claude::{ClaudeSpec, ClaudeWay};
 pub use provider::codex::{CodexSpec, transcript as codex_transcript};
 pub use provider::command::CommandSpec;

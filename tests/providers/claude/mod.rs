@@ -10,8 +10,8 @@ mod recording;
 mod runner;
 mod stream;
 mod stream_ends;
-mod stream_recording;
 mod terminal;
+mod transcripts;
 mod tui;
 
 use crate::Test;
@@ -20,7 +20,7 @@ use crate::model::Model;
 pub(crate) use recording::trials;
 use std::fs;
 use std::process::{Command, Stdio};
-pub(crate) use stream_recording::trials as stream_trials;
+pub(crate) use transcripts::trials as transcript_trials;
 
 pub(crate) fn tests() -> Vec<(&'static str, Test)> {
     let mut tests = vec![("print::a_command_runs_and_the_model_is_told", a_command_runs_and_the_model_is_told as Test)];
@@ -80,8 +80,6 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             a_claude_that_ends_at_once_is_given_up_with_its_words,
             a_claude_that_never_answers_is_given_up,
             a_restart_keeps_the_conversation;
-        stream_recording:
-            what_is_recorded_can_be_made_anew;
     ]);
     tests
 }
@@ -99,6 +97,8 @@ pub(crate) fn in_a_terminal() -> Vec<(&'static str, Test)> {
             first_questions_are_known_by_their_words;
         recording:
             hooks_can_be_recorded_anew;
+        transcripts:
+            what_is_recorded_can_be_made_anew;
         headless:
             a_task_is_worked_and_done_and_nothing_is_left,
             the_first_prompt_is_typed_once_and_before_any_message,

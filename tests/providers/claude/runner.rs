@@ -4,7 +4,8 @@
 use crate::installed::Installed;
 use crate::model::Model;
 use crate::world::{Process, World as Scene, eventually, is_alive, signal, text};
-use relay_runner_shell::claude_stream_transcript;
+use relay_runner_shell::claude_stream_transcript::{self, Replayed};
+use relay_runner_shell::claude_terminal_transcript;
 use serde_json::{Value, json};
 use std::fs;
 use std::ops::Deref;
@@ -74,6 +75,14 @@ impl World {
     pub(super) fn starts_within(&self, span: &str) {
         let words = format!("[restart]\nunit = \"1ms\"\n[timing]\nstart = \"{span}\"\n");
         fs::write(self.path("config.toml"), words).unwrap();
+    }
+
+    /// The folder, and all below it, is trusted.
+    pub(super) fn trusts(&self, folder: &str) {
+        let path = self.path(".claude.json");
+        let mut seed: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        seed["projects"][folder] = json!({"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true});
+        fs::write(path, seed.to_string()).unwrap();
     }
 
     /// With this variable it logs in from its next start on; with none, nobody is logged in.
@@ -179,10 +188,8 @@ impl World {
         self.is_left_alone();
         assert!(self.agents().is_empty());
         self.replays_exactly(runs);
-        if self.mode == STREAM {
-            let transcript = fs::read(self.transcript()).unwrap();
-            claude_stream_transcript::replay(&*transcript).unwrap_or_else(|why| panic!("the transcript: {why}"));
-        }
+        let transcript = fs::read(self.transcript()).unwrap();
+        goes_through(self.mode, &transcript).unwrap_or_else(|why| panic!("the transcript: {why}"));
     }
 
     /// Neither Claude Code nor one of its commands is there any more.
@@ -210,5 +217,14 @@ impl World {
         });
         // A process that nobody has waited for yet has no line.
         lines.filter(|line| !line.contains("relay-runner ") && !line.ends_with(": ")).collect()
+    }
+}
+
+/// Today's adapter says the same.
+pub(super) fn goes_through(mode: &str, transcript: &[u8]) -> Result<Replayed, String> {
+    if mode == STREAM {
+        claude_stream_transcript::replay(transcript)
+    } else {
+        claude_terminal_transcript::replay(transcript)
     }
 }

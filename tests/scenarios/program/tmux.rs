@@ -51,7 +51,7 @@ impl<'w> Person<'w> {
 
     /// None where tmux is not installed. The shell has these variables besides what every program here has.
     pub(super) fn sits_down(world: &'w World, variables: &[(&str, &str)]) -> Option<Self> {
-        let set = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect::<String>();
+        let set = variables.iter().map(|(name, value)| format!("{name}='{value}' ")).collect::<Vec<_>>().concat();
         let shell = format!("exec env {set} PS1='now> ' bash --norc --noprofile -i");
         let person = Self { tmux: Tmux::start(world, "p", &shell)? };
         person.sees("now>");

@@ -45,14 +45,14 @@ pub(crate) fn answer(home: &Path, own: Option<&Path>, cwd: &Path) -> io::Result<
 
 /// What is there, with what is missing: the onboarding, which approves nothing, and of the user's own decisions the trust
 /// in these folders and the API keys.
-fn answered(mut there: Map<String, Value>, own: &Map<String, Value>, folders: &[&Path]) -> Map<String, Value> {
-    there.entry("hasCompletedOnboarding").or_insert(json!(true));
+fn answered(mut answers: Map<String, Value>, own: &Map<String, Value>, folders: &[&Path]) -> Map<String, Value> {
+    answers.entry("hasCompletedOnboarding").or_insert(json!(true));
     let theme = own.get("theme").filter(|theme| theme.is_string()).cloned();
-    there.entry("theme").or_insert(theme.unwrap_or_else(|| json!("dark")));
+    answers.entry("theme").or_insert(theme.unwrap_or_else(|| json!("dark")));
     for folder in folders {
         let folder = folder.to_string_lossy();
         if own.get("projects").is_some_and(|projects| projects[&*folder][TRUSTED] == true)
-            && let Some(projects) = object(&mut there, "projects")
+            && let Some(projects) = object(&mut answers, "projects")
             && let Some(project) = object(projects, &folder)
         {
             project.entry(TRUSTED).or_insert(json!(true));
@@ -60,7 +60,7 @@ fn answered(mut there: Map<String, Value>, own: &Map<String, Value>, folders: &[
     }
     let approved = own.get(KEYS).and_then(|keys| keys["approved"].as_array());
     for key in approved.into_iter().flatten().filter(|key| key.is_string()) {
-        let Some(keys) = object(&mut there, KEYS) else { break };
+        let Some(keys) = object(&mut answers, KEYS) else { break };
         let knows = |list: &str| keys.get(list).and_then(Value::as_array).is_some_and(|list| list.contains(key));
         if !knows("approved")
             && !knows("rejected")
@@ -69,7 +69,7 @@ fn answered(mut there: Map<String, Value>, own: &Map<String, Value>, folders: &[
             approved.push(key.clone());
         }
     }
-    there
+    answers
 }
 
 /// An object within another, made where nothing is; none where something else is.

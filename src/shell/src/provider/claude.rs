@@ -8,7 +8,7 @@ mod interactive;
 mod launch;
 pub(crate) mod profiled;
 pub(crate) mod stream;
-mod terminal;
+pub(crate) mod terminal;
 
 use super::Provider;
 use crate::hooked::Hooked;
@@ -142,7 +142,6 @@ impl ClaudeSpec {
 #[derive(Debug, Clone)]
 pub(crate) struct Setting {
     pub(crate) spec: ClaudeSpec,
-    pub(crate) cwd: PathBuf,
     pub(crate) model: Option<String>,
     pub(crate) effort: Option<String>,
     pub(crate) approval: Approval,

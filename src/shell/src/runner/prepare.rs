@@ -198,7 +198,6 @@ fn provider(
             let identity = &options.config.identity;
             let setting = claude::Setting {
                 spec: spec.clone(),
-                cwd: options.cwd.clone(),
                 model: identity.model.as_deref().map(str::to_owned),
                 effort: identity.effort.as_deref().map(str::to_owned),
                 approval: identity.approval,

@@ -87,7 +87,7 @@ pub(super) fn argv(setting: &Setting, conversation: &Conversation) -> Vec<OsStri
             add(&[word(flag), OsStr::new(value)]);
         }
     }
-    let (mode, allowed) = match setting.approval {
+    let (asks, allowed) = match setting.approval {
         Approval::Open => ("acceptEdits", Some(ALLOWED_WHERE_OPEN)),
         Approval::Guarded => ("manual", None),
         Approval::ReadOnly => ("dontAsk", None),
@@ -95,7 +95,7 @@ pub(super) fn argv(setting: &Setting, conversation: &Conversation) -> Vec<OsStri
     // It could neither read a long message nor reply without them.
     let verbs = AGENT_VERBS.iter().map(|verb| format!("Bash(relay-runner {verb}:*)"));
     let allowed = verbs.chain(allowed.map(str::to_owned)).collect::<Vec<_>>().join(",");
-    add(&[word("--permission-mode"), word(mode), word("--allowedTools"), OsStr::new(&allowed)]);
+    add(&[word("--permission-mode"), word(asks), word("--allowedTools"), OsStr::new(&allowed)]);
     if setting.approval == Approval::ReadOnly {
         add(&[word("--disallowedTools"), word(DENIED_WHERE_READ_ONLY)]);
     }

@@ -4,6 +4,7 @@
 
 pub(super) mod follow;
 pub(super) mod generation;
+pub mod record;
 mod screen;
 pub(super) mod session;
 mod tmux;

@@ -234,7 +234,7 @@ impl Session {
             In::Heard(value) if self.phase != Phase::Done => self.heard(value),
             In::Heard(_) => {}
             In::Garbage { bytes } => {
-                self.odd(format!("a line of {bytes} bytes that is no JSON, or too long to be read"))
+                self.odd(format!("a line of {bytes} bytes that is no JSON, or too long to be read"));
             }
             In::Stopping => self.stop(),
             In::Over => self.over(),

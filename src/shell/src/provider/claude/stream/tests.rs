@@ -48,14 +48,13 @@ impl Stage {
         let path = dir.path().join("claude");
         std::fs::write(&path, script).unwrap();
         let (inputs, events) = Inputs::channel();
-        let [cwd, runner_dir, state_dir] = [(); 3].map(|()| dir.path().to_owned());
+        let [runner_dir, state_dir] = [(); 2].map(|()| dir.path().to_owned());
         let program = dir.path().join("program");
         std::fs::write(&program, format!("#!/bin/sh\nexec sh {}", path.display())).unwrap();
         let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&program, executable).unwrap();
         let setting = Setting {
             spec: ClaudeSpec { argv: vec![program.into()], way: ClaudeWay::Stream, tmux: None, transcript: None },
-            cwd,
             model: None,
             effort: None,
             approval: Approval::Guarded,

@@ -4,6 +4,7 @@
 //! steps of stopping, and reports the exit once, as the last of its reports.
 
 use super::follow::Follower;
+use super::record::At;
 use super::screen;
 use super::session::{Ask, In, OWN_HOOKS, Opening, Out, Session};
 use super::tmux::{Dead, Launch, Tmux};
@@ -17,6 +18,7 @@ use crate::provider::held::{self, Held};
 use crate::provider::leftover::{self, Noted};
 use crate::provider::living::{Halt, Told};
 use crate::provider::reporter::Reporter;
+use crate::provider::transcript::Recorder;
 use crate::provider::{Adopt, Start, log, process, shown};
 use relay_runner_core::event::{ExitClass, FailureKind, TurnEnd};
 use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
@@ -254,6 +256,7 @@ pub(crate) async fn until(at: Option<Instant>) {
 /// The session, with its terminal.
 pub(crate) struct Talk {
     session: Session,
+    recorder: Option<Recorder>,
     began: Instant,
     reporter: Reporter,
     /// None: the terminal is a person's, in which nothing is looked at or typed.
@@ -282,8 +285,16 @@ impl Talk {
         tmux: Option<Tmux>,
         monitor: Monitor,
     ) -> Self {
+        let mut recorder = setting.spec.transcript.as_ref().and_then(|path| {
+            let opened = Recorder::open(path, reporter.clone());
+            opened.map_err(|error| tracing::warn!("no transcript in {}: {error}", path.display())).ok()
+        });
+        if let Some(recorder) = &mut recorder {
+            recorder.begin::<Session>(&opening);
+        }
         Self {
             session: Session::new(opening),
+            recorder,
             began: Instant::now(),
             reporter,
             monitor,
@@ -332,7 +343,7 @@ impl Talk {
 
     pub(crate) async fn asked(&mut self, Say { op, ask, mut lines }: Say) {
         let heard = self.monitor.is_connected();
-        for output in self.session.step(self.now(), In::Asked { op, ask, heard }) {
+        for output in self.hears(In::Asked { op, ask, heard }) {
             match output {
                 Out::Monitor { op, .. } => self.say(op, std::mem::take(&mut lines)).await,
                 other => self.carry_out(other).await,
@@ -347,9 +358,18 @@ impl Talk {
         }
     }
 
+    fn hears(&mut self, input: In) -> Vec<Out> {
+        let now = self.now();
+        let kept = self.recorder.is_some().then(|| At::new(now, input.clone()));
+        let outputs = self.session.step(now, input);
+        if let (Some(recorder), Some(input)) = (&mut self.recorder, kept) {
+            recorder.step::<Session>(&input, &outputs);
+        }
+        outputs
+    }
+
     pub(crate) async fn step(&mut self, input: In) {
-        let outputs = self.session.step(self.now(), input);
-        for output in outputs {
+        for output in self.hears(input) {
             self.carry_out(output).await;
         }
         if self.session.is_up() {

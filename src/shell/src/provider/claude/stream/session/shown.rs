@@ -95,9 +95,9 @@ impl Session {
         let Some(at) = self.pending.iter().position(|pending| pending.uuid == uuid) else { return };
         let pending = self.pending.remove(at);
         if state == State::Started {
-            self.started(pending)
+            self.started(pending);
         } else {
-            self.lost(pending)
+            self.lost(pending);
         }
         if self.turn.is_none() && self.pending.is_empty() {
             self.interrupts_next = false;

@@ -1,25 +1,29 @@
-//! What the real Claude Code has said in print mode, kept and gone through again wherever it is not installed.
+//! What the real Claude Code has said, in print mode and in a terminal, kept and gone through again wherever it is not installed.
 //! `RELAY_RUNNER_UPDATE=1 cargo test --test providers made_anew` does what it says.
 
-use super::runner::{STREAM, World};
+use super::runner::{self, STREAM, TERMINAL, World};
 use crate::installed::Installed;
 use crate::model::Phase;
 use crate::recorded::{self, MOST, NEUTRAL};
 use crate::world::eventually;
 use libtest_mimic::Trial;
-use relay_runner_shell::claude_stream_transcript;
 use serde_json::json;
 
 type Story = fn(&World, &[&str]);
 
-/// By their names.
-const STORIES: [(&str, Story); 6] = [
-    ("claude-stream-a-task", a_task),
-    ("claude-stream-approved-and-denied", approved_and_denied),
-    ("claude-stream-asked-meanwhile", asked_meanwhile),
-    ("claude-stream-a-killed-claude", a_killed_claude),
-    ("claude-stream-compacted-and-cleared", compacted_and_cleared),
-    ("claude-stream-a-subagent", a_subagent),
+/// By their names, and the way in which Claude Code is run.
+const STORIES: [(&str, &str, Story); 11] = [
+    ("claude-stream-a-task", STREAM, a_task),
+    ("claude-stream-approved-and-denied", STREAM, approved_and_denied),
+    ("claude-stream-asked-meanwhile", STREAM, asked_meanwhile),
+    ("claude-stream-a-killed-claude", STREAM, a_killed_claude),
+    ("claude-stream-compacted-and-cleared", STREAM, compacted_and_cleared),
+    ("claude-stream-a-subagent", STREAM, a_subagent),
+    ("claude-terminal-a-task", TERMINAL, a_task),
+    ("claude-terminal-approved-and-denied", TERMINAL, approved_and_denied),
+    ("claude-terminal-a-killed-claude", TERMINAL, a_killed_claude),
+    ("claude-terminal-an-adopted-claude", TERMINAL, an_adopted_claude),
+    ("claude-terminal-compacted-and-cleared", TERMINAL, compacted_and_cleared),
 ];
 
 fn a_task(world: &World, neutral: &[&str]) {
@@ -65,11 +69,24 @@ fn a_killed_claude(world: &World, neutral: &[&str]) {
     world.model.holds("HOLD one");
     world.is(message, "taken");
     World::kill(world.pid());
-    world.model.holds("Delivered again");
+    world.model.holds("elivered again");
     world.model.release("one");
     world.task_is(task, "done");
     world.is_settled(message);
     world.ends(runner, 1);
+}
+
+fn an_adopted_claude(world: &World, neutral: &[&str]) {
+    let runner = world.claude(neutral);
+    let (message, task) = world.task("HOLD one");
+    world.model.holds("HOLD one");
+    world.is(message, "taken");
+    assert!(runner.killed());
+    let runner = world.claude(neutral);
+    world.model.release("one");
+    world.task_is(task, "done");
+    world.is_settled(message);
+    world.ends(runner, 2);
 }
 
 fn compacted_and_cleared(world: &World, neutral: &[&str]) {
@@ -99,12 +116,13 @@ fn a_subagent(world: &World, neutral: &[&str]) {
 
 /// Each story once more, with the real Claude Code; kept when that is asked for.
 pub(super) fn what_is_recorded_can_be_made_anew(claude: &Installed) {
-    for (name, story) in STORIES {
-        let world = World::new(claude, STREAM);
+    for (name, mode, story) in STORIES {
+        let world = World::new(claude, mode);
+        world.trusts("/");
         story(&world, &NEUTRAL);
         let transcript = recorded::neutral(&world, &recorded::read(&world.transcript()));
         let whole = recorded::headed("claude", claude, &transcript);
-        goes_through(name, &whole);
+        goes_through(name, mode, &whole);
         let journal = recorded::journal(&world);
         if recorded::is_updated() {
             recorded::replace(&recorded::transcript(name), &whole);
@@ -115,10 +133,9 @@ pub(super) fn what_is_recorded_can_be_made_anew(claude: &Installed) {
 
 /// Today's adapter says the same.
 #[track_caller]
-fn goes_through(name: &str, transcript: &str) {
+fn goes_through(name: &str, mode: &str, transcript: &str) {
     recorded::is_whole("claude", name, transcript);
-    let replayed =
-        claude_stream_transcript::replay(transcript.as_bytes()).unwrap_or_else(|why| panic!("{name}: {why}"));
+    let replayed = runner::goes_through(mode, transcript.as_bytes()).unwrap_or_else(|why| panic!("{name}: {why}"));
     assert!(replayed.processes > 0 && replayed.inputs > 10 && replayed.outputs > 10, "{name}: {replayed:?}");
 }
 
@@ -126,16 +143,17 @@ fn goes_through(name: &str, transcript: &str) {
 pub(crate) fn trials() -> Vec<Trial> {
     let run = || {
         let mut bytes = 0;
-        for (name, _) in STORIES {
+        for (name, mode, _) in STORIES {
             let transcript = recorded::read(&recorded::transcript(name));
             bytes += transcript.len();
-            goes_through(name, &transcript);
+            goes_through(name, mode, &transcript);
         }
         assert!(bytes < MOST, "{bytes} bytes");
         recorded::all_are_known(|name| {
-            !name.starts_with("claude-stream-") || STORIES.iter().any(|(known, _)| *known == name)
+            let is_ours = name.starts_with("claude-stream-") || name.starts_with("claude-terminal-");
+            !is_ours || STORIES.iter().any(|(known, ..)| *known == name)
         });
         Ok(())
     };
-    vec![Trial::test("claude::stream_recording::every_recorded_transcript_is_gone_through_again", run)]
+    vec![Trial::test("claude::transcripts::every_recorded_transcript_is_gone_through_again", run)]
 }
