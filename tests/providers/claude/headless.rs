@@ -332,7 +332,9 @@ pub(super) fn its_terminal_can_be_looked_at_and_driven(claude: &Installed) {
     drives.shows("SAY from the terminal");
     drives.enters();
     world.model.until("what was typed is a prompt", |all| {
-        all.iter().any(|asked| asked.phase == Phase::Answered && asked.prompt() == "SAY from the terminal").then_some(())
+        all.iter()
+            .any(|asked| asked.phase == Phase::Answered && asked.prompt() == "SAY from the terminal")
+            .then_some(())
     });
     assert!(!looks.screen().contains("nothing of this"));
     drop((looks, drives));
