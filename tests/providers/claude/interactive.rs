@@ -151,7 +151,7 @@ pub(super) fn a_killed_one_leaves_the_terminal_to_the_shell_and_is_resumed(claud
 
 pub(super) fn a_dialog_is_answered_by_a_verb_or_by_the_person(claude: &Installed) {
     let world = world(claude);
-    let (person, run) = begins(&world, claude, "");
+    let (person, run) = begins(&world, claude, "--deliver steer");
     person.types(&run);
     is_there(&world, &person);
 
