@@ -77,7 +77,7 @@ pub(crate) struct Options {
     /// Without a person: a dead provider is started again [env: AGENT_RELAY_HEADLESS] [this is the default]
     #[arg(long, conflicts_with = "interactive")]
     pub(crate) headless: bool,
-    /// The runner ends with its provider [env: AGENT_RELAY_INTERACTIVE]
+    /// With a person: the runner ends with its provider, and claude has this very terminal [env: AGENT_RELAY_INTERACTIVE]
     #[arg(long)]
     pub(crate) interactive: bool,
     /// Said to the provider first, once in the agent's life [env: AGENT_RELAY_PROMPT]

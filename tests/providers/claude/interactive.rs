@@ -42,7 +42,10 @@ fn is_there(world: &World, person: &Person<'_>) {
 /// Types a prompt, and enters it once it is in the input.
 fn prompts(person: &Person<'_>, words: &str) {
     person.keys(&["-l", words]);
-    eventually(&format!("{words:?} in the input"), || person.screen().contains(&format!("❯ {words}")).then_some(()));
+    // Earlier prompts are above it, with the same mark.
+    eventually(&format!("{words:?} in the input"), || {
+        person.screen().rsplit('❯').next()?.contains(words).then_some(())
+    });
     person.keys(&["Enter"]);
 }
 
@@ -58,6 +61,13 @@ fn answers(person: &Person<'_>, key: &str) {
         }
         looks += 1;
         None
+    });
+}
+
+/// Neither Claude Code nor one of its commands: only the person's shell is there.
+fn is_gone(world: &World) {
+    eventually("no process of Claude Code is left", || {
+        world.claudes().iter().all(|process| process.contains("bash --norc")).then_some(())
     });
 }
 
@@ -104,7 +114,7 @@ pub(super) fn a_person_looks_on_while_messages_are_worked(claude: &Installed) {
     assert!(world.agents().is_empty());
     let log = fs::read_to_string(world.path(".agent-relay/logs/runner-a1.log")).unwrap();
     assert!(log.contains("the provider is up") && log.contains("exit code 0"), "{log}");
-    world.is_left_alone();
+    is_gone(&world);
     world.replays_exactly(1);
 }
 
@@ -125,7 +135,7 @@ pub(super) fn a_killed_one_leaves_the_terminal_to_the_shell_and_is_resumed(claud
         person.tmux.say(&["display-message", "-p", "-t", "p", "#{alternate_on}#{cursor_flag}"]).unwrap(),
         "01\n"
     );
-    world.is_left_alone();
+    is_gone(&world);
 
     person.types(&run);
     is_there(&world, &person);
@@ -135,13 +145,13 @@ pub(super) fn a_killed_one_leaves_the_terminal_to_the_shell_and_is_resumed(claud
     assert_eq!(world.ask(&["stop", "a1"]).code, Some(0));
     person.sees("now>");
     person.asks_the_shell(&format!("echo code $code cooked $({})", Person::COOKED), "code 0 cooked 1");
-    world.is_left_alone();
+    is_gone(&world);
     world.replays_exactly(2);
 }
 
 pub(super) fn a_dialog_is_answered_by_a_verb_or_by_the_person(claude: &Installed) {
     let world = world(claude);
-    let (person, run) = begins(&world, claude, "");
+    let (person, run) = begins(&world, claude, "--deliver steer");
     person.types(&run);
     is_there(&world, &person);
 
@@ -181,7 +191,7 @@ pub(super) fn a_dialog_is_answered_by_a_verb_or_by_the_person(claude: &Installed
     person.keys(&["C-c"]);
     person.sees("now>");
     person.asks_the_shell("echo code $code", "code 0");
-    world.is_left_alone();
+    is_gone(&world);
     world.replays_exactly(1);
 }
 
@@ -201,5 +211,5 @@ pub(super) fn a_request_that_nobody_decides_is_left_to_the_person(claude: &Insta
     prompts(&person, "/exit");
     person.sees("now>");
     person.asks_the_shell("echo code $code", "code 0");
-    world.is_left_alone();
+    is_gone(&world);
 }
