@@ -239,7 +239,7 @@ fn codex(more: &[OsString], given: &Given<'_>) -> Result<ProviderSpec, Failure> 
     Ok(ProviderSpec::Codex(CodexSpec { argv: argv.into_iter().chain(more.iter().cloned()).collect(), transcript }))
 }
 
-fn claude(more: &[OsString], mode: Mode, given: &Given<'_>) -> Result<ProviderSpec, Failure> {
+fn claude(more: &[OsString], run_as: Mode, given: &Given<'_>) -> Result<ProviderSpec, Failure> {
     const MODES: [(&str, ClaudeWay); 2] = [("terminal", ClaudeWay::Terminal), ("stream", ClaudeWay::Stream)];
     let (program, whence) = match given.text(keys::CLAUDE)? {
         Some((program, source)) => (program, source.to_string()),
@@ -250,7 +250,7 @@ fn claude(more: &[OsString], mode: Mode, given: &Given<'_>) -> Result<ProviderSp
             .and("claude comes with `npm install -g @anthropic-ai/claude-code`; --claude names one that is elsewhere")
     })?;
     let headless = given.parsed(keys::CLAUDE_MODE, word(&MODES))?.unwrap_or(ClaudeWay::Terminal);
-    let way = if mode == Mode::Interactive { ClaudeWay::Interactive } else { headless };
+    let way = if run_as == Mode::Interactive { ClaudeWay::Interactive } else { headless };
     let tmux = if way == ClaudeWay::Terminal {
         let found = program::found(&["tmux".into()], "the provider `claude` in a terminal", given.env);
         found.map_err(|failure| failure.and("install tmux, or run without a terminal: --claude-mode stream"))?.pop()

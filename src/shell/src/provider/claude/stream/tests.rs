@@ -254,8 +254,14 @@ async fn what_an_earlier_run_left_is_never_taken_up() {
     let mut stage = Stage::new("");
     let left = Agent::start();
     let (reporter, process) = (stage.reporter(), left.is());
-    let adopt =
-        Adopt { op: OpId(1), generation: G1, process, offers: Default::default(), conversation: None, reporter };
+    let adopt = Adopt {
+        op: OpId(1),
+        generation: G1,
+        process,
+        offers: relay_runner_core::Offers::default(),
+        conversation: None,
+        reporter,
+    };
     stage.provider.adopt(adopt);
     let failure = stage.failed(1).await;
     assert_eq!(failure.kind, FailureKind::NotFound);

@@ -51,7 +51,7 @@ fn brief(out: &Out) -> String {
                     (_, TurnEnd::Interrupted { by_person: true }) => "interrupted by a person".to_owned(),
                     (_, TurnEnd::Interrupted { by_person: false }) => "interrupted".to_owned(),
                 };
-                let on = status.still_running.iter().map(|id| format!(", {id} goes on")).collect::<String>();
+                let on = status.still_running.iter().map(|id| format!(", {id} goes on")).collect::<Vec<_>>().concat();
                 format!("{kind}{id} {end}{on}")
             }
             ProviderReport::Taken { offers, into_turn: true } => format!("taken {}", messages(offers)),
