@@ -133,7 +133,9 @@ impl View<'_> {
     fn status_line(&self, on: bool) -> Outcome {
         match self.provider {
             _ if !on => applied("left out"),
-            Provider::Claude => unsupported("the context is read from its transcript, and the status line is the user's own"),
+            Provider::Claude => {
+                unsupported("the context is read from its transcript, and the status line is the user's own")
+            }
             Provider::Codex | Provider::Acp | Provider::Command | Provider::Any => {
                 unsupported("it has no status line that can be set")
             }

@@ -162,8 +162,10 @@ fn clean_up(facts: &DurableFacts, options: &Options, state_dir: &Path, runner_di
         None => kill_unknown(&provider_session(&facts.run_id, *generation), runner_dir),
     });
     // A child of any command may leave its group to survive; with codex and Claude Code, every command does.
-    if let (Some(ProviderFact { generation, .. }), ProviderSpec::Codex(_) | ProviderSpec::Claude(_)) =
-        (&facts.provider, &options.provider)
+    let has_sessions = matches!(options.provider, ProviderSpec::Codex(_) | ProviderSpec::Claude(_));
+    // A tmux server that an earlier run of this agent had, as another provider, keeps a terminal whose program is dead.
+    if (has_sessions || runner_dir.join(runner_dir::TMUX_SOCKET).exists())
+        && let Some(ProviderFact { generation, .. }) = &facts.provider
     {
         kill_rest(&provider_session(&facts.run_id, *generation), runner_dir);
     }

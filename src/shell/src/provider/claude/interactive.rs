@@ -139,8 +139,7 @@ impl Running {
                 Next::Hook(Hook { event, payload }) => {
                     // A copy that the agent started has our session in its environment.
                     if is_of(&payload, pid) {
-                        talk.step(In::Hook { event, payload }).await;
-                        talk.read().await;
+                        talk.hooked(event, payload).await;
                     }
                 }
                 Next::Asked(say) => talk.asked(say).await,

@@ -22,6 +22,7 @@ use crate::provider::transcript::Recorder;
 use crate::provider::{Adopt, Start, log, process, shown};
 use relay_runner_core::event::{ExitClass, FailureKind, TurnEnd};
 use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
+use serde_json::{Map, Value};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::future::pending;
@@ -152,8 +153,7 @@ impl Running {
                 Next::Hook(Hook { event, payload }) => {
                     // A copy that the agent started has our session in its environment.
                     if is_of(&payload, pid) {
-                        talk.step(In::Hook { event, payload }).await;
-                        talk.read().await;
+                        talk.hooked(event, payload).await;
                     }
                 }
                 Next::Asked(say) => talk.asked(say).await,
@@ -191,10 +191,10 @@ impl Running {
 }
 
 /// Whether a hook was posted by this process: each names the processes that it may be of.
-pub(crate) fn is_of(payload: &serde_json::Map<String, serde_json::Value>, pid: u32) -> bool {
-    let named = |name: &str| payload.get(name).and_then(serde_json::Value::as_u64) == Some(pid.into());
-    let listed = |pids: &Vec<serde_json::Value>| pids.iter().any(|one| one.as_u64() == Some(pid.into()));
-    named("pid") || payload.get("pids").and_then(serde_json::Value::as_array).is_some_and(listed)
+pub(crate) fn is_of(payload: &Map<String, Value>, pid: u32) -> bool {
+    let named = |name: &str| payload.get(name).and_then(Value::as_u64) == Some(pid.into());
+    let listed = |pids: &Vec<Value>| pids.iter().any(|one| one.as_u64() == Some(pid.into()));
+    named("pid") || payload.get("pids").and_then(Value::as_array).is_some_and(listed)
 }
 
 async fn begun(begin: Begin, setting: &Setting, tmux: &Tmux) -> Result<Begun, (OpId, FailureKind, String)> {
@@ -366,6 +366,13 @@ impl Talk {
             recorder.step::<Session>(&input, &outputs);
         }
         outputs
+    }
+
+    /// What was written before it is read before it, and what stands at once behind it then.
+    pub(crate) async fn hooked(&mut self, event: String, payload: Map<String, Value>) {
+        self.read().await;
+        self.step(In::Hook { event, payload }).await;
+        self.read().await;
     }
 
     pub(crate) async fn step(&mut self, input: In) {

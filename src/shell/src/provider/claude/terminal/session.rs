@@ -28,6 +28,8 @@ pub(crate) const OWN_HOOKS: &[&str] = &["StopFailure"];
 const TOGETHER: u64 = 2_000;
 /// How long a line of the monitor may take until Claude Code has it.
 const HAS_IT_WITHIN: u64 = 10_000;
+/// How long after its hook the end of a turn may come to stand in the transcript.
+const RESTS_AFTER: u64 = 30_000;
 /// Between two looks at a screen that is not ready yet.
 const LOOK_EVERY: u64 = 500;
 /// How long its input may be there without any hook.
@@ -154,6 +156,8 @@ struct Turn {
     ends_at: Option<u64>,
     /// It has failed, and what is known of that.
     failing: Option<Failing>,
+    /// Its hook has said the end, which may have been held: it is over at this time, unless the model goes on.
+    rests_at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -251,7 +255,11 @@ impl Session {
             return None;
         }
         let turn = self.turn.as_ref();
-        let turn = [turn.and_then(|turn| turn.ends_at), turn.and_then(|turn| turn.failing.as_ref()).map(|f| f.until)];
+        let turn = [
+            turn.and_then(|turn| turn.ends_at),
+            turn.and_then(|turn| turn.rests_at),
+            turn.and_then(|turn| turn.failing.as_ref()).map(|f| f.until),
+        ];
         let pending = self.pending.iter().filter_map(|pending| pending.lost_at).min();
         let adopted = self.adopted.as_ref().and_then(adopted::Adopted::until);
         turn.into_iter().chain([pending, self.look_at, adopted]).flatten().min()
@@ -330,8 +338,11 @@ impl Session {
             turn.and_then(|turn| turn.ends_at),
             turn.and_then(|turn| turn.failing.as_ref()).map(|failing| failing.until),
         );
+        let rests = turn.and_then(|turn| turn.rests_at);
         if is_due(fails) {
             self.turn_failed();
+        } else if is_due(rests) || is_due(ends) && rests.is_some() {
+            self.turn = None;
         } else if is_due(ends) {
             // The hook was lost.
             self.turn_over(TurnEnd::Normal);
@@ -386,7 +397,11 @@ impl Session {
                     !shown.iter().any(is)
                 });
             }
-            "Stop" => self.turn = None,
+            "Stop" => {
+                if let Some(turn) = &mut self.turn {
+                    turn.rests_at = Some(self.now + RESTS_AFTER);
+                }
+            }
             "StopFailure" => {
                 let class = text("error").unwrap_or("unknown").to_owned();
                 let running = self.turn.get_or_insert_default();
@@ -449,11 +464,11 @@ impl Session {
                 }
             }
             Entry::Spoke { model, effort, used, window } => self.spoke(model, effort, used, window),
-            Entry::Ended => {
-                if let Some(turn) = &mut self.turn {
-                    turn.ends_at = Some(self.now + TOGETHER);
-                }
-            }
+            Entry::Ended => match &mut self.turn {
+                Some(turn) if turn.rests_at.is_some() => self.turn = None,
+                Some(turn) => turn.ends_at = Some(self.now + TOGETHER),
+                None => {}
+            },
             Entry::Interrupted { turn } => self.interrupted(turn),
             Entry::Failed(failure) => {
                 self.failure = Some(failure);
@@ -502,6 +517,9 @@ impl Session {
                 let (source, confidence) = (ContextSource::Estimate, ContextConfidence::Reported);
                 self.report(ProviderReport::Context(ContextReport { used, window, source, confidence }));
             }
+        }
+        if let Some(turn) = &mut self.turn {
+            turn.rests_at = None;
         }
         if self.turn.is_some() && self.now >= self.lived_at + LIVES_EVERY {
             self.lived_at = self.now;

@@ -204,6 +204,25 @@ fn a_turn_of_which_the_end_was_lost_is_ended_by_the_transcript_and_else_by_its_h
 }
 
 #[test]
+fn a_turn_whose_end_was_held_is_watched_on() {
+    let mut stage = Stage::at_work();
+    stage.hook("Stop", json!({"prompt_id": "p1"})).after(1_000);
+    assert!(stage.session.is_watched(), "its end may be held");
+    let spoke = Entry::Spoke { model: "m".to_owned(), effort: None, used: 0, window: 0 };
+    stage.reads(spoke).after(600_000);
+    assert_eq!(stage.told(), [], "it goes on");
+    stage.reads(Entry::Interrupted { turn: Some("p1".to_owned()) });
+    assert_eq!(stage.told(), [ended("p1", TurnEnd::Interrupted { by_person: true })]);
+    // One that was not held is over once it stands in the transcript, or after a while.
+    let mut stage = Stage::at_work();
+    stage.hook("Stop", json!({"prompt_id": "p1"})).reads(Entry::Ended);
+    assert!(!stage.session.is_watched());
+    let mut stage = Stage::at_work();
+    stage.hook("Stop", json!({"prompt_id": "p1"})).after(60_000);
+    assert_eq!((stage.told(), stage.session.is_watched()), (vec![], false));
+}
+
+#[test]
 fn an_interrupt_that_nobody_asked_for_is_a_persons() {
     let mut stage = Stage::at_work();
     stage.reads(Entry::Interrupted { turn: Some("p1".to_owned()) });
@@ -364,12 +383,11 @@ fn it_is_asked_to_exit_where_its_input_is_free_and_else_by_a_signal() {
     let mut stage = Stage::new();
     stage.hears(In::Stopping).sees(IDLE);
     assert_eq!(stage.told(), [Out::Look, Out::Type(Keys::Paste("/exit".to_owned()))]);
-    let mut stage = Stage::at_work();
-    stage.hears(In::Stopping);
-    for _ in 0..200 {
-        stage.sees(WORKS).after(60);
+    for screen in [WORKS, TYPED, Screen::Other] {
+        let mut stage = Stage::at_work();
+        stage.hears(In::Stopping).sees(screen);
+        assert_eq!(stage.told(), [Out::Look, Out::Terminate]);
     }
-    assert_eq!(stage.told().last(), Some(&Out::Terminate));
     let mut stage = Stage::of(false, None);
     stage.hook("SessionStart", json!({"session_id": "c1"})).hears(In::Stopping);
     assert_eq!(stage.told().last(), Some(&Out::Terminate), "nothing can be typed");

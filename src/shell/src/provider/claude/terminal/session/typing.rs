@@ -107,6 +107,8 @@ impl Session {
                 self.out.push(Out::Type(Keys::Paste(text)));
                 self.goes_on(Step::Pasted, SHOWN_WITHIN);
             }
+            // A signal does as well, and sooner.
+            (Some(_), Step::Looks, _) if *what == What::Exit => self.gives_up(screen),
             (Some(_), Step::Pasted, Screen::Input { empty: false, .. }) => self.press(Keys::Enter),
             (Some(_), Step::Pressed(at), Screen::Input { empty: false, works: false })
                 if !late && self.now >= at + AGAIN_AFTER =>
