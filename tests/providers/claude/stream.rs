@@ -237,9 +237,10 @@ pub(super) fn a_subagent_is_shown_and_ends_and_a_turn_follows(claude: &Installed
     let world = World::new(claude, STREAM);
     let runner = world.claude(&GUARDED);
     let task = json!({"description": "a part", "prompt": "ASK touch part", "subagent_type": "general-purpose"});
-    let (_, task) = world.task(&format!("USE Task {task}"));
+    let (_, task) = world.task(&format!("USE Task {task}\nHOLD one"));
     let request = world.asks();
     world.shows("status", &["subagent"]);
+    world.model.release("one");
     world.task_is(task, "done");
     // The subagent goes on, and still asks: not in that turn any more.
     let again = eventually("it asks anew", || Some(world.asks()).filter(|again| *again != request));
