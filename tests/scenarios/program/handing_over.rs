@@ -16,7 +16,7 @@ stty -icanon -echo
 echo '{"session_id":"c-1","source":"startup","model":"m-1"}' | $rr hook SessionStart > began
 (
     trap '' INT
-    $rr monitor | while IFS= read -r line; do
+    $rr monitor --lines | while IFS= read -r line; do
         heading=$(printf '%s' "$line" | grep -o '\[relay message [0-9]* [^] ]*\]')
         printf '{"session_id":"c-1","prompt":"%s","prompt_id":"p"}' "$heading" | $rr hook UserPromptSubmit
         echo "works on ${heading#\[}"
@@ -121,7 +121,7 @@ fn a_provider_that_is_killed_leaves_a_terminal_that_can_be_used() {
     world.no_process_is_left();
 
     // A runner that is told to end ends it, and gives the terminal back.
-    person.types(&format!("clear; {run}"));
+    person.types(&format!("clear; {}", run));
     world.is_ready();
     person.sees("the agent is here");
     assert_eq!(world.ask(&["stop", "a1"]).code, Some(0));
@@ -135,9 +135,11 @@ fn a_runner_in_the_background_waits_for_its_terminal() {
     let world = World::new();
     let Some((person, run)) = begins(&world) else { return };
     person.types(&format!("{run} &"));
-    person.sees("[1]");
-    person.keys(&["Enter"]);
-    person.sees("Stopped");
+    // A shell says it before it asks for the next line.
+    eventually("its shell says that it waits", || {
+        person.keys(&["Enter"]);
+        person.screen().contains("Stopped").then_some(())
+    });
     assert!(!world.state().exists(), "nothing was begun");
     person.types("clear; fg");
     person.sees("the agent is here");
@@ -152,7 +154,7 @@ fn who_has_no_shell_to_come_back_to_is_not_stopped() {
     let world = World::new();
     let Some((person, run)) = begins(&world) else { return };
     // The shell is gone: nobody could go on with a job that was stopped.
-    person.types(&format!("clear; exec {run}"));
+    person.types(&format!("clear; exec {}", run));
     person.sees("the agent is here");
     world.is_ready();
     person.keys(&["C-z"]);
