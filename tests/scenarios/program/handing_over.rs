@@ -121,7 +121,7 @@ fn a_provider_that_is_killed_leaves_a_terminal_that_can_be_used() {
     world.no_process_is_left();
 
     // A runner that is told to end ends it, and gives the terminal back.
-    person.types(&format!("clear; {}", run));
+    person.types(&format!("clear; {run}"));
     world.is_ready();
     person.sees("the agent is here");
     assert_eq!(world.ask(&["stop", "a1"]).code, Some(0));
@@ -154,7 +154,7 @@ fn who_has_no_shell_to_come_back_to_is_not_stopped() {
     let world = World::new();
     let Some((person, run)) = begins(&world) else { return };
     // The shell is gone: nobody could go on with a job that was stopped.
-    person.types(&format!("clear; exec {}", run));
+    person.types(&format!("clear; exec {run}"));
     person.sees("the agent is here");
     world.is_ready();
     person.keys(&["C-z"]);
