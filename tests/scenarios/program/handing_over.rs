@@ -16,7 +16,7 @@ stty -icanon -echo
 echo '{"session_id":"c-1","source":"startup","model":"m-1"}' | $rr hook SessionStart > began
 (
     trap '' INT
-    $rr monitor | while IFS= read -r line; do
+    $rr monitor --lines | while IFS= read -r line; do
         heading=$(printf '%s' "$line" | grep -o '\[relay message [0-9]* [^] ]*\]')
         printf '{"session_id":"c-1","prompt":"%s","prompt_id":"p"}' "$heading" | $rr hook UserPromptSubmit
         echo "works on ${heading#\[}"
@@ -135,9 +135,11 @@ fn a_runner_in_the_background_waits_for_its_terminal() {
     let world = World::new();
     let Some((person, run)) = begins(&world) else { return };
     person.types(&format!("{run} &"));
-    person.sees("[1]");
-    person.keys(&["Enter"]);
-    person.sees("Stopped");
+    // A shell says it before it asks for the next line.
+    eventually("its shell says that it waits", || {
+        person.keys(&["Enter"]);
+        person.screen().contains("Stopped").then_some(())
+    });
     assert!(!world.state().exists(), "nothing was begun");
     person.types("clear; fg");
     person.sees("the agent is here");
