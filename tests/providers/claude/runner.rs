@@ -3,7 +3,7 @@
 
 use crate::installed::Installed;
 use crate::model::Model;
-use crate::world::{Process, World as Scene, eventually, is_alive, signal, text};
+use crate::world::{Process, Said, World as Scene, eventually, is_alive, signal, text};
 use relay_runner_shell::claude_stream_transcript::{self, Replayed};
 use relay_runner_shell::claude_terminal_transcript;
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ pub(super) struct World {
     url: String,
     /// How often its model is asked again before a turn fails: by default it would be so for minutes.
     tries: u32,
+    /// Where the runner's folder is, where it is not in its state.
+    runtime: Option<String>,
 }
 
 impl Deref for World {
@@ -60,7 +62,7 @@ impl World {
         let (scene, model) = (Scene::new(), Model::start());
         fs::create_dir(scene.path("tmp")).unwrap();
         let url = model.url();
-        let world = Self { scene, model, claude, mode, login: Some(KEY), url, tries: 0 };
+        let world = Self { scene, model, claude, mode, login: Some(KEY), url, tries: 0, runtime: None };
         // Its first questions are answered, the folder is trusted and the key as well.
         let project = json!({"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true});
         let seed = json!({"hasCompletedOnboarding": true, "theme": "dark",
@@ -75,6 +77,19 @@ impl World {
     pub(super) fn starts_within(&self, span: &str) {
         let words = format!("[restart]\nunit = \"1ms\"\n[timing]\nstart = \"{span}\"\n");
         fs::write(self.path("config.toml"), words).unwrap();
+    }
+
+    /// The runner's folder, which the journal names where Claude Code is in a terminal, is in this one from its next start on.
+    pub(super) fn runs_in(&mut self, folder: &str) {
+        self.runtime = Some(folder.to_owned());
+    }
+
+    pub(super) fn ask(&self, arguments: &[&str]) -> Said {
+        self.scene.ask_with(arguments, &self.runtime().into_iter().collect::<Vec<_>>())
+    }
+
+    fn runtime(&self) -> Option<(&str, &str)> {
+        self.runtime.as_deref().map(|folder| ("XDG_RUNTIME_DIR", folder))
     }
 
     /// The folder, and all below it, is trusted.
@@ -121,6 +136,7 @@ impl World {
             ("TMPDIR", &temporary),
         ];
         variables.extend(self.login);
+        variables.extend(self.runtime());
         self.start(&arguments, &variables)
     }
 

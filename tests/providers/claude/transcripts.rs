@@ -8,6 +8,10 @@ use crate::recorded::{self, MOST, NEUTRAL};
 use crate::world::eventually;
 use libtest_mimic::Trial;
 use serde_json::json;
+use std::fs;
+
+/// Where the runner's folder is meanwhile.
+const RUNTIME: &str = "/tmp/relay-runner-recording";
 
 type Story = fn(&World, &[&str]);
 
@@ -117,13 +121,18 @@ fn a_subagent(world: &World, neutral: &[&str]) {
 /// Each story once more, with the real Claude Code; kept when that is asked for.
 pub(super) fn what_is_recorded_can_be_made_anew(claude: &Installed) {
     for (name, mode, story) in STORIES {
-        let world = World::new(claude, mode);
+        let mut world = World::new(claude, mode);
         world.trusts("/");
+        // One name, wherever it is recorded.
+        let _ = fs::remove_dir_all(RUNTIME);
+        fs::create_dir(RUNTIME).unwrap();
+        world.runs_in(RUNTIME);
         story(&world, &NEUTRAL);
         let transcript = recorded::neutral(&world, &recorded::read(&world.transcript()));
         let whole = recorded::headed("claude", claude, &transcript);
         goes_through(name, mode, &whole);
         let journal = recorded::journal(&world);
+        fs::remove_dir_all(RUNTIME).unwrap();
         if recorded::is_updated() {
             recorded::replace(&recorded::transcript(name), &whole);
             recorded::replace(&recorded::journal_of(name), &journal);
@@ -136,7 +145,7 @@ pub(super) fn what_is_recorded_can_be_made_anew(claude: &Installed) {
 fn goes_through(name: &str, mode: &str, transcript: &str) {
     recorded::is_whole("claude", name, transcript);
     let replayed = runner::goes_through(mode, transcript.as_bytes()).unwrap_or_else(|why| panic!("{name}: {why}"));
-    assert!(replayed.processes > 0 && replayed.inputs > 10 && replayed.outputs > 10, "{name}: {replayed:?}");
+    assert!(replayed.processes > 0 && replayed.inputs > 5 && replayed.outputs > 5, "{name}: {replayed:?}");
 }
 
 /// What needs no Claude Code.

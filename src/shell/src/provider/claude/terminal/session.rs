@@ -374,8 +374,11 @@ impl Session {
                 if let Some(model) = text("model") {
                     self.uses(model.to_owned(), None);
                 }
-                if let Some(op) = self.clearing.take_if(|_| text("source") == Some("clear")) {
-                    self.answer(op, OpResult::Ok);
+                if text("source") == Some("clear") {
+                    self.has_taken(&What::Clear);
+                    if let Some(op) = self.clearing.take() {
+                        self.answer(op, OpResult::Ok);
+                    }
                 }
                 if self.phase == Phase::Starting {
                     self.is_ready();
@@ -413,6 +416,7 @@ impl Session {
                 }
             }
             "PostCompact" => {
+                self.has_taken(&What::Compact);
                 if let Some(op) = self.compacting.take() {
                     self.answer(op, OpResult::Ok);
                 }

@@ -339,6 +339,21 @@ fn compaction_and_clearing_are_done_when_their_hooks_say_so() {
 }
 
 #[test]
+fn a_compaction_that_is_done_before_the_screen_is_seen_is_done() {
+    for (ask, hook, payload) in [
+        (Ask::Compact, "PostCompact", json!({})),
+        (Ask::Clear, "SessionStart", json!({"session_id": "c2", "source": "clear", "model": "m"})),
+    ] {
+        let mut stage = Stage::new();
+        stage.asks(1, ask).sees(IDLE).after(60).sees(TYPED);
+        stage.hook(hook, payload);
+        assert_eq!(stage.told().last(), Some(&Out::Answer(OpId(1), OpResult::Ok)));
+        stage.after(60_000).sees(IDLE);
+        assert!(!stage.told().iter().any(|out| matches!(out, Out::Answer(..) | Out::Type(_))));
+    }
+}
+
+#[test]
 fn without_its_monitor_messages_are_typed_and_that_is_said_once() {
     let mut stage = Stage::new();
     stage.offers(7, false);

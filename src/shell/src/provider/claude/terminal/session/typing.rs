@@ -147,6 +147,14 @@ impl Session {
         self.type_next();
     }
 
+    /// What was entered has had its effect before the screen showed that it is in.
+    pub(super) fn has_taken(&mut self, what: &What) {
+        let is = |typing: &Typing| typing.what == *what && matches!(typing.step, Step::Pressed(_));
+        if self.typing.as_ref().is_some_and(is) {
+            self.typed();
+        }
+    }
+
     /// The turn was interrupted, so that nothing need be pressed any more.
     pub(super) fn escaped(&mut self) {
         if self.typing.as_ref().is_some_and(|typing| typing.what == What::Escape) {
