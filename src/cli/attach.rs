@@ -21,9 +21,9 @@ Examples:
   relay-runner attach a1 --json    how that is done, without doing it
 
 In tmux, the prefix and `d` (Ctrl-b d) leave the terminal again; the provider goes on.
-Codex has a terminal of its own, which joins the live thread: whoever is in it types to the agent, with
-or without --drive; leave it with /quit or Ctrl-C. Others have one when they run in it: of `run command`,
-when --tmux-session names its tmux session.";
+Claude Code, headless, runs in a tmux server of its runner's own. Codex has a terminal of its own, which
+joins the live thread: whoever is in it types to the agent, with or without --drive; leave it with /quit
+or Ctrl-C. `run command` has one when --tmux-session names its tmux session.";
 
 /// Look at the provider's own terminal, or drive it
 #[derive(Debug, clap::Args)]

@@ -5,14 +5,46 @@ use super::failure::Failure;
 use super::given::Environment;
 use relay_runner_shell::{AGENT_VERBS, CONFINED};
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// Options that name another relay, credential, file of settings, or agent.
 const ELSEWHERE: [&str; 5] = ["--relay", "--token-file", "--config", "--agent", "--state-dir"];
+/// Options that name a file which is sent.
+const FILES: [&str; 2] = ["--file", "--attach"];
+
+/// Wherever links lead.
+fn is_within(path: &Path, folder: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    // One that is not there is refused as that, by the verb itself.
+    real(folder).is_some_and(|folder| real(path).is_none_or(|path| path.starts_with(folder)))
+}
+
 /// What such a call may not say.
 pub(crate) fn check(arguments: &[OsString], env: Environment<'_>) -> Result<(), Failure> {
     let verb = arguments.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
     if env.raw(CONFINED).is_none() || !AGENT_VERBS.contains(&verb) {
         return Ok(());
+    }
+    let folder = env.raw(CONFINED).map(PathBuf::from).unwrap_or_default();
+    let mut words = arguments.iter().skip(2).take_while(|argument| *argument != "--").peekable();
+    while let Some(word) = words.next() {
+        let (name, value) = word.to_str().map_or(("", None), |word| {
+            word.split_once('=').map_or((word, None), |(name, value)| (name, Some(OsString::from(value))))
+        });
+        if FILES.contains(&name) {
+            let path = value.or_else(|| words.peek().map(|value| (*value).clone())).unwrap_or_default();
+            if path != "-" && !is_within(Path::new(&path), &folder) {
+                return Err(Failure::usage(
+                    "confined",
+                    format!(
+                        "{name}: {} is not in {}, the folder that this agent works in; an agent may send what is there, without asking, \
+                         and nothing else",
+                        path.display(),
+                        folder.display()
+                    ),
+                ));
+            }
+        }
     }
     let said =
         arguments.iter().skip(2).take_while(|argument| *argument != "--").filter_map(|argument| argument.to_str());
@@ -56,6 +88,35 @@ mod tests {
             ["relay-runner reply 7 done", "relay-runner reply 7 -- --agent", "relay-runner run codex --relay http://x"]
         {
             assert!(!refused(line, true), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_agent_in_a_sandbox_sends_files_of_its_folder_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("work");
+        std::fs::create_dir(&work).unwrap();
+        for file in ["secret", "work/own"] {
+            std::fs::write(folder.path().join(file), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path().join("secret"), work.join("link")).unwrap();
+        let refused = |option: &str, file: &str| {
+            let path = work.join(file).display().to_string();
+            let by_two = [option.to_owned(), path.clone()].to_vec();
+            let by_one = [format!("{option}={path}")].to_vec();
+            let says = |more: Vec<String>| {
+                let line = ["relay-runner".to_owned(), "reply".to_owned(), "7".to_owned()].into_iter().chain(more);
+                let words: Vec<OsString> = line.map(OsString::from).collect();
+                let lookup = |name: &str| (name == CONFINED).then(|| work.clone().into_os_string());
+                check(&words, Environment::of(&lookup)).is_err()
+            };
+            let (one, two) = (says(by_one), says(by_two));
+            assert_eq!(one, two, "{option} {file}");
+            one
+        };
+        for option in FILES {
+            assert!(refused(option, "../secret") && refused(option, "link"), "{option}");
+            assert!(!refused(option, "own") && !refused(option, "not-there"), "{option}");
         }
     }
 

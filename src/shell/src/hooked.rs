@@ -3,17 +3,25 @@
 
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Hooks that were said and not followed yet; more are passed over, as each is only a reason to look.
 const WAITING_MOST: usize = 256;
 
 /// A hook as it was posted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Hook {
     pub(crate) event: String,
     pub(crate) payload: Map<String, Value>,
+    /// Dropped once what it means to the adapter was reported.
+    pub(crate) done: Option<oneshot::Sender<()>>,
 }
+
+/// Before the core hears of these, the adapter has reported what came before: how the turn ended that a prompt follows.
+const AFTER_THE_ADAPTER: [&str; 1] = ["UserPromptSubmit"];
+/// It is not waited for longer: a hook holds the provider up.
+const WITHIN: Duration = Duration::from_millis(500);
 
 /// Whose hooks are followed: of one provider session at a time.
 #[derive(Debug, Clone)]
@@ -40,13 +48,21 @@ impl Hooked {
     }
 
     /// True when it is not for the core.
-    pub(crate) fn say(&self, event: &str, payload: &Map<String, Value>) -> bool {
-        let Some(Follower { session, own, to }) = self.0.borrow().clone() else { return false };
+    pub(crate) async fn say(&self, event: &str, payload: &Map<String, Value>) -> bool {
+        let follower = self.0.borrow().clone();
+        let Some(Follower { session, own, to }) = follower else { return false };
         if payload.get("providerSessionId").and_then(Value::as_str) != Some(&session) {
             return false;
         }
-        let said = to.try_send(Hook { event: event.to_owned(), payload: payload.clone() });
-        said.is_ok() && own.contains(&event)
+        let (done, is_done) = oneshot::channel();
+        let waits = AFTER_THE_ADAPTER.contains(&event);
+        let hook = Hook { event: event.to_owned(), payload: payload.clone(), done: waits.then_some(done) };
+        let said = to.try_send(hook).is_ok();
+        if said && waits {
+            // Nothing is ever sent: it is over when the other end is gone.
+            let _ = tokio::time::timeout(WITHIN, is_done).await;
+        }
+        said && own.contains(&event)
     }
 }
 
@@ -62,14 +78,34 @@ mod tests {
     #[tokio::test]
     async fn only_the_hooks_of_the_followed_session_are_said() {
         let hooked = Hooked::new();
-        assert!(!hooked.say("Stop", &payload("s1")), "nobody follows");
+        assert!(!hooked.say("Stop", &payload("s1")).await, "nobody follows");
         let mut hooks = hooked.follow("s1", &["StopFailure"]);
-        assert!(!hooked.say("Stop", &payload("s1")), "it is for the core as well");
-        assert!(hooked.say("StopFailure", &payload("s1")));
-        assert!(!hooked.say("StopFailure", &payload("s2")), "of another session");
+        assert!(!hooked.say("Stop", &payload("s1")).await, "it is for the core as well");
+        assert!(hooked.say("StopFailure", &payload("s1")).await);
+        assert!(!hooked.say("StopFailure", &payload("s2")).await, "of another session");
         let said = [hooks.recv().await.unwrap().event, hooks.recv().await.unwrap().event];
         assert_eq!(said, ["Stop", "StopFailure"]);
         drop(hooks);
-        assert!(!hooked.say("StopFailure", &payload("s1")), "nobody follows any more: the core hears of it");
+        assert!(!hooked.say("StopFailure", &payload("s1")).await, "nobody follows any more: the core hears of it");
+    }
+    #[tokio::test]
+    async fn a_prompt_waits_for_the_adapter_and_nothing_else_does() {
+        let hooked = Hooked::new();
+        let mut hooks = hooked.follow("s1", &[]);
+        let (told, mut order) = mpsc::unbounded_channel();
+        let adapter = async {
+            let hook = hooks.recv().await.unwrap();
+            told.send("the adapter").unwrap();
+            drop(hook.done);
+        };
+        let prompt = payload("s1");
+        let control = async {
+            hooked.say("UserPromptSubmit", &prompt).await;
+            told.send("the core").unwrap();
+        };
+        tokio::join!(control, adapter);
+        assert_eq!([order.recv().await, order.recv().await], [Some("the adapter"), Some("the core")]);
+        hooked.say("Stop", &payload("s1")).await;
+        assert!(hooks.recv().await.unwrap().done.is_none());
     }
 }

@@ -164,6 +164,7 @@ pub(super) fn a_turn_that_ended_while_no_runner_was_there_is_worked(claude: &Ins
     world.model.release("unseen");
     world.pane_shows("the last.");
     let runner = world.claude(&[]);
+    world.is(message, "worked");
     world.task_is(task, "done");
     assert_eq!((world.times(message, "offered"), world.model.asked().len()), (1, 1));
     world.ends(runner, 2);
@@ -344,5 +345,72 @@ pub(super) fn its_terminal_can_be_looked_at_and_driven(claude: &Installed) {
     });
     assert!(!looks.screen().contains("nothing of this"));
     drop((looks, drives));
+    world.ends(runner, 1);
+}
+
+pub(super) fn a_failed_turn_leaves_an_input_that_can_be_typed_into_and_a_refused_command_says_why(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    // Nothing was said that could be compacted.
+    let refused = world.command("agent.compact", &json!({}));
+    let why = world.command_is(&refused, "failed").to_string();
+    assert!(why.contains("Not enough messages"), "{why}");
+    let (_, task) = world.task("FAIL 400");
+    world.task_is(task, "failed");
+    world.model.heals();
+    let (_, task) = world.task("SAY well");
+    world.task_is(task, "done");
+    let compacted = world.command("agent.compact", &json!({}));
+    world.command_is(&compacted, "succeeded");
+    assert_eq!(world.status()["busyReasons"], json!([]));
+    world.ends(runner, 1);
+}
+
+pub(super) fn without_its_monitor_messages_are_typed(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let (_, task) = world.task("SAY through the monitor");
+    world.task_is(task, "done");
+    for line in world.working().iter().filter(|line| line.contains(" monitor --lines")) {
+        World::kill(line.split(':').next().unwrap().rsplit('/').next().unwrap().parse().unwrap());
+    }
+    // Claude Code tells the model of it, in a turn of its own.
+    let (message, task) = world.task("SAY in two lines\nRUN touch typed");
+    world.task_is(task, "done");
+    let asked = world.model.asked();
+    let typed = asked.iter().rev().find(|asked| asked.prompt().contains("in two lines")).unwrap();
+    assert!(typed.prompt().contains("SAY in two lines\nRUN touch typed"), "{}", typed.prompt());
+    assert_eq!(world.times(message, "taken"), 1, "{:?} {}", world.stages(message), world.log());
+    assert!(world.log().contains("are typed into its terminal instead"), "{}", world.log());
+    world.ends(runner, 1);
+}
+
+pub(super) fn the_end_of_a_turn_is_held_once_while_a_reply_is_owed(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let body =
+        json!({"from": "operator", "to": "a1", "kind": "chat", "body": "SAY no answer yet", "replyExpected": true});
+    let (code, said) = world.call("POST", "/messages", &body.to_string());
+    assert!(code < 300, "{said}");
+    let message = said["id"].as_u64().unwrap_or_else(|| panic!("{said}"));
+    world.is(message, "worked");
+    let asked = world.model.until("the model is told what it owes", |all| {
+        all.iter().rev().find(|asked| asked.body["messages"].to_string().contains("You owe a reply")).cloned()
+    });
+    assert_eq!(asked.body["messages"].to_string().matches("Stop hook blocking error").count(), 1);
+    world.ends(runner, 1);
+}
+
+pub(super) fn what_a_person_opens_beside_it_is_left_alone(claude: &Installed) {
+    let world = World::new(claude, TERMINAL);
+    let runner = world.claude(&[]);
+    let drives = world.attaches("drives", "--drive");
+    drives.shows("Claude Code v");
+    drives.opens_a_window();
+    let (_, task) = world.task("SAY well");
+    world.task_is(task, "done");
+    let cleared = world.command("agent.clearContext", &json!({}));
+    world.command_is(&cleared, "succeeded");
+    drop(drives);
     world.ends(runner, 1);
 }

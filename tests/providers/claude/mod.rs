@@ -122,7 +122,11 @@ pub(crate) fn in_a_terminal() -> Vec<(&'static str, Test)> {
             what_is_injected_reaches_the_model,
             an_urgent_message_interrupts_the_turn_and_what_made_way_comes_again,
             a_nested_claude_ends_nothing,
-            its_terminal_can_be_looked_at_and_driven;
+            its_terminal_can_be_looked_at_and_driven,
+            a_failed_turn_leaves_an_input_that_can_be_typed_into_and_a_refused_command_says_why,
+            without_its_monitor_messages_are_typed,
+            the_end_of_a_turn_is_held_once_while_a_reply_is_owed,
+            what_a_person_opens_beside_it_is_left_alone;
         interactive:
             a_person_looks_on_while_messages_are_worked,
             a_killed_one_leaves_the_terminal_to_the_shell_and_is_resumed,

@@ -15,7 +15,7 @@ impl World {
 
     /// What is on the screen of Claude Code; nothing where there is none.
     pub(super) fn pane(&self) -> String {
-        self.tmux(&["capture-pane", "-p", "-t", "=claude:"]).unwrap_or_default()
+        self.tmux(&["capture-pane", "-p", "-t", "%0"]).unwrap_or_default()
     }
 
     #[track_caller]
@@ -86,6 +86,12 @@ impl Attached<'_> {
 
     pub(super) fn types(&self, words: &str) {
         self.tmux.say(&["send-keys", "-t", &self.name, "-l", words]).unwrap();
+    }
+
+    /// Another one in the agent's own server: Ctrl-b c.
+    pub(super) fn opens_a_window(&self) {
+        self.tmux.say(&["send-keys", "-t", &self.name, "C-b", "c"]).unwrap();
+        eventually("another window", || (!self.screen().contains("Claude Code v")).then_some(()));
     }
 
     pub(super) fn enters(&self) {

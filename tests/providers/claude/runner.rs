@@ -224,6 +224,13 @@ impl World {
 
     /// The processes that work in this world's folder: Claude Code, and the commands that it has started, with their lines.
     pub(super) fn claudes(&self) -> Vec<String> {
+        // A process that nobody has waited for yet has no line.
+        let is_ours = |line: &String| line.contains("relay-runner ") || line.ends_with(": ");
+        self.working().into_iter().filter(|line| !is_ours(line)).collect()
+    }
+
+    /// The same, and this program where Claude Code has started it.
+    pub(super) fn working(&self) -> Vec<String> {
         let folder = self.path("work");
         let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
         let works_here = |process: &PathBuf| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == folder);
@@ -231,8 +238,7 @@ impl World {
             let line = fs::read(process.join("cmdline")).unwrap_or_default();
             format!("{}: {}", process.display(), String::from_utf8_lossy(&line).replace('\0', " ").trim_end())
         });
-        // A process that nobody has waited for yet has no line.
-        lines.filter(|line| !line.contains("relay-runner ") && !line.ends_with(": ")).collect()
+        lines.collect()
     }
 }
 

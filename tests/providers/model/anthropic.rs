@@ -30,8 +30,16 @@ fn words(turn: &Value) -> Vec<String> {
     };
     let is_user = turn["role"] == "user";
     let of_a_person = |text: &&str| is_user && !text.is_empty() && !text.trim_start().starts_with('<');
-    let said = |text: &str| event(text).or_else(|| of_a_person(&text).then(|| text.to_owned()));
+    let said =
+        |text: &str| event(text).or_else(|| pasted(text)).or_else(|| of_a_person(&text).then(|| text.to_owned()));
     texts.into_iter().filter_map(said).collect()
+}
+
+/// Several lines that were pasted.
+fn pasted(text: &str) -> Option<String> {
+    let (_, rest) = text.trim_start().strip_prefix("<pasted_content")?.split_once('>')?;
+    let lines = rest.split("</pasted_content>").next().unwrap_or(rest).lines();
+    Some(lines.map(str::trim).collect::<Vec<_>>().join("\n"))
 }
 
 /// What a monitor said, as the program passes it on: with its parts and lines as lines of their own.

@@ -40,7 +40,7 @@ pub(super) async fn hook(
         Ok(payload) => payload,
         Err(refusal) => return refusal,
     };
-    if hooked.say(&event, &payload) {
+    if hooked.say(&event, &payload).await {
         return told(&event, &[], &[], false);
     }
     match hooks::read(&event, &payload) {

@@ -54,8 +54,8 @@ pub(super) async fn terminal(State(inputs): State<Inputs>) -> Response {
         Ok(None) => refusal(
             StatusCode::CONFLICT,
             "no_terminal",
-            "the provider has no terminal now: codex has one while it runs (`relay-runner status` says whether), and one that runs in tmux \
-             has one when the runner was told of it (--tmux-session)",
+            "the provider has no terminal now: codex, and Claude Code in --claude-mode terminal, have one while they run (`relay-runner status` \
+             says whether), and another program when the runner was told of its tmux session (--tmux-session)",
         ),
         Err(_) => ending(),
     }

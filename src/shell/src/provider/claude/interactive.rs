@@ -136,11 +136,12 @@ impl Running {
                 Next::Halt(Halt::Step(StopStep::Ask)) => talk.step(In::Stopping).await,
                 Next::Halt(Halt::Step(StopStep::Terminate)) => talk.quiet = true,
                 Next::Halt(Halt::Step(StopStep::Kill) | Halt::Leave) => group.kill(),
-                Next::Hook(Hook { event, payload }) => {
+                Next::Hook(Hook { event, payload, done }) => {
                     // A copy that the agent started has our session in its environment.
                     if is_of(&payload, pid) {
                         talk.hooked(event, payload).await;
                     }
+                    drop(done);
                 }
                 Next::Asked(say) => talk.asked(say).await,
                 Next::Due => talk.step(In::Due).await,
@@ -182,11 +183,11 @@ fn begun(start: Start, setting: &Setting) -> Result<Begun, NotHeld> {
     let conversation = Conversation::of(start.resume.as_deref(), setting);
     let conversation = conversation.map_err(|error| (FailureKind::Io, error.to_string()))?;
     let argv = launch::argv(setting, &conversation);
-    let env = launch::environment(start.env, setting.spec.way);
+    let env = launch::environment(start.env, setting.spec.way, &start.cwd);
     // Before it can write anything.
     let follower = Follower::at_end(&launch::home(setting), conversation.id());
     let (held, terminal) = held::in_front(Program { argv: &argv, env: &env, cwd: &start.cwd })?;
-    let opening = Opening { conversation: conversation.id().to_owned(), typed: false, in_doubt: None };
+    let opening = Opening { conversation: conversation.id().to_owned(), typed: false, in_doubt: None, partly: false };
     Ok(Begun { held, terminal, opening, follower })
 }
 

@@ -119,12 +119,20 @@ fn instructions(setting: &Setting) -> Option<String> {
 }
 
 /// What is changed in the environment that every provider gets.
-pub(super) fn environment(mut env: BTreeMap<OsString, OsString>, way: ClaudeWay) -> BTreeMap<OsString, OsString> {
+pub(super) fn environment(
+    mut env: BTreeMap<OsString, OsString>,
+    way: ClaudeWay,
+    cwd: &Path,
+) -> BTreeMap<OsString, OsString> {
     // It stands in the system prompt, so that no hook need say it again.
     env.remove(OsStr::new("AGENT_RELAY_INSTRUCTIONS_FILE"));
     // A program that replaces itself under way is another one at the next start.
     env.entry("DISABLE_AUTOUPDATER".into()).or_insert_with(|| "1".into());
-    env.insert(CONFINED.into(), "1".into());
+    if way == ClaudeWay::Terminal {
+        // What it would suggest in its input is nobody's words.
+        env.entry("CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION".into()).or_insert_with(|| "false".into());
+    }
+    env.insert(CONFINED.into(), cwd.as_os_str().to_owned());
     // Where its instructions and skills find this program.
     let ours = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned()));
     let path = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();

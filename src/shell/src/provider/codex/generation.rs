@@ -182,7 +182,7 @@ fn begun(begin: Begin, setting: &Setting) -> (OpId, Result<Held, NotHeld>) {
     let log = setting.state_dir.join(log::NAME);
     match begin {
         Begin::Start(Start { op, mut env, cwd, .. }) => {
-            env.insert(CONFINED.into(), "1".into());
+            env.insert(CONFINED.into(), cwd.as_os_str().to_owned());
             let argv = setting.argv();
             (op, held::listening(Program { argv: &argv, env: &env, cwd: &cwd }, &setting.socket(), &log))
         }

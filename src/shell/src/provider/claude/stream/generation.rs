@@ -103,7 +103,7 @@ impl Running {
     async fn live(self) {
         let Self { setting, start, conversation, opening, told: Told { mut said, mut stops } } = self;
         let Start { op, env, cwd, reporter, .. } = start;
-        let (argv, env) = (launch::argv(&setting, &conversation), launch::environment(env, setting.spec.way));
+        let (argv, env) = (launch::argv(&setting, &conversation), launch::environment(env, setting.spec.way, &cwd));
         let held = held::piped(Program { argv: &argv, env: &env, cwd: &cwd });
         let Held { process, pipes, mut exit, mut group, session, .. } = match held {
             Ok(held) => held,

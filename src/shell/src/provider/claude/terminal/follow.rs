@@ -48,6 +48,11 @@ impl Follower {
         follower
     }
 
+    /// Whether something stands before what is read.
+    pub(super) const fn is_partial(&self) -> bool {
+        self.at > 0
+    }
+
     pub(super) fn is_of(&self, conversation: &str) -> bool {
         self.conversation == conversation
     }

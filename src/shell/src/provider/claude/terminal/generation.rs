@@ -20,8 +20,8 @@ use crate::provider::living::{Halt, Told};
 use crate::provider::reporter::Reporter;
 use crate::provider::transcript::Recorder;
 use crate::provider::{Adopt, Start, log, process, shown};
-use relay_runner_core::event::{ExitClass, FailureKind, TurnEnd};
-use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
+use relay_runner_core::event::{ExitClass, FailureKind};
+use relay_runner_core::{OpId, OpResult, StopStep};
 use serde_json::{Map, Value};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -150,11 +150,12 @@ impl Running {
                     group.kill();
                 }
                 Next::Halt(Halt::Leave) => return group.release(),
-                Next::Hook(Hook { event, payload }) => {
+                Next::Hook(Hook { event, payload, done }) => {
                     // A copy that the agent started has our session in its environment.
                     if is_of(&payload, pid) {
                         talk.hooked(event, payload).await;
                     }
+                    drop(done);
                 }
                 Next::Asked(say) => talk.asked(say).await,
                 Next::Due => talk.step(In::Due).await,
@@ -208,7 +209,7 @@ async fn begun(begin: Begin, setting: &Setting, tmux: &Tmux) -> Result<Begun, (O
                 tracing::warn!("Claude Code has no transcript of its conversation {lost}; another one is begun");
             }
             let argv = launch::argv(setting, &conversation);
-            let mut env = launch::environment(env, setting.spec.way);
+            let mut env = launch::environment(env, setting.spec.way, &cwd);
             // Else tmux takes what is pasted for the letters of another alphabet.
             env.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
             // Before it can write anything.
@@ -222,7 +223,8 @@ async fn begun(begin: Begin, setting: &Setting, tmux: &Tmux) -> Result<Begun, (O
             let held = held::taken_up(leftover::reference(pid), &setting.runner_dir, &log_path);
             let session = env.get(OsStr::new(SESSION)).map(|session| session.to_string_lossy().into_owned());
             let held = held.map_err(|(kind, why)| (op, kind, why))?;
-            let opening = Opening { conversation: conversation.id().to_owned(), typed: true, in_doubt: None };
+            let opening =
+                Opening { conversation: conversation.id().to_owned(), typed: true, in_doubt: None, partly: false };
             Ok(Begun { op, held: Held { session, ..held }, opening, follower })
         }
         Begin::Adopt(Adopt { op, process, offers, conversation, .. }) => {
@@ -234,7 +236,9 @@ async fn begun(begin: Begin, setting: &Setting, tmux: &Tmux) -> Result<Begun, (O
             };
             let follower = Follower::near_end(&home, &conversation);
             let in_doubt = super::offers(offers.iter());
-            Ok(Begun { op, held, opening: Opening { conversation, typed: true, in_doubt: Some(in_doubt) }, follower })
+            let partly = follower.is_partial();
+            let opening = Opening { conversation, typed: true, in_doubt: Some(in_doubt), partly };
+            Ok(Begun { op, held, opening, follower })
         }
     }
 }
@@ -404,7 +408,7 @@ impl Talk {
 
     async fn carry_out(&mut self, output: Out) {
         match output {
-            Out::Report(report) => self.reporter.report(self.cleaned(report)).await,
+            Out::Report(report) => self.reporter.report(self.reporter.cleaned(report)).await,
             Out::Answer(op, OpResult::Failed(failure)) => self.reporter.fail(op, failure.kind, &failure.text).await,
             Out::Answer(op, result) => self.reporter.answer(op, result).await,
             // Its lines are with what was asked.
@@ -428,14 +432,7 @@ impl Talk {
             }
             Out::Terminate => self.quiet = true,
             Out::End { class, detail } => self.ending = Some((class, detail)),
-            Out::Note { warns, text } => {
-                let (generation, text) = (self.reporter.generation().0, self.reporter.text(&text));
-                if warns {
-                    tracing::warn!(generation, "{text}");
-                } else {
-                    tracing::debug!(generation, "{text}");
-                }
-            }
+            Out::Note { warns, text } => self.reporter.note(warns, &text),
         }
     }
 
@@ -478,7 +475,7 @@ impl Talk {
             }
         };
         let Ok(dead) = tokio::time::timeout(SEEN_WITHIN, seen).await else {
-            return (ExitClass::Crash, "it ended, and its terminal with it".to_owned());
+            return (ExitClass::Crash, "it ended, and how is not known to its terminal".to_owned());
         };
         let (status, by_itself) = match dead {
             Dead::Code(code) => (ExitStatus::from_raw(code << 8), code != 143),
@@ -490,22 +487,5 @@ impl Talk {
             return (class, format!("{detail}: {words}"));
         }
         (class, detail)
-    }
-
-    /// Without our secrets, and short.
-    fn cleaned(&self, report: ProviderReport) -> ProviderReport {
-        match report {
-            ProviderReport::Status(mut status) => {
-                if let TurnEnd::Failed { error } = &mut status.end {
-                    *error = self.reporter.text(error).into();
-                }
-                ProviderReport::Status(status)
-            }
-            ProviderReport::Model { model, effort } => {
-                let effort = effort.map(|effort| self.reporter.text(&effort).into());
-                ProviderReport::Model { model: self.reporter.text(&model).into(), effort }
-            }
-            other => other,
-        }
     }
 }

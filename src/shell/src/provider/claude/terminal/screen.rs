@@ -70,25 +70,30 @@ const PROMPT: char = '❯';
 const SHELL: char = '!';
 const RULE: char = '─';
 /// Lines that may stand below the input.
-const BELOW_MOST: usize = 4;
-/// What stands before the word for what it does.
-const SPINNERS: [char; 8] = ['·', '✢', '✳', '✶', '✻', '✽', '∗', '*'];
+const BELOW_MOST: usize = 12;
+/// What stands before the word for what it does, of which nothing else begins a line.
+const SPINNERS: [char; 5] = ['✢', '✳', '✶', '✻', '✽'];
+/// What a dialog has below it, and an input never.
+const ASKS: [&str; 2] = ["❯ 1.", "Esc to cancel"];
 
-/// Reads what `capture-pane -p` gives.
+/// Reads what `capture-pane -p -e` gives: with colours, as words of its own that Claude Code shows in the input are only dimmer.
 pub(crate) fn read(screen: &str) -> Screen {
-    let lines: Vec<&str> = screen.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).collect();
-    if let Some(input) = input(&lines) {
+    let (whole, solid) = plain(screen);
+    let both = whole.lines().zip(solid.lines()).filter(|(line, _)| !line.trim().is_empty());
+    let (lines, solid): (Vec<&str>, Vec<&str>) = both.map(|(line, solid)| (line.trim_end(), solid)).unzip();
+    if let Some(input) = input(&lines, &solid) {
         return input;
     }
-    let asked = Question::ALL.iter().find(|(_, words)| screen.contains(words));
+    let asked = Question::ALL.iter().find(|(_, words)| whole.contains(words));
     asked.map_or(Screen::Other, |(question, _)| Screen::Question(*question))
 }
 
 /// The input: lines between the last two rules, of which the first begins with its mark.
-fn input(lines: &[&str]) -> Option<Screen> {
+fn input(lines: &[&str], solid: &[&str]) -> Option<Screen> {
     let is_rule = |line: &&str| line.chars().all(|c| c == RULE) && line.chars().count() > 8;
     let end = lines.iter().rposition(is_rule)?;
-    if lines.len() - end - 1 > BELOW_MOST {
+    let below = &lines[end + 1..];
+    if below.len() > BELOW_MOST || below.iter().any(|line| ASKS.iter().any(|words| line.contains(words))) {
         return None;
     }
     let start = lines[..end].iter().rposition(is_rule)?;
@@ -97,15 +102,76 @@ fn input(lines: &[&str]) -> Option<Screen> {
     if text.is_none() && !first.starts_with(SHELL) {
         return None;
     }
-    let empty = more.is_empty() && text.is_some_and(|text| text.trim().is_empty());
+    let typed = solid.get(start + 1).and_then(|line| line.strip_prefix(PROMPT));
+    let empty = more.is_empty() && text.is_some() && typed.is_some_and(|text| text.trim().is_empty());
     let above = &lines[..start];
     let works = lines[end..].iter().any(|line| line.contains("esc to interrupt"))
-        || above.iter().rev().take(6).any(|line| line.trim_start().starts_with(SPINNERS) && line.contains('…'));
+        || above.iter().rev().take(6).any(|line| line.starts_with(SPINNERS) && line.contains('…'));
     Some(Screen::Input { empty, works })
+}
+
+/// The same without colours; and once more with spaces in the place of what is dim, and of the cursor where that stands on it.
+fn plain(screen: &str) -> (String, String) {
+    let (mut whole, mut solid) = (String::new(), String::new());
+    for (n, line) in screen.split('\n').enumerate() {
+        if n > 0 {
+            whole.push('\n');
+            solid.push('\n');
+        }
+        let (mut style, mut cursor) = (Style::default(), None);
+        let mut parts = line.split('\u{1b}');
+        let first = parts.next().unwrap_or_default();
+        whole.push_str(first);
+        solid.push_str(first);
+        for part in parts {
+            let (codes, text) = part.strip_prefix('[').and_then(|part| part.split_once('m')).unwrap_or(("", part));
+            style.takes(codes);
+            whole.push_str(text);
+            if style.dim {
+                if let Some(at) = cursor.take() {
+                    solid.truncate(at);
+                    solid.push(' ');
+                }
+                solid.extend(text.chars().map(|_| ' '));
+            } else {
+                cursor = (style.inverse && text.chars().count() == 1).then_some(solid.len());
+                solid.push_str(text);
+            }
+        }
+    }
+    (whole, solid)
+}
+
+#[derive(Debug, Default)]
+struct Style {
+    dim: bool,
+    inverse: bool,
+}
+
+impl Style {
+    fn takes(&mut self, codes: &str) {
+        let mut codes = codes.split([';', ':']);
+        while let Some(code) = codes.next() {
+            match code {
+                "" | "0" => *self = Self::default(),
+                "2" => self.dim = true,
+                "7" => self.inverse = true,
+                "22" => self.dim = false,
+                "27" => self.inverse = false,
+                // The numbers of a colour are no codes.
+                "38" | "48" | "58" => {
+                    let more = if codes.next() == Some("5") { 1 } else { 3 };
+                    codes.by_ref().take(more).for_each(drop);
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// The last words on it, for people: why a program ended.
 pub(crate) fn last_words(screen: &str) -> String {
+    let (screen, _) = plain(screen);
     let said = |line: &&str| line.chars().any(char::is_alphanumeric) && !line.starts_with("Pane is dead");
     let lines: Vec<&str> = screen.lines().map(str::trim).filter(said).collect();
     lines[lines.len().saturating_sub(2)..].join(" | ")
@@ -139,14 +205,30 @@ mod tests {
     }
 
     #[test]
+    fn dim_words_in_the_input_are_nobodys() {
+        let idle = "  ⏸ manual mode on";
+        let read = |text: &str| read(&boxed("● x", text, idle));
+        let empty = Screen::Input { empty: true, works: false };
+        assert_eq!(read("❯ \u{1b}[7mR\u{1b}[0;2mesend your message to try again\u{1b}[0m"), empty);
+        assert_eq!(read("\u{1b}[38;5;2m❯\u{1b}[39m \u{1b}[2mTry \"fix lint errors\"\u{1b}[0m"), empty);
+        assert_eq!(read("❯ \u{1b}[7m \u{1b}[0m"), empty);
+        let typed = Screen::Input { empty: false, works: false };
+        assert_eq!(read("❯ \u{1b}[38;2;2;2;2mwords\u{1b}[0m\u{1b}[7m \u{1b}[0m"), typed);
+        assert_eq!(read("❯ word\u{1b}[7ms\u{1b}[0m"), typed);
+        assert_eq!(read("❯ x\u{1b}[2m and a hint\u{1b}[0m"), typed);
+    }
+
+    #[test]
     fn a_dialog_has_no_input() {
+        let below = format!("{RULES}\n❯ x\n{RULES}\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n");
+        assert_eq!(read(&below), Screen::Other);
         let dialog = format!(
             "{RULES}\n Bash command\n touch here\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n Esc to cancel · Tab to amend\n"
         );
         assert_eq!(read(&dialog), Screen::Other);
         assert_eq!(read(""), Screen::Other);
         // Marks in what the agent printed are no input.
-        assert_eq!(read(&format!("{RULES}\n❯ a\n{RULES}\n1\n2\n3\n4\n5\n")), Screen::Other);
+        assert_eq!(read(&format!("{RULES}\n❯ a\n{RULES}\n{}", "1\n".repeat(13))), Screen::Other);
     }
 
     #[test]

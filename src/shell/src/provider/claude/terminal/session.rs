@@ -46,6 +46,9 @@ pub(crate) struct Opening {
     pub(crate) typed: bool,
     /// It lives already, and may have these.
     pub(crate) in_doubt: Option<Vec<TakenOffer>>,
+    /// Of its transcript only the end is read: what is not there may have come before.
+    #[serde(default)]
+    pub(crate) partly: bool,
 }
 
 /// What can be asked of it, in words.
@@ -104,6 +107,8 @@ pub(crate) enum Keys {
     Paste(String),
     Enter,
     Escape,
+    /// Away with what stands before the cursor in its line.
+    Clear,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -182,6 +187,10 @@ pub(crate) struct Session {
     phase: Phase,
     now: u64,
     turn: Option<Turn>,
+    /// The turn that ended last.
+    last: Option<String>,
+    /// Until then a prompt may begin a turn without a hook.
+    watched_until: u64,
     /// Of the turn that fails, from the transcript.
     failure: Option<Failure>,
     pending: Vec<Pending>,
@@ -202,8 +211,12 @@ pub(crate) struct Session {
     stopping: bool,
     /// Since when it is ready.
     up_at: u64,
+    /// Somebody has read the monitor.
+    was_heard: bool,
     /// The monitor is gone, and that was said.
     falls_back: bool,
+    /// Something that was pasted and not entered stands in the input.
+    left: bool,
     out: Vec<Out>,
 }
 
@@ -217,6 +230,8 @@ impl Session {
             phase: if is_adopted { Phase::CatchingUp } else { Phase::Starting },
             now: 0,
             turn: None,
+            last: None,
+            watched_until: 0,
             failure: None,
             pending: Vec::new(),
             typing: None,
@@ -233,7 +248,9 @@ impl Session {
             used: None,
             stopping: false,
             up_at: 0,
+            was_heard: false,
             falls_back: false,
+            left: false,
             out: Vec::new(),
         }
     }
@@ -245,8 +262,9 @@ impl Session {
 
     /// Something is on its way that the transcript may tell of.
     pub(crate) fn is_watched(&self) -> bool {
-        let is_busy = self.turn.is_some() || !self.pending.is_empty() || self.interrupting || self.adopted.is_some();
-        is_busy && self.phase != Phase::Done
+        let operates = self.interrupting || self.compacting.is_some() || self.clearing.is_some();
+        let is_busy = self.turn.is_some() || !self.pending.is_empty() || operates || self.adopted.is_some();
+        (is_busy || self.now < self.watched_until) && self.phase != Phase::Done
     }
 
     /// When [`In::Due`] is due, at the latest.
@@ -262,7 +280,8 @@ impl Session {
         ];
         let pending = self.pending.iter().filter_map(|pending| pending.lost_at).min();
         let adopted = self.adopted.as_ref().and_then(adopted::Adopted::until);
-        turn.into_iter().chain([pending, self.look_at, adopted]).flatten().min()
+        let watched = Some(self.watched_until).filter(|until| *until > self.now);
+        turn.into_iter().chain([pending, self.look_at, adopted, watched]).flatten().min()
     }
 
     /// `now` counts milliseconds from any beginning, and never goes back.
@@ -342,7 +361,7 @@ impl Session {
         if is_due(fails) {
             self.turn_failed();
         } else if is_due(rests) || is_due(ends) && rests.is_some() {
-            self.turn = None;
+            self.turn_rests();
         } else if is_due(ends) {
             // The hook was lost.
             self.turn_over(TurnEnd::Normal);
@@ -354,6 +373,12 @@ impl Session {
         if is_due(self.adopted.as_ref().and_then(adopted::Adopted::until)) {
             self.caught_up();
         }
+    }
+
+    /// Its end was said, and is in the transcript. A prompt that waited may begin another at once.
+    fn turn_rests(&mut self) {
+        self.last = self.turn.take().and_then(|turn| turn.id);
+        self.watched_until = self.now + TOGETHER;
     }
 
     /// Claude Code passes over lines of a monitor that come too fast, and may have been killed with one on its way.
@@ -385,6 +410,14 @@ impl Session {
                 }
             }
             "UserPromptSubmit" => {
+                if self.turn.as_ref().is_some_and(|running| running.failing.is_some() && running.id != turn) {
+                    // What is known of it by now is all that can be told before the next begins.
+                    self.turn_failed();
+                    if self.phase == Phase::Done {
+                        return;
+                    }
+                }
+                self.interrupting = false;
                 match &mut self.turn {
                     Some(running) if running.id.is_none() || running.id == turn => running.id = turn,
                     Some(_) | None => {
@@ -401,11 +434,13 @@ impl Session {
                 });
             }
             "Stop" => {
+                self.interrupting = false;
                 if let Some(turn) = &mut self.turn {
                     turn.rests_at = Some(self.now + RESTS_AFTER);
                 }
             }
             "StopFailure" => {
+                self.interrupting = false;
                 let class = text("error").unwrap_or("unknown").to_owned();
                 let running = self.turn.get_or_insert_default();
                 running.id = turn.or_else(|| running.id.take());
@@ -469,11 +504,12 @@ impl Session {
             }
             Entry::Spoke { model, effort, used, window } => self.spoke(model, effort, used, window),
             Entry::Ended => match &mut self.turn {
-                Some(turn) if turn.rests_at.is_some() => self.turn = None,
+                Some(turn) if turn.rests_at.is_some() => self.turn_rests(),
                 Some(turn) => turn.ends_at = Some(self.now + TOGETHER),
                 None => {}
             },
             Entry::Interrupted { turn } => self.interrupted(turn),
+            Entry::Refused { words } => self.refused(&words),
             Entry::Failed(failure) => {
                 self.failure = Some(failure);
                 let running = self.turn.get_or_insert_default();
@@ -486,6 +522,20 @@ impl Session {
         }
     }
 
+    /// A command was entered, and comes to nothing: no hook says so.
+    fn refused(&mut self, words: &str) {
+        for what in [What::Compact, What::Clear] {
+            self.has_taken(&what);
+        }
+        if let Some(op) = self.compacting.take() {
+            self.fail(op, FailureKind::Provider, words);
+            self.status(StatusReport { reason: Some("compaction".into()), ..StatusReport::default() });
+        }
+        if let Some(op) = self.clearing.take() {
+            self.fail(op, FailureKind::Provider, words);
+        }
+    }
+
     /// A prompt that is in the transcript was said by its hook before; if not, that was lost.
     fn prompt(&mut self, turn: Option<String>, offers: &[TakenOffer]) {
         // An end that stands before it was that of an earlier turn: it is written after the hook of that, and read late.
@@ -495,7 +545,13 @@ impl Session {
         let (shown, kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|pending| offers.contains(&pending.offer));
         self.pending = kept;
+        let is_known =
+            turn.is_none() || turn == self.last || self.turn.as_ref().is_some_and(|running| running.id == turn);
         if shown.is_empty() {
+            // One that a person queued begins a turn without any hook.
+            if !is_known {
+                self.begin(turn);
+            }
             return;
         }
         self.begin(turn);
@@ -533,14 +589,20 @@ impl Session {
 
     fn interrupted(&mut self, turn: Option<String>) {
         let by_person = !std::mem::take(&mut self.interrupting);
-        let id = turn.or_else(|| self.turn.as_ref().and_then(|turn| turn.id.clone()));
+        let running = self.turn.take();
+        let id = turn.or_else(|| running.as_ref().and_then(|running| running.id.clone()));
+        // The next may have begun before this is read.
+        let next = running.filter(|running| running.id.is_some() && running.id != id);
         self.turn = Some(Turn { id, ..Turn::default() });
         self.turn_over(TurnEnd::Interrupted { by_person });
+        self.turn = next;
         self.escaped();
     }
 
     fn turn_over(&mut self, end: TurnEnd) {
         let id = self.turn.take().and_then(|turn| turn.id);
+        self.last.clone_from(&id);
+        self.watched_until = self.now + TOGETHER;
         self.failure = None;
         let timeline = matches!(end, TurnEnd::Failed { .. }).then(|| TimelineReport {
             status: "turn-failed".into(),

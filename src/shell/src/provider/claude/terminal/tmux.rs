@@ -2,6 +2,7 @@
 
 use super::session::Keys;
 use crate::info::write_whole;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use tokio::process::Command;
 
 /// The session that Claude Code is in.
 pub(crate) const SESSION: &str = "claude";
-/// It, and no other whose name only begins so.
-const TARGET: &str = "=claude:";
+/// The pane that it is in: the first of a server of our own, whatever a person opens beside it.
+const TARGET: &str = "%0";
 /// What tmux is asked takes a few milliseconds; a server that does not answer is not waited for.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// Columns and lines, until somebody attaches with a terminal of another size.
@@ -94,7 +95,7 @@ impl Tmux {
         command.arg(launch.cwd).arg("sh").arg(at(LAUNCHER));
         let pid = said(command, None).await?;
         let pid = pid.trim().parse().map_err(|_| format!("tmux does not say which process it started: {pid}"))?;
-        let log = quoted(launch.log.as_os_str())?.replace('#', "##");
+        let log = quoted(launch.log.as_os_str())?.replace('#', "##").replace('%', "%%");
         if let Err(why) = self.say(&["pipe-pane", "-o", "-t", TARGET, &format!("exec cat >> {log}")]).await {
             tracing::warn!("what Claude Code's terminal shows is not logged: {why}");
         }
@@ -107,9 +108,9 @@ impl Tmux {
         said(command, None).await
     }
 
-    /// What is on its screen.
+    /// What is on its screen, with colours.
     pub(super) async fn screen(&self) -> Result<String, String> {
-        self.say(&["capture-pane", "-p", "-t", TARGET]).await
+        self.say(&["capture-pane", "-p", "-e", "-t", TARGET]).await
     }
 
     /// Keys reach the program, also while somebody scrolls back.
@@ -120,26 +121,38 @@ impl Tmux {
         }
         match keys {
             Keys::Paste(text) => {
+                // What controls a terminal would end the paste, and be keys.
+                let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
                 let mut command = self.command();
                 command.args(["load-buffer", "-b", BUFFER, "-"]).stdin(Stdio::piped());
-                said(command, Some(text)).await?;
+                said(command, Some(&text)).await?;
                 self.say(&["paste-buffer", "-p", "-d", "-b", BUFFER, "-t", TARGET]).await?;
             }
             Keys::Enter => drop(self.say(&["send-keys", "-t", TARGET, "Enter"]).await?),
+            Keys::Clear => drop(self.say(&["send-keys", "-t", TARGET, "C-u"]).await?),
             Keys::Escape => drop(self.say(&["send-keys", "-t", TARGET, "Escape"]).await?),
         }
         Ok(())
     }
 
-    /// How the program has ended; none while tmux believes that it lives, or is gone itself.
+    /// How the program has ended; none while tmux does not know.
     pub(super) async fn dead(&self) -> Option<Dead> {
-        let format = "#{pane_dead} #{?pane_dead_signal,s,c} #{pane_dead_status}#{pane_dead_signal}";
+        let format = "#{pane_dead} #{pid} #{?pane_dead_signal,s,c} #{pane_dead_status}#{pane_dead_signal}";
         let said = self.say(&["display-message", "-p", "-t", TARGET, format]).await.ok()?;
         let mut words = said.split_whitespace();
-        let is_dead = words.next() == Some("1");
-        let by_signal = words.next() == Some("s");
-        let number = words.next().and_then(|number| number.parse().ok()).unwrap_or_default();
-        is_dead.then_some(if by_signal { Dead::Signal(number) } else { Dead::Code(number) })
+        if words.next() != Some("1") {
+            return None;
+        }
+        let (server, by_signal) = (words.next(), words.next() == Some("s"));
+        let Some(number) = words.next().and_then(|number| number.parse().ok()) else {
+            // Some versions miss the signal by which they are told, and look when they get another.
+            let server = server.and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+            if let Some(Err(error)) = server.map(|server| kill_process(server, Signal::CHILD)) {
+                tracing::debug!("tmux cannot be told that its program has ended: {error}");
+            }
+            return None;
+        };
+        Some(if by_signal { Dead::Signal(number) } else { Dead::Code(number) })
     }
 
     /// The server is gone, with all that is in it.

@@ -40,6 +40,10 @@ pub(crate) enum Entry {
     Interrupted {
         turn: Option<String>,
     },
+    /// A command of Claude Code itself has come to nothing, for this reason.
+    Refused {
+        words: String,
+    },
     Failed(Failure),
 }
 
@@ -97,6 +101,11 @@ pub(crate) fn read(line: &[u8]) -> Option<Entry> {
             Some(Entry::Spoke { model, effort, used, window })
         }
         "system" if line["subtype"] == "turn_duration" => Some(Entry::Ended),
+        "system" if line["subtype"] == "local_command" => {
+            let (_, rest) = line["content"].as_str()?.split_once("<local-command-stdout>")?;
+            let words = rest.split("</local-command-stdout>").next().unwrap_or(rest).trim();
+            (!words.is_empty()).then(|| Entry::Refused { words: words.to_owned() })
+        }
         "queue-operation" if line["operation"] == "enqueue" => {
             let offers = offers(line["content"].as_str()?);
             (!offers.is_empty()).then_some(Entry::Queued { offers })
@@ -212,6 +221,13 @@ mod tests {
             |model: &str| json!({"type": "assistant", "effort": "low", "message": {"model": model, "usage": usage}});
         let Some(Entry::Spoke { model, effort, used, window }) = entry(&line("m")) else { panic!("it has spoken") };
         assert_eq!((model.as_str(), effort.as_deref(), used, window), ("m", Some("low"), 4321, 200_000));
+        let said = |words: &str| {
+            let content = format!("<local-command-stdout>{words}</local-command-stdout>");
+            entry(&json!({"type": "system", "subtype": "local_command", "content": content}))
+        };
+        assert_eq!(said(""), None, "as after /clear");
+        let words = "Not enough messages to compact.".to_owned();
+        assert_eq!(said(&words), Some(Entry::Refused { words }));
         let Some(Entry::Spoke { window, .. }) = entry(&line("m[1m]")) else { panic!("it has spoken") };
         assert_eq!(window, 1_000_000);
         assert_eq!(entry(&json!({"type": "system", "subtype": "turn_duration"})), Some(Entry::Ended));

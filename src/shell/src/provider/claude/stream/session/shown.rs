@@ -109,8 +109,12 @@ impl Session {
     }
 
     fn started(&mut self, Pending { uuid, what }: Pending) {
+        // One in which the model was only to be told something is a turn of what joins it.
+        let joins_silence = self.turn.as_ref().is_some_and(|running| running.is_silent) && what != What::Told;
         if self.turn.is_none() {
             self.begin(uuid, what == What::Told);
+        } else if joins_silence && let Some(Running { id, .. }) = self.turn.take() {
+            self.begin(id, false);
         }
         match what {
             What::Offers(offers) => self.report(ProviderReport::Taken { offers, into_turn: true }),

@@ -55,7 +55,7 @@ impl Adopted {
                 _ => self.turns.push(Past { id: turn.clone(), offers: offers.clone(), end: None }),
             },
             Entry::Queued { offers } => self.queued(offers),
-            Entry::Spoke { .. } => {}
+            Entry::Spoke { .. } | Entry::Refused { .. } => {}
             Entry::Ended => self.ends(End::Normal),
             Entry::Interrupted { .. } => self.ends(End::Interrupted),
             Entry::Failed(failure) => self.ends(End::Failed(failure.clone())),
@@ -158,7 +158,7 @@ impl Session {
             self.turn = Some(Turn::default());
         }
         self.pending.extend(waiting.into_iter().map(|offer| Pending { offer, lost_at: None }));
-        if !missing.is_empty() {
+        if !missing.is_empty() && !self.opening.partly {
             self.report(ProviderReport::Missed { offers: missing });
         }
         self.is_ready();

@@ -2,11 +2,13 @@
 
 use super::typing::What;
 use super::{Ask, HAS_IT_WITHIN, Out, Pending, Phase, Session};
-use relay_runner_core::OpId;
 use relay_runner_core::event::{FailureKind, TakenOffer};
+use relay_runner_core::{OpId, format};
 
 /// How long the monitor may take to come up: it is started after Claude Code itself, and never again when it ends.
 const MONITOR_WITHIN: u64 = 15_000;
+/// Lines of the monitor that words may take: it says five within 1.5 s, and is waited for 10 s.
+const LINES_MOST: usize = 25;
 const NOT_TYPED: &str = "nothing can be typed into this terminal; it is its person's";
 
 impl Session {
@@ -17,6 +19,15 @@ impl Session {
         match ask {
             Ask::Offer { offers, text } => self.offer(op, offers, text, heard),
             Ask::Prompt { text } if self.opening.typed => self.types(Some(op), What::Text(text)),
+            Ask::Tell { text } if self.opening.typed && format::lines(&text).count() > LINES_MOST => {
+                self.types(Some(op), What::Text(text));
+            }
+            Ask::Prompt { text } | Ask::Tell { text } if format::lines(&text).count() > LINES_MOST => {
+                let why = format!(
+                    "it takes more than {LINES_MOST} lines of the monitor, which is all that there is to say it by"
+                );
+                self.fail(op, FailureKind::Invalid, &why);
+            }
             Ask::Prompt { text } | Ask::Tell { text } => self.out.push(Out::Say { op, text }),
             Ask::Interrupt if self.opening.typed => {
                 self.interrupting = true;
@@ -41,7 +52,9 @@ impl Session {
     fn offer(&mut self, op: OpId, offers: Vec<TakenOffer>, text: String, heard: bool) {
         let is_new = |pending: &Pending| !offers.contains(&pending.offer);
         self.pending.retain(is_new);
-        let typed = !heard && self.opening.typed && self.now >= self.up_at + MONITOR_WITHIN;
+        self.was_heard |= heard;
+        let is_gone = !heard && (self.was_heard || self.now >= self.up_at + MONITOR_WITHIN);
+        let typed = is_gone && self.opening.typed;
         // The monitor's acknowledgement is part of the time.
         let lost_at = (!typed).then(|| self.now + 2 * HAS_IT_WITHIN);
         self.pending.extend(offers.iter().map(|offer| Pending { offer: *offer, lost_at }));

@@ -22,7 +22,7 @@ struct Stage {
 
 impl Stage {
     fn of(typed: bool, in_doubt: Option<Vec<TakenOffer>>) -> Self {
-        let opening = Opening { conversation: "c1".to_owned(), typed, in_doubt };
+        let opening = Opening { conversation: "c1".to_owned(), typed, in_doubt, partly: false };
         let mut stage = Self { session: Session::new(opening), now: 0, out: Vec::new() };
         stage.hears(In::Started);
         stage

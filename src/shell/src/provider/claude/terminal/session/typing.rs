@@ -104,12 +104,17 @@ impl Session {
                 self.press(Keys::Escape);
             }
             (Some(text), Step::Looks, Screen::Input { empty: true, works: false }) => {
+                self.left = true;
                 self.out.push(Out::Type(Keys::Paste(text)));
                 self.goes_on(Step::Pasted, SHOWN_WITHIN);
             }
             // A signal does as well, and sooner.
             (Some(_), Step::Looks, _) if *what == What::Exit => self.gives_up(screen),
-            (Some(_), Step::Pasted, Screen::Input { empty: false, .. }) => self.press(Keys::Enter),
+            (Some(_), Step::Looks, Screen::Input { empty: false, works: false }) if self.left => {
+                self.out.push(Out::Type(Keys::Clear));
+                self.look_at = Some(self.now + LOOK_AGAIN);
+            }
+            (Some(_), Step::Pasted, Screen::Input { empty: false, works: false }) => self.press(Keys::Enter),
             (Some(_), Step::Pressed(at), Screen::Input { empty: false, works: false })
                 if !late && self.now >= at + AGAIN_AFTER =>
             {
@@ -136,7 +141,12 @@ impl Session {
 
     /// It is in.
     fn typed(&mut self) {
-        let Some(Typing { op, what, .. }) = self.typing.take() else { return };
+        let Some(Typing { op, what, step, .. }) = self.typing.take() else { return };
+        if what.text().is_some() {
+            self.left = false;
+        } else if step == Step::Looks {
+            self.interrupting = false;
+        }
         match (op, what) {
             (Some(op), What::Compact) => self.compacting = Some(op),
             (Some(op), What::Clear) => self.clearing = Some(op),
@@ -197,6 +207,9 @@ impl Session {
         }
         for op in std::mem::take(&mut self.probes) {
             self.fail(op, FailureKind::Unreachable, why);
+        }
+        if matches!(self.phase, Phase::Starting | Phase::CatchingUp) {
+            self.look_at = Some(self.now + LOOK_EVERY);
         }
         self.type_next();
     }
