@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 /// How long an offer waits here, for somebody to connect and to acknowledge it; well within the deadline of an offer.
 const HELD: Duration = Duration::from_secs(10);
+/// How long it waits for one that had listened and is gone.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
 /// Lines on their way to one connection.
 const LINES_MOST: usize = 64;
 /// Messages of which it is remembered what was said.
@@ -169,7 +171,7 @@ fn holding(held: Duration, words: Words, inputs: &Inputs) -> Task {
                     Some(word) => desk.take_in(word).await,
                     None => return,
                 },
-                () = closed => desk.connection = None,
+                () = closed => desk.left_alone(),
                 () = late => desk.give_back().await,
             }
         }
@@ -279,6 +281,14 @@ impl Desk {
     async fn hand_over(&mut self) {
         if let Some(batch) = self.batch.take_if(|batch| batch.unread.is_empty()) {
             batch.reporter.answer(batch.op, OpResult::Ok).await;
+        }
+    }
+
+    /// Whoever listened has gone; a monitor that has only lost its connection is back at once.
+    fn left_alone(&mut self) {
+        self.connection = None;
+        if let Some(batch) = &mut self.batch {
+            batch.until = batch.until.min(clock::after(BACK_WITHIN));
         }
     }
 

@@ -376,9 +376,10 @@ pub(super) fn without_its_monitor_messages_are_typed(claude: &Installed) {
     }
     // Claude Code tells the model of it, in a turn of its own.
     let (message, task) = world.task("SAY in two lines\nRUN touch typed");
+    let typed = world
+        .model
+        .until("it is typed", |all| all.iter().rev().find(|asked| asked.prompt().contains("in two lines")).cloned());
     world.task_is(task, "done");
-    let asked = world.model.asked();
-    let typed = asked.iter().rev().find(|asked| asked.prompt().contains("in two lines")).unwrap();
     assert!(typed.prompt().contains("SAY in two lines\nRUN touch typed"), "{}", typed.prompt());
     assert_eq!(world.times(message, "taken"), 1, "{:?} {}", world.stages(message), world.log());
     assert!(world.log().contains("are typed into its terminal instead"), "{}", world.log());

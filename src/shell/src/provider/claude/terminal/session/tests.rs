@@ -216,6 +216,8 @@ fn a_turn_whose_end_was_held_is_watched_on() {
     // One that was not held is over once it stands in the transcript, or after a while.
     let mut stage = Stage::at_work();
     stage.hook("Stop", json!({"prompt_id": "p1"})).reads(Entry::Ended);
+    assert!(stage.session.is_watched(), "what a person has queued may begin a turn without a hook");
+    stage.after(5_000);
     assert!(!stage.session.is_watched());
     let mut stage = Stage::at_work();
     stage.hook("Stop", json!({"prompt_id": "p1"})).after(60_000);
@@ -370,6 +372,7 @@ fn without_its_monitor_messages_are_typed_and_that_is_said_once() {
         stage.sees(WORKS).after(60);
     }
     assert!(stage.told().iter().any(|out| failed(out).is_some()));
+    stage.after(60_000);
     assert!(!stage.session.is_watched(), "nothing of it is waited for");
 }
 
