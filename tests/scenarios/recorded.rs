@@ -21,8 +21,13 @@ const WITH_CODEX: [&str; 6] = [
     "codex-compacted-and-cleared",
     "codex-a-lost-steer",
 ];
-/// Those with the real Claude Code in print mode, by the same command.
-const WITH_CLAUDE: [&str; 6] = [
+/// Those with the real Claude Code, in print mode and in a terminal, by the same command.
+const WITH_CLAUDE: [&str; 11] = [
+    "claude-terminal-a-task",
+    "claude-terminal-approved-and-denied",
+    "claude-terminal-a-killed-claude",
+    "claude-terminal-an-adopted-claude",
+    "claude-terminal-compacted-and-cleared",
     "claude-stream-a-task",
     "claude-stream-approved-and-denied",
     "claude-stream-asked-meanwhile",
@@ -31,7 +36,7 @@ const WITH_CLAUDE: [&str; 6] = [
     "claude-stream-a-subagent",
 ];
 /// All of them together, in bytes.
-const MOST: u64 = 512 * 1024;
+const MOST: u64 = 768 * 1024;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/recorded")

@@ -297,7 +297,7 @@ fn events_are_told_as_they_happen_and_resumed() {
 fn a_providers_own_name_runs_that_provider() {
     let world = World::without_relay();
     let names = [
-        ("claude-relay", "claude", "--model", "provider_not_there_yet"),
+        ("claude-relay", "claude", "--model", "command_not_found"),
         ("codex-relay", "codex", "--codex", "command_not_found"),
     ];
     for (name, provider, flag, error_code) in names {

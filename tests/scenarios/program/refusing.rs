@@ -14,9 +14,10 @@ fn wrong_command_lines_are_refused_with_2() {
     let agent = world.script("agent", PATIENT);
     let not_executable = text(&world.path("file"));
     std::fs::write(&not_executable, "text").unwrap();
-    let cases: [(&[&str], &str); 29] = [
+    let cases: [(&[&str], &str); 30] = [
         (&["run", "gemini"], "unknown_provider"),
-        (&["run", "claude"], "provider_not_there_yet"),
+        (&["run", "acp"], "provider_not_there_yet"),
+        (&["run", "claude", "--claude", "/not/there"], "command_not_found"),
         (&["run", "codex", "--codex", "/no/such/codex"], "command_not_found"),
         (&["run", "codex", "--codex", "sh", "--interactive"], "configuration"),
         (&["run", "codex", "--codex", "sh", "--model", ""], "configuration"),
