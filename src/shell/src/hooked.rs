@@ -18,10 +18,11 @@ pub(crate) struct Hook {
     pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
-/// Before the core hears of these, the adapter has reported what came before: how the turn ended that a prompt follows.
-const AFTER_THE_ADAPTER: [&str; 1] = ["UserPromptSubmit"];
+/// Before the core hears of these, the adapter has reported what came before: how the turn ended that a prompt follows, or, where it is
+/// only just taking the provider up, that the turn which stops was there at all.
+const AFTER_THE_ADAPTER: [&str; 2] = ["UserPromptSubmit", "Stop"];
 /// It is not waited for longer: a hook holds the provider up.
-const WITHIN: Duration = Duration::from_millis(500);
+const WITHIN: Duration = Duration::from_secs(1);
 
 /// Whose hooks are followed: of one provider session at a time.
 #[derive(Debug, Clone)]
@@ -78,13 +79,13 @@ mod tests {
     #[tokio::test]
     async fn only_the_hooks_of_the_followed_session_are_said() {
         let hooked = Hooked::new();
-        assert!(!hooked.say("Stop", &payload("s1")).await, "nobody follows");
+        assert!(!hooked.say("PostToolUse", &payload("s1")).await, "nobody follows");
         let mut hooks = hooked.follow("s1", &["StopFailure"]);
-        assert!(!hooked.say("Stop", &payload("s1")).await, "it is for the core as well");
+        assert!(!hooked.say("PostToolUse", &payload("s1")).await, "it is for the core as well");
         assert!(hooked.say("StopFailure", &payload("s1")).await);
         assert!(!hooked.say("StopFailure", &payload("s2")).await, "of another session");
         let said = [hooks.recv().await.unwrap().event, hooks.recv().await.unwrap().event];
-        assert_eq!(said, ["Stop", "StopFailure"]);
+        assert_eq!(said, ["PostToolUse", "StopFailure"]);
         drop(hooks);
         assert!(!hooked.say("StopFailure", &payload("s1")).await, "nobody follows any more: the core hears of it");
     }
@@ -105,7 +106,7 @@ mod tests {
         };
         tokio::join!(control, adapter);
         assert_eq!([order.recv().await, order.recv().await], [Some("the adapter"), Some("the core")]);
-        hooked.say("Stop", &payload("s1")).await;
+        hooked.say("PostToolUse", &payload("s1")).await;
         assert!(hooks.recv().await.unwrap().done.is_none());
     }
 }
