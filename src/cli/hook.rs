@@ -50,6 +50,9 @@ pub(crate) struct Args {
     /// The hook's name, as the provider gives it: SessionStart, UserPromptSubmit, PermissionRequest, Stop, ...
     #[arg(value_name = "EVENT")]
     event: String,
+    /// Of `Stop`: only ask whether the end of the turn is to be held; that it ended is told otherwise
+    #[arg(long)]
+    ask: bool,
     /// The provider's process [default: the nearest ancestor that is no shell, or a shell below it]
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
@@ -84,10 +87,13 @@ async fn post(args: &Args) -> Result<Option<String>, String> {
     let read = tokio::time::timeout(WITHIN, payload()).await;
     let read = read.map_err(|_| "nothing came on its standard input".to_owned()).and_then(|read| read);
     // That it happened is said even if nobody can read how.
-    let payload = read.unwrap_or_else(|why| {
+    let mut payload = read.unwrap_or_else(|why| {
         tracing::debug!("hook {}: {why}", args.event);
         Map::new()
     });
+    if args.ask {
+        payload.insert(hooks::ASKS_ONLY.to_owned(), Value::Bool(true));
+    }
     let within = if hook.event == PERMISSION { PERMISSION_WITHIN } else { WITHIN };
     let answer = hook.post(&payload, within).await?;
     let output = answer["output"].as_str().map(ToOwned::to_owned);
@@ -100,7 +106,10 @@ async fn post(args: &Args) -> Result<Option<String>, String> {
 }
 
 async fn say_again(args: &Args) {
-    let payload = Map::from_iter([("stop_hook_active".to_owned(), Value::Bool(true))]);
+    let mut payload = Map::from_iter([("stop_hook_active".to_owned(), Value::Bool(true))]);
+    if args.ask {
+        payload.insert(hooks::ASKS_ONLY.to_owned(), Value::Bool(true));
+    }
     if let Some(hook) = Hook::of(args, Environment::ours())
         && let Err(why) = hook.post(&payload, WITHIN).await
     {

@@ -259,3 +259,15 @@ fn what_another_has_taken_over_is_not_owed_any_more() {
     story.answers(asked, OpResult::Refused { by: Some("another".into()) });
     assert!(owed(&story).is_empty());
 }
+
+/// As where the provider's own stream tells of the end.
+#[test]
+fn who_only_asks_holds_the_end_once_and_ends_nothing() {
+    let mut story = owing(config());
+    let turn = story.core.view().turn.is_some();
+    story.posts("Stop", json!({"stop_hook_active": false, "asks_only": true}));
+    story.expects("holds)");
+    assert_eq!(story.core.view().turn.is_some(), turn);
+    story.posts("Stop", json!({"stop_hook_active": true, "asks_only": true}));
+    assert_eq!((story.times("holds)"), story.core.view().turn.is_some()), (1, turn));
+}

@@ -41,6 +41,9 @@ pub const HOOKS: [&str; 14] = [
 /// The last one; what it says depends on why.
 pub const SESSION_END: &str = "SessionEnd";
 
+/// In a `Stop` that asks whether the end of the turn is held, and that says no end: the adapter says that by itself.
+pub const ASKS_ONLY: &str = "asks_only";
+
 /// What a hook posts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Posted {
@@ -92,6 +95,9 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
             let last = last.or_else(|| digested(payload, LAST));
             let metadata = last.map(|last| format!("{{\"lastMessage\":\"{last}\"}}").into());
             let held = payload.get("stop_hook_active").and_then(Value::as_bool).unwrap_or(false);
+            if payload.get(ASKS_ONLY).and_then(Value::as_bool).unwrap_or(false) {
+                return Some(Posted::Report(Box::new(HookReport { held_before: Some(held), ..posted })));
+            }
             let report = StatusReport { id: turn(payload), still_running, metadata, ..StatusReport::default() };
             HookReport { held_before: Some(held), ..with(report) }
         }
@@ -124,7 +130,7 @@ pub fn read(hook: &str, payload: &Map<String, Value>) -> Option<Posted> {
 /// prompt the headings, of what a tool is called with at most `most` bytes and its digest, of other words 300 characters, and
 /// nothing of its answer.
 pub fn slim(payload: &Map<String, Value>, most: usize) -> Map<String, Value> {
-    const KEPT: [&str; 18] = [
+    const KEPT: [&str; 19] = [
         "providerSessionId",
         "pid",
         "pids",
@@ -137,6 +143,7 @@ pub fn slim(payload: &Map<String, Value>, most: usize) -> Map<String, Value> {
         "tool_name",
         "reason",
         "stop_hook_active",
+        ASKS_ONLY,
         "error",
         "agent_id",
         "agent_type",

@@ -387,7 +387,12 @@ pub(super) fn without_its_monitor_messages_are_typed(claude: &Installed) {
 }
 
 pub(super) fn the_end_of_a_turn_is_held_once_while_a_reply_is_owed(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
+    is_held_once_while_a_reply_is_owed(claude, TERMINAL);
+}
+
+/// In whichever way it is run.
+pub(super) fn is_held_once_while_a_reply_is_owed(claude: &Installed, mode: &'static str) {
+    let world = World::new(claude, mode);
     let runner = world.claude(&[]);
     let body =
         json!({"from": "operator", "to": "a1", "kind": "chat", "body": "SAY no answer yet", "replyExpected": true});

@@ -45,6 +45,7 @@ pub(crate) fn tests() -> Vec<(&'static str, Test)> {
             its_hooks_are_called_in_order_and_not_for_a_nested_one,
             its_skills_are_listed_once_wherever_they_are;
         stream:
+            the_end_of_a_turn_is_held_once_while_a_reply_is_owed,
             a_task_is_worked_and_done_and_nothing_is_left,
             the_first_prompt_is_said_once_and_before_any_message,
             the_model_is_that_of_the_options,

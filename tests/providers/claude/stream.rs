@@ -276,3 +276,7 @@ pub(super) fn a_nested_claude_ends_nothing(claude: &Installed) {
     world.is_settled(message);
     world.ends(runner, 1);
 }
+
+pub(super) fn the_end_of_a_turn_is_held_once_while_a_reply_is_owed(claude: &Installed) {
+    super::headless::is_held_once_while_a_reply_is_owed(claude, STREAM);
+}

@@ -59,13 +59,16 @@ pub(super) const CLAUDE: &[(&str, &str)] = &[
     (MONITORS, include_str!("../../../../plugins/claude/monitors/monitors.json")),
 ];
 const HOOKS: &str = "hooks/hooks.json";
+/// What stands in its place where the adapter is told all by itself: only whether a turn may end is asked.
+const ASKING: &str = include_str!("../../../../plugins/claude/hooks/asking.json");
 const MONITORS: &str = "monitors/monitors.json";
 
 /// What Claude Code is given for one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaudeRun {
     pub skills: bool,
-    /// Not where its adapter is told all by itself: nothing is to be said twice, and no permission asked for twice.
+    /// Not where its adapter is told all by itself: nothing is to be said twice, and no permission asked for twice. Then its one hook
+    /// asks whether a turn may end while a reply is owed.
     pub hooks: bool,
     pub monitor: bool,
     /// How long the runner waits for a decision about a permission.
@@ -101,9 +104,9 @@ pub(super) fn claude_run(program: &Path, run: ClaudeRun) -> Vec<File> {
         let text = text.replace(IN_SHELL, quoted).replace(VERSION, env!("CARGO_PKG_VERSION"));
         Cow::Owned(text.replace(PERMISSION, &seconds.to_string()))
     };
-    let is_wanted = |path: &str| (run.monitor || path != MONITORS) && (run.hooks || path != HOOKS);
-    let own = CLAUDE.iter().filter(|(path, _)| is_wanted(path));
-    let own = own.map(|&(path, text)| File { path, text: filled(text) });
+    let own = CLAUDE.iter().filter(|(path, _)| run.monitor || *path != MONITORS);
+    let own = own.map(|&(path, text)| (path, if path == HOOKS && !run.hooks { ASKING } else { text }));
+    let own = own.map(|(path, text)| File { path, text: filled(text) });
     let skills = SHARED.iter().filter(|_| run.skills).map(|&(path, text)| File { path, text: Cow::Borrowed(text) });
     skills.chain(own).collect()
 }

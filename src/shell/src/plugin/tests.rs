@@ -1,5 +1,6 @@
 use super::source::{CLAUDE, CODEX, SHARED};
 use super::*;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -85,6 +86,8 @@ fn what_is_in_the_program_is_what_lies_in_the_source() {
     for (folder, prefix, table) in [("skills", "skills/", SHARED), ("codex", "", CODEX), ("claude", "", CLAUDE)] {
         let mut there = BTreeSet::new();
         files_under(&source.join(folder), prefix, &mut there);
+        // It stands in the place of another one.
+        there.remove("hooks/asking.json");
         assert_eq!(there, table.iter().map(|(path, _)| (*path).to_owned()).collect(), "{folder}");
     }
 }
@@ -162,7 +165,10 @@ fn what_a_run_of_claude_does_not_want_is_left_out_and_its_home_has_only_skills()
     assert_eq!(parts(WHOLE), [true; 3]);
     assert_eq!(parts(ClaudeRun { skills: false, ..WHOLE }), [false, true, true]);
     assert_eq!(parts(ClaudeRun { monitor: false, ..WHOLE }), [true, false, true]);
-    assert_eq!(parts(ClaudeRun { monitor: false, hooks: false, ..WHOLE }), [true, false, false]);
+    assert_eq!(parts(ClaudeRun { monitor: false, hooks: false, ..WHOLE }), [true, false, true]);
+    let asking: Value = serde_json::from_str(&fs::read_to_string(dir.join("hooks/hooks.json")).unwrap()).unwrap();
+    let names: Vec<&String> = asking["hooks"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["Stop"], "its adapter hears the rest, and asks for permissions, by itself");
     // Hooks and monitor are of a run; a home that has the skills is not told of them twice.
     let installed = install(&home, Provider::Claude, Path::new(PROGRAM), How::default()).unwrap();
     assert_eq!(installed.len(), SHARED.len());
