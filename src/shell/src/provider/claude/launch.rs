@@ -7,8 +7,11 @@ use crate::runner_dir::INSTRUCTIONS;
 use crate::secret::random_id;
 use relay_runner_core::config::Approval;
 use relay_runner_core::event::ProcessRef;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// Tools that change something, by the names that Claude Code gives them; allowed without a question where everything is.
@@ -24,10 +27,13 @@ pub(super) enum Conversation {
 }
 
 impl Conversation {
-    /// One that has no transcript is not there any more, or nothing was said in it: it cannot be resumed.
+    /// One that has no transcript is not there any more; and one in which nothing was said, as where it was killed before its first prompt
+    /// was written down, cannot be resumed: Claude Code ends at once.
     pub(super) fn of(resume: Option<&str>, setting: &Setting) -> Result<Self, StartError> {
         match resume {
-            Some(id) if transcript(&home(setting), id).is_some() => Ok(Self::Resumed(id.to_owned())),
+            Some(id) if transcript(&home(setting), id).is_some_and(|path| has_words(&path)) => {
+                Ok(Self::Resumed(id.to_owned()))
+            }
             Some(_) | None => random_id().map(Self::New),
         }
     }
@@ -57,6 +63,16 @@ pub(super) fn transcript(home: &Path, conversation: &str) -> Option<PathBuf> {
     let name = format!("{conversation}.jsonl");
     let folders = std::fs::read_dir(home.join("projects")).ok()?;
     folders.flatten().map(|folder| folder.path().join(&name)).find(|path| path.is_file())
+}
+
+/// Whether something was said in a conversation, by its transcript.
+fn has_words(transcript: &Path) -> bool {
+    let Ok(file) = File::open(transcript) else { return false };
+    let said = |line: Vec<u8>| {
+        let line: Value = serde_json::from_slice(&line).unwrap_or_default();
+        (line["type"] == "user" || line["type"] == "assistant") && line["message"].is_object()
+    };
+    BufReader::new(file).split(b'\n').map_while(Result::ok).any(said)
 }
 
 /// The conversation that a process was started in, by its command line.
@@ -147,4 +163,22 @@ pub(super) fn environment(
         }
     }
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_in_which_nothing_was_said_has_no_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.jsonl");
+        assert!(!has_words(&path), "it is not there");
+        let queued = r#"{"type":"queue-operation","operation":"enqueue","content":"\"type\":\"user\" message"}"#;
+        std::fs::write(&path, format!("{{\"type\":\"mode\"}}\n{queued}\n{{\"type\":\"user\"")).unwrap();
+        assert!(!has_words(&path), "it was killed before its first prompt was written down");
+        let prompt = r#"{"type":"user","message":{"role":"user","content":"go"}}"#;
+        std::fs::write(&path, format!("{queued}\n{prompt}\n")).unwrap();
+        assert!(has_words(&path));
+    }
 }
