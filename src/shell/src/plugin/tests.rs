@@ -50,7 +50,7 @@ impl Place {
     }
 
     /// The manifest, changed as if an older version had written it.
-    fn manifest(&self, change: impl FnOnce(&mut serde_json::Value)) {
+    fn manifest(&self, change: impl FnOnce(&mut Value)) {
         let path = self.path(".relay-runner-plugin.json");
         let mut manifest = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         change(&mut manifest);
@@ -123,7 +123,7 @@ fn for_claude(dir: &Path, home: Option<&Path>, program: &str, run: ClaudeRun) ->
     write_for_claude(dir, home, Path::new(program), run).unwrap()
 }
 
-fn json(path: &Path) -> serde_json::Value {
+fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
