@@ -2,8 +2,9 @@
 
 use relay_runner_core::Stamp;
 use relay_runner_core::time::{Millis, Mono};
+use std::future::pending;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 /// The two clocks of a run: monotonic since the run began, and wall time.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,14 @@ impl Clock {
     /// When the monotonic clock of the run shows this.
     pub(crate) fn at(&self, mono: Mono) -> Instant {
         self.start + Duration::from_millis(mono)
+    }
+}
+
+/// At this moment; where there is none, never.
+pub(crate) async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 

@@ -118,6 +118,22 @@ pub(crate) struct Adopt {
     pub(crate) reporter: Reporter,
 }
 
+/// How a generation begins, where both go the same way.
+#[derive(Debug)]
+pub(crate) enum Begin {
+    Start(Start),
+    Adopt(Adopt),
+}
+
+impl Begin {
+    pub(crate) const fn reporter(&self) -> &Reporter {
+        match self {
+            Self::Start(start) => &start.reporter,
+            Self::Adopt(adopt) => &adopt.reporter,
+        }
+    }
+}
+
 /// A message that is handed over, with what became of its attachments.
 #[derive(Debug)]
 pub(crate) struct Handed {

@@ -10,13 +10,13 @@ mod socket;
 pub mod transcript;
 mod words;
 
-use super::living::{self, Halt, Living};
+use super::living::Living;
 use super::shown;
-use super::{Adopt, Deed, Provider, Start};
+use super::{Adopt, Begin, Deed, Provider, Start};
 use crate::control::terminal::Terminal;
 use crate::input::Inputs;
 use crate::runner_dir::{CODEX_SOCKET, INSTRUCTIONS};
-use generation::{Begin, READY_WITHIN, Running, Say};
+use generation::{READY_WITHIN, Running, Say};
 use relay_runner_core::config::{Adapter, Approval, Identity};
 use relay_runner_core::event::TakenOffer;
 use relay_runner_core::{Generation, OpId, StopStep, format};
@@ -138,61 +138,48 @@ impl Setting {
 #[derive(Debug)]
 pub(crate) struct Codex {
     setting: Setting,
-    inputs: Inputs,
-    running: Option<Living<Say>>,
+    living: Living<Say>,
 }
 
 impl Codex {
     pub(crate) const fn new(setting: Setting, inputs: Inputs) -> Self {
-        Self { setting, inputs, running: None }
+        Self { setting, living: Living::new(inputs) }
     }
 
-    fn run(&mut self, generation: Generation, begin: Begin, opening: Opening) {
+    fn run(&mut self, begin: Begin, opening: Opening) {
         let (setting, reporter) = (self.setting.clone(), begin.reporter().clone());
-        let living =
-            Living::begin(generation, reporter, &self.inputs, |told| Running { setting, begin, opening, told }.run());
-        self.running = Some(living);
+        self.living.begin(reporter, |told| Running { setting, begin, opening, told }.run());
     }
 }
 
 impl Provider for Codex {
     fn start(&mut self, start: Start) {
         let opening = self.setting.opening(start.generation, start.resume.as_deref(), None);
-        self.run(start.generation, Begin::Start(start), opening);
+        self.run(Begin::Start(start), opening);
     }
 
     fn adopt(&mut self, adopt: Adopt) {
-        let offers = adopt.offers.iter();
-        let in_doubt = offers.map(|offer| TakenOffer { message: offer.message, nonce: Some(offer.nonce) }).collect();
+        let in_doubt = shown::named(adopt.offers.iter());
         let opening = self.setting.opening(adopt.generation, adopt.conversation.as_deref(), Some(in_doubt));
-        self.run(adopt.generation, Begin::Adopt(adopt), opening);
+        self.run(Begin::Adopt(adopt), opening);
     }
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
-        match self.running.as_ref().filter(|living| living.generation == generation) {
-            Some(living) => living.say(op, Say { op, ask: ask(deed) }, &self.inputs),
-            None => living::refuse(op, living::UNAVAILABLE, &self.inputs),
-        }
+        self.living.say(generation, op, Say { op, ask: ask(deed) });
     }
 
     fn stop(&mut self, generation: Generation, step: StopStep) {
-        if let Some(living) = self.running.as_ref().filter(|living| living.generation == generation) {
-            living.halt(Halt::Step(step));
-        }
+        self.living.stop(generation, step);
     }
 
-    fn end(mut self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (living, leave) = (self.running.take(), leave_adoptable && CodexSpec::adapter().adoptable);
-        Box::pin(async move {
-            if let Some(living) = living {
-                living.end(leave).await;
-            }
-        })
+    fn end(self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let leave = leave_adoptable && CodexSpec::adapter().adoptable;
+        self.living.end(leave)
     }
 
     /// Codex's own, on the live thread.
     fn terminal(&self, conversation: Option<&str>) -> Option<Terminal> {
-        self.running.as_ref()?;
+        self.living.is_begun().then_some(())?;
         let program = self.setting.spec.argv.first()?.to_string_lossy().into_owned();
         let url = self.setting.url().to_string_lossy().into_owned();
         let argv = [program, "resume".to_owned(), "--remote".to_owned(), url, conversation?.to_owned()];
@@ -204,13 +191,9 @@ impl Provider for Codex {
 /// A deed in codex's terms.
 fn ask(deed: Deed) -> Ask {
     match deed {
-        Deed::Offer(offers) => Ask::Offer {
-            text: shown::batch(&offers),
-            offers: offers
-                .iter()
-                .map(|handed| TakenOffer { message: handed.offer.message, nonce: Some(handed.offer.nonce) })
-                .collect(),
-        },
+        Deed::Offer(offers) => {
+            Ask::Offer { text: shown::batch(&offers), offers: shown::named(offers.iter().map(|handed| &handed.offer)) }
+        }
         Deed::Prompt(text) => Ask::Prompt { text: text.to_string() },
         Deed::Inject(text) => Ask::Inject { text: text.to_string() },
         Deed::Tell { message, why } => Ask::Inject { text: format::withdrawn(message, &why) },

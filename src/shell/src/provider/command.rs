@@ -9,11 +9,11 @@ mod socket;
 mod talk;
 mod words;
 
-use super::living::{self, Halt, Living};
-use super::{Adopt, Deed, Provider, Start, shown};
+use super::living::Living;
+use super::{Adopt, Begin, Deed, Provider, Start, shown};
 use crate::monitor::Monitor;
 use crate::runner_dir::COMMAND_SOCKET;
-use generation::{Begin, Running};
+use generation::Running;
 use relay_runner_core::config::Adapter;
 use relay_runner_core::{Generation, OpId, StopStep};
 use std::ffi::OsString;
@@ -67,9 +67,8 @@ pub(crate) struct Command {
     spec: CommandSpec,
     runner_dir: PathBuf,
     state_dir: PathBuf,
-    inputs: crate::input::Inputs,
     monitor: Monitor,
-    running: Option<Living<Say>>,
+    living: Living<Say>,
 }
 
 impl Command {
@@ -80,10 +79,10 @@ impl Command {
         inputs: crate::input::Inputs,
         monitor: Monitor,
     ) -> Self {
-        Self { spec, runner_dir, state_dir, inputs, monitor, running: None }
+        Self { spec, runner_dir, state_dir, monitor, living: Living::new(inputs) }
     }
 
-    fn run(&mut self, generation: Generation, begin: Begin) {
+    fn run(&mut self, begin: Begin) {
         let reporter = begin.reporter().clone();
         let running = |told| Running {
             monitor: self.monitor.clone(),
@@ -94,50 +93,39 @@ impl Command {
             begin,
             told,
         };
-        let living = Living::begin(generation, reporter, &self.inputs, |told| running(told).run());
-        // An earlier one that is still alive would be killed by this drop: the core never starts two.
-        self.running = Some(living);
+        self.living.begin(reporter, |told| running(told).run());
     }
 }
 
 impl Provider for Command {
     fn start(&mut self, start: Start) {
-        self.run(start.generation, Begin::Start(start));
+        self.run(Begin::Start(start));
     }
 
     fn adopt(&mut self, adopt: Adopt) {
-        self.run(adopt.generation, Begin::Adopt(adopt));
+        self.run(Begin::Adopt(adopt));
     }
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
-        let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) else {
-            return living::refuse(op, living::UNAVAILABLE, &self.inputs);
-        };
         if let Deed::Offer(offers) = &deed
             && self.monitor.is_on()
+            && let Some(reporter) = self.living.reporter(generation)
         {
-            let lines = shown::monitored(offers);
-            if self.monitor.offer(op, generation, lines, living.reporter.clone()).is_err() {
-                living::refuse(op, "the monitor takes nothing any more", &self.inputs);
+            if self.monitor.offer(op, generation, shown::monitored(offers), reporter.clone()).is_err() {
+                self.living.refuse(op, "the monitor takes nothing any more");
             }
             return;
         }
-        living.say(op, Say { op, lines: words::lines(&deed) }, &self.inputs);
+        self.living.say(generation, op, Say { op, lines: words::lines(&deed) });
     }
 
     fn stop(&mut self, generation: Generation, step: StopStep) {
-        if let Some(living) = self.running.as_ref().filter(|l| l.generation == generation) {
-            living.halt(Halt::Step(step));
-        }
+        self.living.stop(generation, step);
     }
 
-    fn end(mut self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (living, leave) = (self.running.take(), leave_adoptable && self.spec.can.adoptable);
-        Box::pin(async move {
-            if let Some(living) = living {
-                living.end(leave).await;
-            }
-        })
+    fn end(self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let leave = leave_adoptable && self.spec.can.adoptable;
+        self.living.end(leave)
     }
 }
 

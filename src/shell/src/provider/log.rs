@@ -3,6 +3,7 @@
 use crate::clock;
 use std::convert::Infallible;
 use std::fs::{File, OpenOptions};
+use std::future::pending;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -25,8 +26,9 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Empties the file whenever it has grown too long; never returns by itself.
-pub(crate) async fn bound(file: File) -> Infallible {
+/// Empties the file, where there is one, whenever it has grown too long; never returns by itself.
+pub(crate) async fn bound(file: Option<File>) -> Infallible {
+    let Some(file) = file else { return pending().await };
     let mut looks = interval_at(clock::after(LOOKED_AT_EVERY), LOOKED_AT_EVERY);
     loop {
         looks.tick().await;

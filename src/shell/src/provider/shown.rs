@@ -3,13 +3,19 @@
 use super::Handed;
 use crate::attachments::AttachedFile;
 use crate::monitor::{Key, Line};
-use relay_runner_core::OpId;
+use relay_runner_core::event::TakenOffer;
 use relay_runner_core::format::{self, Attached};
+use relay_runner_core::{Offer, OpId};
 use relay_runner_protocol::message::Attachment;
 use serde_json::{Value, json};
 
 /// Why nothing is known of an attachment: the message could not be read when its attachments were to be fetched.
 const NOT_FETCHED: &str = "it was not fetched";
+
+/// Offers as evidence names them.
+pub(crate) fn named<'a>(offers: impl IntoIterator<Item = &'a Offer>) -> Vec<TakenOffer> {
+    offers.into_iter().map(|offer| TakenOffer { message: offer.message, nonce: Some(offer.nonce) }).collect()
+}
 
 /// One message, with its heading.
 pub(crate) fn message(handed: &Handed) -> String {

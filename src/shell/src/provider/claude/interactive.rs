@@ -4,42 +4,41 @@
 use super::Setting;
 use super::launch::{self, Conversation};
 use super::terminal::follow::Follower;
-use super::terminal::generation::{Say, Talk, is_of, until};
+use super::terminal::generation::{Say, Talk, is_of};
 use super::terminal::session::{In, OWN_HOOKS, Opening};
+use crate::clock;
 use crate::hooked::{Hook, Hooked};
-use crate::input::{Inputs, caught};
+use crate::input::Inputs;
 use crate::monitor::Monitor;
 use crate::provider::foreground::Foreground;
 use crate::provider::held::{self, Held, NotHeld, Program};
-use crate::provider::leftover::{self, Noted};
+use crate::provider::leftover;
 use crate::provider::living::{self, Halt, Living, Told};
 use crate::provider::{Adopt, Deed, Provider, Start, process};
 use relay_runner_core::event::{ExitClass, FailureKind};
-use relay_runner_core::{Generation, OpId, OpResult, StopStep};
+use relay_runner_core::{Generation, OpId, StopStep};
 use std::pin::Pin;
 use std::process::ExitStatus;
 
 #[derive(Debug)]
 pub(super) struct Interactive {
     setting: Setting,
-    inputs: Inputs,
     monitor: Monitor,
     hooked: Hooked,
-    running: Option<Living<Say>>,
+    living: Living<Say>,
 }
 
 impl Interactive {
     pub(super) const fn new(setting: Setting, inputs: Inputs, monitor: Monitor, hooked: Hooked) -> Self {
-        Self { setting, inputs, monitor, hooked, running: None }
+        Self { setting, monitor, hooked, living: Living::new(inputs) }
     }
 }
 
 impl Provider for Interactive {
     fn start(&mut self, start: Start) {
         let (setting, monitor, hooked) = (self.setting.clone(), self.monitor.clone(), self.hooked.clone());
-        let (generation, reporter) = (start.generation, start.reporter.clone());
-        let running = |told| Running { setting, monitor, hooked, start, told };
-        self.running = Some(Living::begin(generation, reporter, &self.inputs, |told| running(told).run()));
+        let reporter = start.reporter.clone();
+        self.living.begin(reporter, |told| Running { setting, monitor, hooked, start, told }.run());
     }
 
     /// It went with the runner that had its terminal.
@@ -50,25 +49,15 @@ impl Provider for Interactive {
     }
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
-        match self.running.as_ref().filter(|living| living.generation == generation) {
-            Some(living) => living.say(op, Say::of(op, deed), &self.inputs),
-            None => living::refuse(op, living::UNAVAILABLE, &self.inputs),
-        }
+        self.living.say(generation, op, Say::of(op, deed));
     }
 
     fn stop(&mut self, generation: Generation, step: StopStep) {
-        if let Some(living) = self.running.as_ref().filter(|living| living.generation == generation) {
-            living.halt(Halt::Step(step));
-        }
+        self.living.stop(generation, step);
     }
 
-    fn end(mut self: Box<Self>, _leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let living = self.running.take();
-        Box::pin(async move {
-            if let Some(living) = living {
-                living.end(false).await;
-            }
-        })
+    fn end(self: Box<Self>, _leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.living.end(false)
     }
 }
 
@@ -93,12 +82,9 @@ enum Next {
 impl Running {
     async fn run(self) {
         let (reporter, monitor) = (self.start.reporter.clone(), self.monitor.clone());
-        // A panic drops the terminal and the process group: the one comes back, the other is killed.
-        if let Err(what) = caught(self.live()).await {
-            reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
-            monitor.over(reporter.generation()).await;
-            reporter.exit(ExitClass::Crash, "it was killed after a fault of the runner").await;
-        }
+        // The terminal comes back when it is dropped.
+        let over = monitor.over(reporter.generation());
+        living::guarded(reporter.clone(), Box::pin(self.live()), over).await;
     }
 
     async fn live(self) {
@@ -110,12 +96,8 @@ impl Running {
         };
         let Held { process, mut exit, mut group, session, .. } = held;
         let mut hooks = hooked.follow(session.as_deref().unwrap_or_default(), OWN_HOOKS);
-        let noted = Noted { process: process.clone(), runner_dir: setting.runner_dir.clone() };
-        if let Err(error) = noted.write(&setting.state_dir) {
-            tracing::warn!("a start without the journal will not know of the provider's process: {error}");
-        }
         let pid = process.pid;
-        reporter.answer(op, OpResult::Spawned(process)).await;
+        living::spawned(&reporter, op, process, [&setting.runner_dir, &setting.state_dir]).await;
 
         let mut talk = Talk::new(&setting, opening, follower, reporter.clone(), None, monitor.clone());
         talk.step(In::Started).await;
@@ -127,8 +109,8 @@ impl Running {
                 Some(halt) = stops.recv() => Next::Halt(halt),
                 Some(hook) = hooks.recv() => Next::Hook(hook),
                 Some(say) = said.recv() => Next::Asked(say),
-                () = until(due) => Next::Due,
-                () = until(read) => Next::Read,
+                () = clock::until(due) => Next::Due,
+                () = clock::until(read) => Next::Read,
                 never = terminal.follow() => match never {},
             };
             match next {

@@ -10,13 +10,13 @@ mod words;
 use super::Setting;
 use super::launch::Conversation;
 use crate::input::Inputs;
-use crate::provider::living::{self, Halt, Living};
+use crate::provider::living::Living;
 use crate::provider::reporter::Reporter;
 use crate::provider::{Adopt, Deed, Provider, Start, leftover, shown};
 use crate::secret::random_id;
 use generation::{Running, Say};
 use relay_runner_core::config::Approval;
-use relay_runner_core::event::{FailureKind, TakenOffer};
+use relay_runner_core::event::FailureKind;
 use relay_runner_core::{Generation, OpId, StopStep, format};
 use session::{Ask, Opening};
 use std::pin::Pin;
@@ -24,13 +24,12 @@ use std::pin::Pin;
 #[derive(Debug)]
 pub(super) struct Stream {
     setting: Setting,
-    inputs: Inputs,
-    running: Option<Living<Say>>,
+    living: Living<Say>,
 }
 
 impl Stream {
     pub(super) const fn new(setting: Setting, inputs: Inputs) -> Self {
-        Self { setting, inputs, running: None }
+        Self { setting, living: Living::new(inputs) }
     }
 
     /// An operation that comes to nothing at once.
@@ -60,11 +59,8 @@ impl Provider for Stream {
             seed,
             allows_all: self.setting.approval == Approval::Open,
         };
-        let (generation, setting, reporter) = (start.generation, self.setting.clone(), start.reporter.clone());
-        let living = Living::begin(generation, reporter, &self.inputs, |told| {
-            Running { setting, start, conversation, opening, told }.run()
-        });
-        self.running = Some(living);
+        let (setting, reporter) = (self.setting.clone(), start.reporter.clone());
+        self.living.begin(reporter, |told| Running { setting, start, conversation, opening, told }.run());
     }
 
     /// Its pipes ended with its runner: what is left of it is killed.
@@ -80,38 +76,24 @@ impl Provider for Stream {
     }
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
-        match self.running.as_ref().filter(|living| living.generation == generation) {
-            Some(living) => living.say(op, Say { op, ask: ask(deed) }, &self.inputs),
-            None => living::refuse(op, living::UNAVAILABLE, &self.inputs),
-        }
+        self.living.say(generation, op, Say { op, ask: ask(deed) });
     }
 
     fn stop(&mut self, generation: Generation, step: StopStep) {
-        if let Some(living) = self.running.as_ref().filter(|living| living.generation == generation) {
-            living.halt(Halt::Step(step));
-        }
+        self.living.stop(generation, step);
     }
 
-    fn end(mut self: Box<Self>, _leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let living = self.running.take();
-        Box::pin(async move {
-            if let Some(living) = living {
-                living.end(false).await;
-            }
-        })
+    fn end(self: Box<Self>, _leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.living.end(false)
     }
 }
 
 /// A deed in the terms of print mode.
 fn ask(deed: Deed) -> Ask {
     match deed {
-        Deed::Offer(offers) => Ask::Offer {
-            text: shown::batch(&offers),
-            offers: offers
-                .iter()
-                .map(|handed| TakenOffer { message: handed.offer.message, nonce: Some(handed.offer.nonce) })
-                .collect(),
-        },
+        Deed::Offer(offers) => {
+            Ask::Offer { text: shown::batch(&offers), offers: shown::named(offers.iter().map(|handed| &handed.offer)) }
+        }
         Deed::Prompt(text) => Ask::Prompt { text: text.to_string() },
         Deed::Inject(text) => Ask::Tell { text: text.to_string() },
         Deed::Tell { message, why } => Ask::Tell { text: format::withdrawn(message, &why) },

@@ -15,12 +15,11 @@ use crate::control::terminal;
 use crate::hooked::Hooked;
 use crate::input::Inputs;
 use crate::monitor::{Line, Monitor};
-use crate::provider::living::{self, Halt, Living};
-use crate::provider::{Adopt, Deed, Provider, Start, shown};
+use crate::provider::living::Living;
+use crate::provider::{Adopt, Begin, Deed, Provider, Start, shown};
 use crate::runner_dir::TMUX_SOCKET;
-use generation::{Begin, Running, Say};
-use relay_runner_core::event::TakenOffer;
-use relay_runner_core::{Generation, Offer, OpId, StopStep, format};
+use generation::{Running, Say};
+use relay_runner_core::{Generation, OpId, StopStep, format};
 use session::Ask;
 use std::pin::Pin;
 
@@ -29,63 +28,50 @@ pub(crate) use tmux::SESSION;
 #[derive(Debug)]
 pub(crate) struct Terminal {
     setting: Setting,
-    inputs: Inputs,
     monitor: Monitor,
     hooked: Hooked,
-    running: Option<Living<Say>>,
+    living: Living<Say>,
 }
 
 impl Terminal {
     pub(super) const fn new(setting: Setting, inputs: Inputs, monitor: Monitor, hooked: Hooked) -> Self {
-        Self { setting, inputs, monitor, hooked, running: None }
+        Self { setting, monitor, hooked, living: Living::new(inputs) }
     }
 
-    fn run(&mut self, generation: Generation, begin: Begin) {
+    fn run(&mut self, begin: Begin) {
         let reporter = begin.reporter().clone();
         let (setting, monitor, hooked) = (self.setting.clone(), self.monitor.clone(), self.hooked.clone());
-        let running = |told| Running { setting, begin, monitor, hooked, told };
-        self.running = Some(Living::begin(generation, reporter, &self.inputs, |told| running(told).run()));
+        self.living.begin(reporter, |told| Running { setting, begin, monitor, hooked, told }.run());
     }
 }
 
 impl Provider for Terminal {
     fn start(&mut self, start: Start) {
-        self.run(start.generation, Begin::Start(start));
+        self.run(Begin::Start(start));
     }
 
     fn adopt(&mut self, adopt: Adopt) {
-        self.run(adopt.generation, Begin::Adopt(adopt));
+        self.run(Begin::Adopt(adopt));
     }
 
     fn act(&mut self, generation: Generation, op: OpId, deed: Deed) {
-        match self.running.as_ref().filter(|living| living.generation == generation) {
-            Some(living) => {
-                living.say(op, Say::of(op, deed), &self.inputs);
-            }
-            None => living::refuse(op, living::UNAVAILABLE, &self.inputs),
-        }
+        self.living.say(generation, op, Say::of(op, deed));
     }
 
     fn stop(&mut self, generation: Generation, step: StopStep) {
-        if let Some(living) = self.running.as_ref().filter(|living| living.generation == generation) {
-            living.halt(Halt::Step(step));
-        }
+        self.living.stop(generation, step);
     }
 
     fn terminal(&self, _conversation: Option<&str>) -> Option<terminal::Terminal> {
-        self.running.as_ref()?;
+        self.living.is_begun().then_some(())?;
         let program = self.setting.spec.tmux.as_ref()?.to_string_lossy().into_owned();
         let socket = self.setting.runner_dir.join(TMUX_SOCKET).to_string_lossy().into_owned();
         Some(terminal::Terminal::tmux(program, Some(socket), SESSION.to_owned()))
     }
 
-    fn end(mut self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let (living, leave) = (self.running.take(), leave_adoptable && self.setting.spec.way.adapter().adoptable);
-        Box::pin(async move {
-            if let Some(living) = living {
-                living.end(leave).await;
-            }
-        })
+    fn end(self: Box<Self>, leave_adoptable: bool) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let leave = leave_adoptable && self.setting.spec.way.adapter().adoptable;
+        self.living.end(leave)
     }
 }
 
@@ -94,7 +80,7 @@ fn ask(deed: Deed) -> (Ask, Vec<Line>) {
     let ask = match deed {
         Deed::Offer(handed) => {
             let (text, lines) = (shown::batch(&handed), shown::monitored(&handed));
-            return (Ask::Offer { offers: offers(handed.iter().map(|handed| &handed.offer)), text }, lines);
+            return (Ask::Offer { offers: shown::named(handed.iter().map(|handed| &handed.offer)), text }, lines);
         }
         Deed::Prompt(text) => Ask::Prompt { text: text.to_string() },
         Deed::Inject(text) => Ask::Tell { text: text.to_string() },
@@ -113,8 +99,4 @@ impl Say {
         let (ask, lines) = ask(deed);
         Self { op, ask, lines }
     }
-}
-
-fn offers<'a>(offers: impl Iterator<Item = &'a Offer>) -> Vec<TakenOffer> {
-    offers.map(|offer| TakenOffer { message: offer.message, nonce: Some(offer.nonce) }).collect()
 }

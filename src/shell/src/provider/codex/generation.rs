@@ -7,26 +7,24 @@ use super::Setting;
 use super::session::{Ask, In, Opening, Out, Session};
 use super::socket::{self, Came, Socket};
 use crate::clock;
-use crate::input::caught;
 use crate::provider::CONFINED;
 use crate::provider::held::{self, Held, NotHeld, Program};
-use crate::provider::leftover::{self, Noted};
-use crate::provider::living::{Halt, Told};
+use crate::provider::leftover;
+use crate::provider::living::{self, Halt, Told};
 use crate::provider::overheard::with;
 use crate::provider::reporter::Reporter;
 use crate::provider::transcript::Recorder;
-use crate::provider::{Adopt, Start, log, process};
+use crate::provider::{Adopt, Begin, Start, log, process};
 use relay_runner_core::event::{ExitClass, Failure, FailureKind};
 use relay_runner_core::{OpId, OpResult, StopStep};
 use rustix::process::Signal;
 use std::ffi::OsString;
-use std::fs::File;
 use std::future::pending;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// How long an app-server may take until it is ready, from its start or from the break of its connection.
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -34,21 +32,6 @@ pub(super) const READY_WITHIN: Duration = Duration::from_secs(20);
 const ENDS_WITHIN: Duration = Duration::from_secs(2);
 /// Why a codex is too old, in its own words.
 const TOO_OLD: [&str; 3] = ["unrecognized subcommand", "unexpected argument", "invalid value 'unix:"];
-
-#[derive(Debug)]
-pub(super) enum Begin {
-    Start(Start),
-    Adopt(Adopt),
-}
-
-impl Begin {
-    pub(super) const fn reporter(&self) -> &Reporter {
-        match self {
-            Self::Start(start) => &start.reporter,
-            Self::Adopt(adopt) => &adopt.reporter,
-        }
-    }
-}
 
 /// Something to be asked of codex.
 #[derive(Debug)]
@@ -81,11 +64,7 @@ enum Next {
 impl Running {
     pub(super) async fn run(self) {
         let reporter = self.begin.reporter().clone();
-        // A panic drops the process group, and with it kills it.
-        if let Err(what) = caught(self.live()).await {
-            reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
-            reporter.exit(ExitClass::Crash, "it was killed after a fault of the runner").await;
-        }
+        living::guarded(reporter, Box::pin(self.live()), async {}).await;
     }
 
     async fn live(self) {
@@ -96,16 +75,12 @@ impl Running {
             Ok(held) => held,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
-        let noted = Noted { process, runner_dir: setting.runner_dir.clone() };
-        if let Err(error) = noted.write(&setting.state_dir) {
-            tracing::warn!("a start without the journal will not know of the provider's process: {error}");
-        }
-        let pid = noted.process.pid;
-        reporter.answer(op, OpResult::Spawned(noted.process)).await;
+        let pid = process.pid;
+        living::spawned(&reporter, op, process, [&setting.runner_dir, &setting.state_dir]).await;
 
         let path = setting.socket();
         let mut talk = Talk::new(&setting, &opening, reporter.clone(), pid);
-        let mut bounding = Box::pin(bounded(log.as_ref().and_then(|file| file.try_clone().ok())));
+        let mut bounding = Box::pin(log::bound(log.as_ref().and_then(|file| file.try_clone().ok())));
         let status = loop {
             let (wait, late, hangs, lingers) = (talk.wait, talk.late, talk.hangs, talk.lingers);
             let next = tokio::select! {
@@ -114,10 +89,10 @@ impl Running {
                 Some(halt) = stops.recv() => Next::Halt(halt),
                 next = talk.line(&path) => next,
                 Some(say) = said.recv() => Next::Asked(say),
-                () = until(wait) => Next::Due,
-                () = until(late) => Next::Late,
-                () = until(hangs) => Next::Hung,
-                () = until(lingers) => Next::Lingers,
+                () = clock::until(wait) => Next::Due,
+                () = clock::until(late) => Next::Late,
+                () = clock::until(hangs) => Next::Hung,
+                () = clock::until(lingers) => Next::Lingers,
                 never = &mut bounding => match never {},
             };
             match next {
@@ -190,13 +165,6 @@ fn begun(begin: Begin, setting: &Setting) -> (OpId, Result<Held, NotHeld>) {
     }
 }
 
-async fn bounded(log: Option<File>) -> std::convert::Infallible {
-    match log {
-        Some(file) => log::bound(file).await,
-        None => pending().await,
-    }
-}
-
 /// An operation whose words were not taken by the connection.
 fn undelivered(output: Out) -> Out {
     match output {
@@ -205,13 +173,6 @@ fn undelivered(output: Out) -> Out {
             Out::Answer(op, OpResult::Failed(Failure { kind: FailureKind::Unreachable, text }))
         }
         other => other,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
     }
 }
 

@@ -7,16 +7,14 @@
 use super::socket;
 use super::talk::{Account, Speaker, listen};
 use super::{CommandSpec, Say, words};
-use crate::input::caught;
 use crate::monitor::Monitor;
 use crate::provider::held::{self, Held, NotHeld, Pipes, Program};
-use crate::provider::leftover::Noted;
-use crate::provider::living::{Halt, Told};
+use crate::provider::living::{self, Halt, Told};
 use crate::provider::overheard::overhear;
 use crate::provider::reporter::Reporter;
-use crate::provider::{Adopt, Start, log, process};
+use crate::provider::{Adopt, Begin, Start, log, process};
 use relay_runner_core::event::ExitClass;
-use relay_runner_core::{OpId, OpResult, ProviderReport, StopStep};
+use relay_runner_core::{OpId, ProviderReport, StopStep};
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs::File;
@@ -29,21 +27,6 @@ use tokio::sync::{Notify, watch};
 const REST_WITHIN: Duration = Duration::from_secs(1);
 /// Where a listening program finds the path of its socket.
 const SOCKET_VARIABLE: &str = "AGENT_RELAY_COMMAND_SOCKET";
-
-#[derive(Debug)]
-pub(super) enum Begin {
-    Start(Start),
-    Adopt(Adopt),
-}
-
-impl Begin {
-    pub(super) fn reporter(&self) -> &Reporter {
-        match self {
-            Self::Start(start) => &start.reporter,
-            Self::Adopt(adopt) => &adopt.reporter,
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Running {
@@ -59,13 +42,9 @@ pub(super) struct Running {
 impl Running {
     pub(super) async fn run(self) {
         let reporter = self.begin.reporter().clone();
-        let (monitor, generation) = (self.monitor.clone(), reporter.generation());
-        // A panic drops the process group, and with it kills it.
-        if let Err(what) = caught(self.live()).await {
-            reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
-            monitor.over(generation).await;
-            reporter.exit(ExitClass::Crash, "it was killed after a fault of the runner").await;
-        }
+        let monitor = self.monitor.clone();
+        let over = monitor.over(reporter.generation());
+        living::guarded(reporter.clone(), Box::pin(self.live()), over).await;
     }
 
     async fn live(self) {
@@ -77,11 +56,7 @@ impl Running {
             Ok(held) => held,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
-        let noted = Noted { process, runner_dir };
-        if let Err(error) = noted.write(&state_dir) {
-            tracing::warn!("a start without the journal will not know of the provider's process: {error}");
-        }
-        reporter.answer(op, OpResult::Spawned(noted.process)).await;
+        living::spawned(&reporter, op, process, [&runner_dir, &state_dir]).await;
 
         let ask = Notify::new();
         let (quiet, mut quieted) = watch::channel(false);
@@ -177,7 +152,7 @@ async fn talk(way: Way<'_>, speaker: &mut Speaker<'_>, last_words: &mut String) 
     if let Some(path) = socket {
         return tokio::select! {
             never = socket::converse(path, resume, speaker) => never,
-            never = async { match log { Some(file) => log::bound(file).await, None => pending().await } } => never,
+            never = log::bound(log) => never,
         };
     }
     // A program on pipes takes lines from the first moment on: what it does not read yet waits in the pipe.

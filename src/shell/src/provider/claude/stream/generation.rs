@@ -6,13 +6,12 @@
 use super::session::{Ask, In, Opening, Out, Session};
 use super::words;
 use crate::clock;
-use crate::input::caught;
 use crate::provider::claude::Setting;
 use crate::provider::claude::launch::{self, Conversation};
 use crate::provider::held::{self, Held, Program};
-use crate::provider::leftover::{self, Noted};
+use crate::provider::leftover;
 use crate::provider::lines::{Line, Lines};
-use crate::provider::living::{Halt, Told};
+use crate::provider::living::{self, Halt, Told};
 use crate::provider::overheard::{overhear, with};
 use crate::provider::reporter::Reporter;
 use crate::provider::transcript::Recorder;
@@ -28,7 +27,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 /// The longest line that is read, in bytes: it may hold a whole file that is to be written, or a picture.
 const LINE_MOST: usize = 8 * 1024 * 1024;
@@ -93,11 +92,7 @@ type LastWords = Arc<Mutex<VecDeque<String>>>;
 impl Running {
     pub(super) async fn run(self) {
         let reporter = self.start.reporter.clone();
-        // A panic drops the process group, and with it kills it.
-        if let Err(what) = caught(self.live()).await {
-            reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
-            reporter.exit(ExitClass::Crash, "it was killed after a fault of the runner").await;
-        }
+        living::guarded(reporter, Box::pin(self.live()), async {}).await;
     }
 
     async fn live(self) {
@@ -109,11 +104,7 @@ impl Running {
             Ok(held) => held,
             Err((kind, why)) => return reporter.fail(op, kind, &why).await,
         };
-        let noted = Noted { process, runner_dir: setting.runner_dir.clone() };
-        if let Err(error) = noted.write(&setting.state_dir) {
-            tracing::warn!("a start without the journal will not know of the provider's process: {error}");
-        }
-        reporter.answer(op, OpResult::Spawned(noted.process)).await;
+        living::spawned(&reporter, op, process, [&setting.runner_dir, &setting.state_dir]).await;
 
         let (tell, mut heard) = mpsc::channel(HEARD_MOST);
         let last_words = LastWords::default();
@@ -132,10 +123,10 @@ impl Running {
                 Some(came) = heard.recv() => Next::Came(came),
                 Some(say) = said.recv(), if takes_on => Next::Asked(say),
                 () = &mut listening, if !is_read => Next::Read,
-                () = until(late) => Next::Late,
-                () = until(hangs) => Next::Hung,
-                () = until(mute) => Next::Mute,
-                () = until(lingers) => Next::Lingers,
+                () = clock::until(late) => Next::Late,
+                () = clock::until(hangs) => Next::Hung,
+                () = clock::until(mute) => Next::Mute,
+                () = clock::until(lingers) => Next::Lingers,
             };
             match next {
                 Next::Exit(status) => break status,
@@ -244,13 +235,6 @@ async fn listen(
         overhear(stderr, &reporter, keep).await;
     };
     tokio::join!(out, printed);
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
-    }
 }
 
 /// Why it ended by itself.

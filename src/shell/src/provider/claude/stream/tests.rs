@@ -134,7 +134,7 @@ impl Stage {
         self.act(2, Deed::Offer(vec![message(12)]));
         self.done(2).await;
         assert!(matches!(self.report().await, ProviderReport::Status(_)));
-        let offers = vec![TakenOffer { message: 12, nonce: Some(NONCE) }];
+        let offers = vec![relay_runner_core::event::TakenOffer { message: 12, nonce: Some(NONCE) }];
         assert_eq!(self.report().await, ProviderReport::Taken { offers, into_turn: true });
         pid
     }

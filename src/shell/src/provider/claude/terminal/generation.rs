@@ -10,26 +10,24 @@ use super::session::{Ask, In, OWN_HOOKS, Opening, Out, Session};
 use super::tmux::{Dead, Launch, Tmux};
 use crate::clock;
 use crate::hooked::{Hook, Hooked};
-use crate::input::caught;
 use crate::monitor::{Line, Monitor};
 use crate::provider::claude::Setting;
 use crate::provider::claude::launch::{self, Conversation};
 use crate::provider::held::{self, Held};
-use crate::provider::leftover::{self, Noted};
-use crate::provider::living::{Halt, Told};
+use crate::provider::leftover;
+use crate::provider::living::{self, Halt, Told};
 use crate::provider::reporter::Reporter;
 use crate::provider::transcript::Recorder;
-use crate::provider::{Adopt, Start, log, process, shown};
+use crate::provider::{Adopt, Begin, Start, log, process, shown};
 use relay_runner_core::event::{ExitClass, FailureKind};
 use relay_runner_core::{OpId, OpResult, StopStep};
 use serde_json::{Map, Value};
 use std::ffi::OsStr;
-use std::fs::File;
 use std::future::pending;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// How long one that is of no use may take to end by itself.
 const ENDS_WITHIN: Duration = Duration::from_secs(3);
@@ -41,21 +39,6 @@ const READ_EVERY: Duration = Duration::from_millis(200);
 const SESSION: &str = "AGENT_RELAY_PROVIDER_SESSION_ID";
 
 const NO_TMUX: &str = "its terminal is a person's";
-
-#[derive(Debug)]
-pub(super) enum Begin {
-    Start(Start),
-    Adopt(Adopt),
-}
-
-impl Begin {
-    pub(super) const fn reporter(&self) -> &Reporter {
-        match self {
-            Self::Start(start) => &start.reporter,
-            Self::Adopt(adopt) => &adopt.reporter,
-        }
-    }
-}
 
 /// Something to be asked of Claude Code, and the lines of it for the monitor.
 #[derive(Debug)]
@@ -97,17 +80,18 @@ struct Begun {
 impl Running {
     pub(super) async fn run(self) {
         let reporter = self.begin.reporter().clone();
-        // A panic drops the process group, and with it kills it.
-        if let Err(what) = caught(self.live()).await {
-            reporter.inputs().fault(format!("the task of the provider panicked: {what}")).await;
-            reporter.exit(ExitClass::Crash, "it was killed after a fault of the runner").await;
-        }
+        let (monitor, tmux) = (self.monitor.clone(), tmux_of(&self.setting));
+        let clean_up = async {
+            tmux.end().await;
+            monitor.over(reporter.generation()).await;
+        };
+        living::guarded(reporter.clone(), Box::pin(self.live()), clean_up).await;
     }
 
     async fn live(self) {
         let Self { setting, begin, monitor, hooked, told: Told { mut said, mut stops } } = self;
         let reporter = begin.reporter().clone();
-        let tmux = Tmux::new(setting.spec.tmux.clone().unwrap_or_else(|| "tmux".into()), setting.runner_dir.clone());
+        let tmux = tmux_of(&setting);
         let Begun { op, held, opening, follower } = match begun(begin, &setting, &tmux).await {
             Ok(begun) => begun,
             Err((op, kind, why)) => {
@@ -117,15 +101,11 @@ impl Running {
         };
         let Held { process, mut exit, mut group, log, session, .. } = held;
         let mut hooks = hooked.follow(session.as_deref().unwrap_or_default(), OWN_HOOKS);
-        let noted = Noted { process: process.clone(), runner_dir: setting.runner_dir.clone() };
-        if let Err(error) = noted.write(&setting.state_dir) {
-            tracing::warn!("a start without the journal will not know of the provider's process: {error}");
-        }
         let pid = process.pid;
-        reporter.answer(op, OpResult::Spawned(process)).await;
+        living::spawned(&reporter, op, process, [&setting.runner_dir, &setting.state_dir]).await;
 
         let mut talk = Talk::new(&setting, opening, follower, reporter.clone(), Some(tmux), monitor.clone());
-        let mut bounding = Box::pin(bounded(log.as_ref().and_then(|file| file.try_clone().ok())));
+        let mut bounding = Box::pin(log::bound(log.as_ref().and_then(|file| file.try_clone().ok())));
         talk.step(In::Started).await;
         loop {
             let (due, read, late, lingers) = (talk.due(), talk.reads(), talk.late, talk.lingers);
@@ -135,10 +115,10 @@ impl Running {
                 Some(halt) = stops.recv() => Next::Halt(halt),
                 Some(hook) = hooks.recv() => Next::Hook(hook),
                 Some(say) = said.recv() => Next::Asked(say),
-                () = until(due) => Next::Due,
-                () = until(read) => Next::Read,
-                () = until(late) => Next::Late,
-                () = until(lingers) => Next::Lingers,
+                () = clock::until(due) => Next::Due,
+                () = clock::until(read) => Next::Read,
+                () = clock::until(late) => Next::Late,
+                () = clock::until(lingers) => Next::Lingers,
                 never = &mut bounding => match never {},
             };
             match next {
@@ -191,6 +171,10 @@ impl Running {
     }
 }
 
+fn tmux_of(setting: &Setting) -> Tmux {
+    Tmux::new(setting.spec.tmux.clone().unwrap_or_else(|| "tmux".into()), setting.runner_dir.clone())
+}
+
 /// Whether a hook was posted by this process: each names the processes that it may be of.
 pub(crate) fn is_of(payload: &Map<String, Value>, pid: u32) -> bool {
     let named = |name: &str| payload.get(name).and_then(Value::as_u64) == Some(pid.into());
@@ -235,25 +219,11 @@ async fn begun(begin: Begin, setting: &Setting, tmux: &Tmux) -> Result<Begun, (O
                 return Err((op, FailureKind::NotFound, "which conversation it is in is not known".to_owned()));
             };
             let follower = Follower::near_end(&home, &conversation);
-            let in_doubt = super::offers(offers.iter());
+            let in_doubt = shown::named(offers.iter());
             let partly = follower.is_partial();
             let opening = Opening { conversation, typed: true, in_doubt: Some(in_doubt), partly };
             Ok(Begun { op, held, opening, follower })
         }
-    }
-}
-
-async fn bounded(log: Option<File>) -> std::convert::Infallible {
-    match log {
-        Some(file) => log::bound(file).await,
-        None => pending().await,
-    }
-}
-
-pub(crate) async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
     }
 }
 
