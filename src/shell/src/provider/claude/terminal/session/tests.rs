@@ -3,6 +3,7 @@
 use super::*;
 use crate::provider::claude::terminal::screen::Question;
 use crate::provider::claude::terminal::transcript::Limit;
+use relay_runner_core::event::{ReportStatus, TimelineReport};
 use relay_runner_core::ids::Nonce;
 use serde_json::json;
 
@@ -268,6 +269,17 @@ fn a_failed_turn_says_why_once_both_have_told() {
     let mut stage = Stage::at_work();
     stage.reads(Entry::Failed(failure)).after(9_000);
     assert_eq!(stage.told(), [ended("p1", why)]);
+}
+
+#[test]
+fn a_failure_that_is_read_late_is_of_no_turn_that_runs_then() {
+    let failure = Failure { class: "server_error".to_owned(), words: "late".to_owned(), limit: None };
+    let mut stage = Stage::at_work();
+    stage.hook("StopFailure", json!({"prompt_id": "p1", "error": "server_error"})).after(2_500);
+    assert_eq!(stage.told(), [ended("p1", TurnEnd::Failed { error: "server_error".into() })]);
+    stage.reads(Entry::Failed(failure)).after(1_000);
+    stage.offers(8, true).submits(8, "p2").after(9_000);
+    assert_eq!(stage.told(), [Out::Monitor { op: OpId(8), offers: vec![offer(8)] }], "nothing ends the next turn");
 }
 
 #[test]
