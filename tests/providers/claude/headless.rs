@@ -3,65 +3,10 @@
 use super::runner::{TERMINAL, World};
 use crate::installed::Installed;
 use crate::model::{Asked, Phase};
-use crate::world::{eventually, signal, text};
+use crate::world::{eventually, signal};
 use serde_json::json;
 
 const GUARDED: [&str; 2] = ["--approval", "guarded"];
-
-pub(super) fn a_task_is_worked_and_done_and_nothing_is_left(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&[]);
-    let said = world.ask(&["send", "a1", "SAY it is done", "--task", "--wait", "--timeout", "60s"]);
-    assert_eq!(said.code, Some(0), "{said:?}; {}", world.log());
-    let [asked] = &world.model.asked()[..] else { panic!("{:#?}", world.model.asked()) };
-    assert!(asked.prompt().starts_with("[relay message "), "{}", asked.prompt());
-    assert!(asked.body["system"].to_string().contains("You are the agent a1 on a relay"), "{}", asked.body);
-    let context = &eventually("its context is known", || {
-        Some(world.status()["context"].clone()).filter(|context| context["used"].is_u64())
-    });
-    world.shows("status", &["claude-"]);
-    assert_eq!((&context["used"], &context["confidence"]), (&json!(130), &json!("reported")), "{context}");
-    world.ends(runner, 1);
-}
-
-pub(super) fn the_first_prompt_is_typed_once_and_before_any_message(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&["--prompt", "SAY good morning\nin two lines"]);
-    let (_, task) = world.task("SAY after it");
-    world.task_is(task, "done");
-    let prompts: Vec<_> = world.model.asked().iter().map(|asked| asked.prompt().to_owned()).collect();
-    let [first, second] = &prompts[..] else { panic!("{prompts:#?}") };
-    assert!(first.contains("SAY good morning\nin two lines") && second.contains("after it"), "{prompts:#?}");
-    world.ends(runner, 1);
-}
-
-pub(super) fn a_command_that_asks_waits_until_it_is_approved(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&GUARDED);
-    let (_, task) = world.task("ASK touch made");
-    let request = world.asks();
-    let words = world.ask(&["status", "a1"]).out;
-    assert!(words.contains(&format!("approval  {request}")) && words.contains("touch made"), "{words}");
-    world.pane_shows("Do you want to proceed?");
-    assert!(!world.path("work/made").exists());
-    world.decides(&["approve"], &request);
-    world.task_is(task, "done");
-    assert!(world.path("work/made").exists());
-    assert_eq!(world.status()["approvals"], json!([]));
-    world.ends(runner, 1);
-}
-
-pub(super) fn a_denial_tells_the_model_why_and_its_turn_goes_on(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&GUARDED);
-    let (_, task) = world.task("ASK touch made");
-    world.decides(&["deny", "--reason", "not before noon"], &world.asks());
-    world.task_is(task, "done");
-    assert!(!world.path("work/made").exists());
-    let told = world.model.asked().pop().unwrap().body["messages"].to_string();
-    assert!(told.contains("not before noon"), "{told}");
-    world.ends(runner, 1);
-}
 
 pub(super) fn a_person_in_the_terminal_says_yes(claude: &Installed) {
     let world = World::new(claude, TERMINAL);
@@ -117,24 +62,6 @@ pub(super) fn a_long_message_is_read_whole_by_the_agent_itself(claude: &Installe
     world.is(message, "worked");
     let told = world.model.asked().pop().unwrap().body["messages"].to_string();
     assert!(told.contains("the end of it"), "{told}");
-    world.ends(runner, 1);
-}
-
-pub(super) fn a_killed_claude_is_resumed_and_what_it_had_is_delivered_again(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&[]);
-    let (_, before) = world.task("SAY remember this");
-    world.task_is(before, "done");
-    let (message, task) = world.task("HOLD killed");
-    world.model.holds("HOLD killed");
-    let killed = world.pid();
-    World::kill(killed);
-    world.is_resumed(killed);
-    world.model.release("killed");
-    world.task_is(task, "done");
-    assert_eq!(world.times(message, "taken"), 2);
-    let last = world.model.asked().pop().unwrap();
-    assert!(last.prompt().contains("delivered again") && last.says("remember this") == 1, "{:#?}", last.prompts);
     world.ends(runner, 1);
 }
 
@@ -199,30 +126,6 @@ pub(super) fn an_upgrade_leaves_it_at_work(claude: &Installed) {
     world.ends(runner, 2);
 }
 
-pub(super) fn a_turn_that_the_model_refuses_fails(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&[]);
-    let (message, task) = world.task("FAIL 400");
-    world.task_is(task, "failed");
-    let why = world.get(&format!("/tasks/{task}")).to_string();
-    assert!(why.contains("The stand-in was told to fail"), "{why}");
-    assert_eq!(world.times(message, "taken"), 3, "twice again, marked");
-    world.ends(runner, 1);
-}
-
-pub(super) fn a_usage_limit_is_waited_for_until_its_end(claude: &Installed) {
-    let mut world = World::new(claude, TERMINAL);
-    world.logs_in_with(Some(("CLAUDE_CODE_OAUTH_TOKEN", "a-plan")));
-    let runner = world.claude(&[]);
-    let (message, task) = world.task("FAIL 429 usage_limit_reached 3600");
-    world.shows("status", &["its usage limit ends in"]);
-    assert_eq!(world.times(message, "taken"), 1);
-    world.model.heals();
-    assert_eq!(world.ask(&["restart", "a1"]).code, Some(0));
-    world.task_is(task, "done");
-    world.ends(runner, 1);
-}
-
 pub(super) fn who_is_not_logged_in_is_told_what_to_do(claude: &Installed) {
     let mut world = World::new(claude, TERMINAL);
     world.logs_in_with(None);
@@ -264,25 +167,6 @@ pub(super) fn subagents_show_and_end(claude: &Installed) {
     world.ends(runner, 1);
 }
 
-pub(super) fn the_context_is_compacted_and_cleared(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&[]);
-    let (_, task) = world.task("SAY the first words");
-    world.task_is(task, "done");
-    let compacted = world.command("agent.compact", &json!({}));
-    world.command_is(&compacted, "succeeded");
-    let before = world.status()["process"]["conversation"].clone();
-    assert!(before.is_string(), "{}", world.status());
-    let cleared = world.command("agent.clearContext", &json!({}));
-    world.command_is(&cleared, "succeeded");
-    assert_ne!(world.status()["process"]["conversation"], before);
-    let (_, task) = world.task("SAY the next words");
-    world.task_is(task, "done");
-    let asked = world.model.asked().pop().unwrap();
-    assert!(!asked.body["messages"].to_string().contains("the first words"), "{:#?}", asked.prompts);
-    world.ends(runner, 1);
-}
-
 pub(super) fn what_is_injected_reaches_the_model(claude: &Installed) {
     let world = World::new(claude, TERMINAL);
     let runner = world.claude(&[]);
@@ -309,19 +193,6 @@ pub(super) fn an_urgent_message_interrupts_the_turn_and_what_made_way_comes_agai
     world.model.release("interrupted");
     world.task_is(task, "done");
     assert_eq!(world.times(message, "taken"), 2);
-    world.ends(runner, 1);
-}
-
-pub(super) fn a_nested_claude_ends_nothing(claude: &Installed) {
-    let world = World::new(claude, TERMINAL);
-    let runner = world.claude(&[]);
-    let nested = format!("RUN {} -p 'SAY from within' --permission-mode plan\nHOLD after", text(&claude.program));
-    let (_, task) = world.task(&nested);
-    world.model.holds("HOLD after");
-    assert!(world.model.asked().iter().any(|asked| asked.prompt().contains("from within")));
-    assert_ne!(world.status()["turn"], json!(null), "{}", world.status());
-    world.model.release("after");
-    world.task_is(task, "done");
     world.ends(runner, 1);
 }
 
@@ -383,27 +254,6 @@ pub(super) fn without_its_monitor_messages_are_typed(claude: &Installed) {
     assert!(typed.prompt().contains("SAY in two lines\nRUN touch typed"), "{}", typed.prompt());
     assert_eq!(world.times(message, "taken"), 1, "{:?} {}", world.stages(message), world.log());
     assert!(world.log().contains("are typed into its terminal instead"), "{}", world.log());
-    world.ends(runner, 1);
-}
-
-pub(super) fn the_end_of_a_turn_is_held_once_while_a_reply_is_owed(claude: &Installed) {
-    is_held_once_while_a_reply_is_owed(claude, TERMINAL);
-}
-
-/// In whichever way it is run.
-pub(super) fn is_held_once_while_a_reply_is_owed(claude: &Installed, mode: &'static str) {
-    let world = World::new(claude, mode);
-    let runner = world.claude(&[]);
-    let body =
-        json!({"from": "operator", "to": "a1", "kind": "chat", "body": "SAY no answer yet", "replyExpected": true});
-    let (code, said) = world.call("POST", "/messages", &body.to_string());
-    assert!(code < 300, "{said}");
-    let message = said["id"].as_u64().unwrap_or_else(|| panic!("{said}"));
-    world.is(message, "worked");
-    let asked = world.model.until("the model is told what it owes", |all| {
-        all.iter().rev().find(|asked| asked.body["messages"].to_string().contains("You owe a reply")).cloned()
-    });
-    assert_eq!(asked.body["messages"].to_string().matches("Stop hook blocking error").count(), 1);
     world.ends(runner, 1);
 }
 

@@ -55,12 +55,6 @@ impl World {
         });
     }
 
-    /// Another process has taken the place of this one.
-    pub(super) fn is_resumed(&self, killed: u32) {
-        eventually("another Claude Code runs", || (self.pid() != killed).then_some(()));
-        self.is_ready();
-    }
-
     /// A person in a terminal of another size, before that of the agent.
     pub(super) fn attaches(&self, name: &str, more: &str) -> Attached<'_> {
         let command = format!("{PROGRAM} attach a1 {more}; cat");

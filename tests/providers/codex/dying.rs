@@ -2,15 +2,10 @@
 
 use super::world::World;
 use crate::installed::Installed;
-use crate::model::{Asked, Phase};
 use crate::world::{eventually, is_alive};
 use serde_json::json;
 
 const AGAIN: &str = "Delivered again";
-
-fn answered(asked: &[Asked]) -> usize {
-    asked.iter().filter(|asked| asked.phase == Phase::Answered).count()
-}
 
 pub(super) fn a_killed_codex_resumes_its_thread_and_gets_the_message_again(codex: &Installed) {
     let world = World::new(codex);
@@ -30,7 +25,7 @@ pub(super) fn a_killed_codex_resumes_its_thread_and_gets_the_message_again(codex
     world.model.release("one");
     world.task_is(task, "done");
     world.is_settled(message);
-    assert_eq!(answered(&world.model.asked()), 2, "done once");
+    assert_eq!(world.model.answered(), 2, "done once");
     assert_eq!(world.times(message, "settled"), 1, "{:?}", world.stages(message));
     world.ends(runner, 1);
 }
@@ -53,7 +48,7 @@ pub(super) fn a_codex_whose_runner_was_killed_is_adopted_with_its_turn(codex: &I
     world.task_is(task, "done");
     world.is_settled(message);
     let asked = world.model.asked();
-    assert_eq!((asked.len(), answered(&asked)), (1, 1), "done once: {asked:#?}");
+    assert_eq!((asked.len(), world.model.answered()), (1, 1), "done once: {asked:#?}");
     assert_eq!(world.times(message, "settled"), 1, "{:?}", world.stages(message));
     world.ends(runner, 2);
 }
@@ -68,7 +63,7 @@ pub(super) fn a_turn_that_ends_without_a_runner_is_done_once(codex: &Installed) 
     let lives = world.pid();
     assert!(runner.killed());
     world.model.release("one");
-    world.model.until("it is answered", |asked| (answered(asked) == 1).then_some(()));
+    eventually("it is answered", || (world.model.answered() == 1).then_some(()));
     let runner = world.starts(&[]);
     world.task_is(task, "done");
     assert_eq!(world.pid(), lives);

@@ -117,6 +117,11 @@ impl Model {
         self.shared.asked().clone()
     }
 
+    /// How often it was asked, and has answered to the end.
+    pub(crate) fn answered(&self) -> usize {
+        self.shared.asked().iter().filter(|asked| asked.phase == Phase::Answered).count()
+    }
+
     /// Waits until this finds what it looks for in all that was asked.
     #[track_caller]
     pub(crate) fn until<T>(&self, what: &str, look: impl FnMut(&[Asked]) -> Option<T>) -> T {

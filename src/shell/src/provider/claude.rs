@@ -4,6 +4,7 @@
 //! In each of them a session decides what is said and typed, without any I/O, and a task owns the process. What Claude Code
 //! does by itself was measured: `docs/claude-provider.md`.
 
+mod failures;
 mod interactive;
 mod launch;
 pub(crate) mod profiled;

@@ -10,6 +10,7 @@ mod asking;
 mod shown;
 
 use super::words::{self, Failing, Heard};
+use crate::provider::claude::failures;
 use crate::provider::oddities::Oddities;
 use asking::Question;
 use relay_runner_core::effect::Decision;
@@ -327,7 +328,7 @@ impl Session {
         let account = &said["account"];
         // Who pays another has no source of a token at all.
         if account["tokenSource"] == "none" && account["apiKeySource"].as_str().is_none_or(|source| source == "none") {
-            return self.end(ExitClass::Refused, format!("claude is not logged in: {}", words::LOG_IN));
+            return self.end(ExitClass::Refused, format!("claude is not logged in: {}", failures::LOG_IN));
         }
         self.phase = Phase::Settings;
         self.call(Call::Settings, &json!({"subtype": "get_settings"}));

@@ -1,6 +1,7 @@
 //! The words of print mode (`stream-json`) that the runner uses; what the real program says was measured
 //! (`docs/claude-provider.md`). What it does not know is passed over: they grow with every version.
 
+use crate::provider::claude::failures::{self, Meaning};
 use relay_runner_core::event::TurnEnd;
 use serde_json::{Value, json};
 
@@ -9,9 +10,6 @@ const CALL: &str = "rr-";
 /// What is said to the model where a person would be asked a question.
 pub(super) const DECIDE_BY_YOURSELF: &str =
     "Nobody is here to answer a question. Decide by yourself, or say at the end of your work what is to be known.";
-/// How somebody logs in.
-pub(super) const LOG_IN: &str = "log in with `claude` and `/login` (with the same CLAUDE_CONFIG_DIR), then `relay-runner \
-                                 restart`; or start the runner with ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN";
 
 /// Of answers, what is not needed; the first two may hold secrets of the user's settings.
 const NOT_WANTED_OF_ANSWERS: [&str; 6] =
@@ -291,20 +289,6 @@ pub(super) struct Ended {
     windows: Vec<(String, u64)>,
 }
 
-/// What the end of a turn means.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
-    Turn(TurnEnd),
-    /// Nothing goes on before the usage limit ends.
-    Limit {
-        why: String,
-    },
-    /// The credentials are no good.
-    Refused {
-        why: String,
-    },
-}
-
 impl Ended {
     fn of(value: &Value) -> Self {
         let errors: Vec<&str> = value["errors"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -346,20 +330,7 @@ impl Ended {
         }
         let class = failing.map(|failing| failing.class.as_str());
         let kind = failing.and_then(|failing| failing.kind.as_deref()).or(self.kind.as_deref());
-        let why = match kind.or(class) {
-            Some(class) => format!("{} ({class})", self.words),
-            None => self.words.clone(),
-        };
-        if kind == Some("usage_limit_reached") {
-            return Meaning::Limit { why: format!("the usage limit is reached: {why}") };
-        }
-        match class {
-            Some("authentication_failed") => Meaning::Refused { why: format!("{why}; {LOG_IN}") },
-            Some("billing_error") => {
-                Meaning::Refused { why: format!("{why}; see to the account, then `relay-runner restart`") }
-            }
-            _ => Meaning::Turn(TurnEnd::Failed { error: why.into() }),
-        }
+        failures::meaning(&self.words, class, kind)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::asking::Question;
 use super::{Command, Out, Pending, Running, Session, What};
-use crate::provider::claude::stream::words::{self, Ended, Heard, Meaning, State};
+use crate::provider::claude::failures::Meaning;
+use crate::provider::claude::stream::words::{self, Ended, Heard, State};
 use relay_runner_core::event::{
     ContextConfidence, ContextReport, ContextSource, ExitClass, FailureKind, ReportStatus, StatusReport,
     TimelineReport, TurnEnd,

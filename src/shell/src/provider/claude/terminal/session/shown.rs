@@ -2,6 +2,7 @@
 
 use super::typing::What;
 use super::{Failing, LIVES_EVERY, Out, Phase, RESTS_AFTER, Session, TOGETHER, Turn};
+use crate::provider::claude::failures::{self, Meaning};
 use crate::provider::claude::terminal::transcript::Entry;
 use relay_runner_core::event::{
     ContextConfidence, ContextReport, ContextSource, ExitClass, FailureKind, ReportStatus, StatusReport, TakenOffer,
@@ -243,28 +244,19 @@ impl Session {
         let class = self.turn.as_mut().and_then(|turn| turn.failing.take()).map(|failing| failing.class);
         let failure = self.failure.take().unwrap_or_default();
         let class = class.filter(|class| !class.is_empty()).unwrap_or_else(|| failure.class.clone());
-        let words = failure.words.trim();
-        let why = if words.is_empty() { class.clone() } else { format!("{class}: {words}") };
-        match class.as_str() {
+        let kind = failure.limit.map(|_| failures::USAGE_LIMIT);
+        match failures::meaning(&failure.words, Some(&class), kind) {
+            Meaning::Turn(end) => self.turn_over(end),
             // Whoever sits before it sees what it says, and it goes on by itself or by them.
-            _ if !self.opening.typed => self.turn_over(TurnEnd::Failed { error: why.as_str().into() }),
-            _ if failure.limit.is_some() => {
+            Meaning::Limit { why } | Meaning::Refused { why } if !self.opening.typed => {
+                self.turn_over(TurnEnd::Failed { error: why.into() });
+            }
+            Meaning::Limit { why } => {
                 let ends = failure.limit.and_then(|limit| limit.ends);
                 let until = ends.map(|seconds| seconds.saturating_mul(1_000));
                 self.end(ExitClass::UsageLimit { until }, why);
             }
-            "authentication_failed" => {
-                let next = "log in (run `claude`, then /login, with the same CLAUDE_CONFIG_DIR), or mend ANTHROPIC_API_KEY; then `relay-runner \
-                            restart`";
-                self.end(ExitClass::Refused, format!("{why}; {next}"));
-            }
-            "billing_error" => {
-                self.end(
-                    ExitClass::Refused,
-                    format!("{why}; put that right with Anthropic, then `relay-runner restart`"),
-                );
-            }
-            _ => self.turn_over(TurnEnd::Failed { error: why.as_str().into() }),
+            Meaning::Refused { why } => self.end(ExitClass::Refused, why),
         }
     }
 }

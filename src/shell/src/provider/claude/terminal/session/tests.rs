@@ -255,7 +255,7 @@ fn an_interrupt_presses_escape_until_it_has_an_effect() {
 fn a_failed_turn_says_why_once_both_have_told() {
     let failure = Failure { class: "invalid_request".to_owned(), words: "too long".to_owned(), limit: None };
     let hook = json!({"prompt_id": "p1", "error": "invalid_request"});
-    let why = TurnEnd::Failed { error: "invalid_request: too long".into() };
+    let why = TurnEnd::Failed { error: "too long (invalid_request)".into() };
     let mut stage = Stage::at_work();
     stage.hook("StopFailure", hook.clone()).reads(Entry::Failed(failure.clone()));
     assert_eq!(stage.told(), [ended("p1", why.clone())]);
